@@ -1,0 +1,66 @@
+"""Packages `ht_rl`; the agents and experiments run from a checkout."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+AGENTS = [
+  'absl-py>=2.1',
+  'ale-py>=0.12.1',
+  'chex>=0.1.90',
+  'dopamine-rl==4.1.2',  # agents/dopamine_repair.py repairs this release.
+  'flax>=0.12',
+  'gin-config>=0.5',
+  'gymnasium>=1.2',
+  'jax<0.13',  # The newest that Dopamine was run on.
+  'opencv-python>=4.11',
+  'orbax-checkpoint>=0.11.30',
+  'tensorboard>=2.18',  # Imported by flax.metrics, which does not declare it.
+  'tensorflow>=2.21',
+  'tqdm>=4.66',
+]
+ANALYSIS = ['matplotlib>=3.9']
+DEV = [
+  'build>=1.2',
+  'hypothesis>=6.100',
+  'mypy>=1.18',
+  'pre-commit>=4',
+  'pytest>=8.4',
+  'pytest-xdist>=3.6',
+  'ruff>=0.14',
+  'uv>=0.9',
+]
+RAY = ['ray>=2.50']
+SLURM = ['submitit>=1.5.3']
+SUPERVISED = ['datasets>=4', 'flax>=0.12']
+
+setup(
+  name='ht_rl',
+  version='0.1.0',
+  description='Hare & Tortoise networks in JAX, with their experiments.',
+  long_description=Path(__file__).with_name('README.md').read_text('utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  classifiers=[
+    'Development Status :: 3 - Alpha',
+    'Intended Audience :: Science/Research',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Programming Language :: Python :: 3.13',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
+  packages=find_packages(include=['ht_rl', 'ht_rl.*']),
+  package_data={'ht_rl': ['py.typed']},
+  python_requires='>=3.11',
+  install_requires=['jax>=0.8', 'numpy>=2.0', 'optax>=0.2.8'],
+  extras_require={
+    'agents': AGENTS,
+    'analysis': ANALYSIS,
+    'dev': DEV,
+    'ray': RAY,
+    'slurm': SLURM,
+    'supervised': SUPERVISED,
+  },
+)
