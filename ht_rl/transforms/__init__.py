@@ -1,0 +1,1 @@
+"""Optax transforms that keep a network plastic."""

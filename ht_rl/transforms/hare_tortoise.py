@@ -1,0 +1,425 @@
+"""Hare & Tortoise: slow weights average fast ones, which restart from them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+import optax
+
+from ht_rl.transforms import _arguments
+
+PyTree: TypeAlias = Any
+Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
+
+
+class HareTortoiseState(NamedTuple):
+  """State of :func:`hare_tortoise`.
+
+  Attributes:
+    count: int32 scalar, the number of updates done.
+    tortoise: the slow weights, a tree like the parameters.
+    inner_state: the state of the inner transformation.
+  """
+
+  count: jax.Array  # type: ignore[assignment]
+  tortoise: optax.Params
+  inner_state: optax.OptState
+
+
+def hare_tortoise(
+  inner: optax.GradientTransformation,
+  *,
+  momentum: ArrayLike | Schedule,
+  reset_every: ArrayLike | Schedule | None = None,
+  update_every: ArrayLike = 1,
+  reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+  reset_inner_state: bool = False,
+  tortoise_dtype: DTypeLike | None = None,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Trains with ``inner``, averages the weights, restarts from the average.
+
+  The parameters are the fast weights, the *hare* :math:`h`. The state holds the
+  slow weights, the *tortoise* :math:`s`, which start as a copy of the hare.
+  Update number :math:`t = 1, 2, \dots` is
+
+  .. math::
+
+    \begin{align*}
+      h &\leftarrow h + u_t
+        && \text{with the updates } u_t \text{ of } \texttt{inner}, \\
+      s &\leftarrow \mu\, s + (1 - \mu)\, h
+        && \text{if } t \bmod \texttt{update\_every} = 0, \\
+      h &\leftarrow s
+        && \text{if } t \bmod \texttt{reset\_every} = 0.
+    \end{align*}
+
+  The tortoise is the network to predict with and, in value-based reinforcement
+  learning, the target network; :func:`tortoise_params` reads it. Without
+  ``reset_every`` it is an exponential moving average of the parameters; with
+  ``momentum=0`` and ``update_every=n`` it is a copy of them taken every ``n``
+  updates (inside jit up to the last bit, where XLA fuses sums and products).
+
+  A restart leaves the hare and the tortoise bitwise equal, unless the tortoise
+  has the narrower dtype: then it is the hare, rounded.
+
+  .. warning::
+    This must be the outermost wrapper. What it averages is the parameters as
+    the updates that it emits will leave them, so whatever changes these updates
+    later (the next element of a chain, say) parts the hare from the tortoise.
+    A wrapper that hands the updates on whole or skips them together with the
+    new state, like ``optax.MultiSteps``, may go around it.
+
+  .. warning::
+    ``optax.inject_hyperparams`` takes every callable for a schedule (name a
+    predicate or a mask function in its ``static_args``) and rounds numbers to
+    the parameters' dtype: a momentum of 0.999 is 1 in bfloat16, so pass it
+    ``hyperparam_dtype=jnp.float32`` there.
+
+  Args:
+    inner: the transformation that trains the hare: a whole optimizer, with its
+      learning rate.
+    momentum: :math:`\mu`, a number in [0, 1); or a schedule, a function of the
+      number of updates done before this one (as in all of optax).
+    reset_every: how many updates lie between two restarts, a positive integer;
+      or a function of :math:`t`, the number of updates done including this one
+      (int32 scalar), that says whether to restart now (bool scalar); or None,
+      never to restart.
+    update_every: how many updates lie between two averages, a positive integer.
+    reset_mask: which parameters restart; the others only average. A tree of
+      bools whose structure is that of the parameters or a prefix of it, or a
+      function from the parameters to such a tree. None: all restart.
+    reset_inner_state: whether a restart also initializes the state of ``inner``
+      anew, all of it.
+    tortoise_dtype: dtype of the slow weights of real floating parameters. None:
+      float32 for parameters narrower than that (an average held in bfloat16
+      stalls long before it arrives), else the dtype of the parameters.
+
+  Returns:
+    A transformation whose ``update`` needs the parameters and whose state is a
+    :class:`HareTortoiseState`. Parameters that are not inexact (integers, say)
+    never restart, and the tortoise takes their value as it is.
+
+  Raises:
+    ValueError: if an argument is outside its range.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import ht_rl
+    >>> optimizer = ht_rl.hare_tortoise(
+    ...   optax.sgd(0.25), momentum=0.5, reset_every=3
+    ... )
+    >>> hare = jnp.array(8.0)
+    >>> state = optimizer.init(hare)
+    >>> for _ in range(4):
+    ...   gradient = jax.grad(jnp.square)(hare)
+    ...   updates, state = optimizer.update(gradient, state, hare)
+    ...   hare = optax.apply_updates(hare, updates)
+    ...   print(f'hare {hare:.3f}, tortoise {ht_rl.tortoise_params(state):.3f}')
+    hare 4.000, tortoise 6.000
+    hare 2.000, tortoise 4.000
+    hare 2.500, tortoise 2.500
+    hare 1.250, tortoise 1.875
+
+  References:
+    Lee et al., `Slow and Steady Wins the Race: Maintaining Plasticity with Hare
+    and Tortoise Networks <https://arxiv.org/abs/2406.02596>`_, ICML 2024,
+    section 4. (The momentum line of its Algorithm 1 has the two networks
+    swapped; the equations of its section 4.2 are what is built here.)
+  """
+  if not callable(getattr(inner, 'update', None)):
+    raise ValueError(
+      f'inner must be an optax.GradientTransformation; got {inner!r}.'
+    )
+  inner = optax.with_extra_args_support(inner)
+  _check_rule(momentum, reset_every, update_every)
+  if tortoise_dtype is not None:
+    tortoise_dtype = _arguments.check_floating_dtype(
+      'tortoise_dtype', tortoise_dtype
+    )
+
+  def init_fn(params: optax.Params) -> HareTortoiseState:
+    def copy(p: ArrayLike) -> jax.Array:
+      # A buffer of its own, so that parameters and state can both be donated.
+      return jnp.array(p, dtype=_slow_dtype(jnp.result_type(p), tortoise_dtype))
+
+    return HareTortoiseState(
+      count=jnp.zeros([], jnp.int32),
+      tortoise=jax.tree.map(copy, params),
+      inner_state=inner.init(params),
+    )
+
+  def update_fn(
+    updates: optax.Updates,
+    state: HareTortoiseState,
+    params: optax.Params | None = None,
+    **extra_args: Any,
+  ) -> tuple[optax.Updates, HareTortoiseState]:
+    if params is None:
+      raise ValueError(
+        'hare_tortoise averages the parameters, so `update` needs them: '
+        '`update(updates, state, params)`.'
+      )
+    updates, inner_state = inner.update(
+      updates, state.inner_state, params, **extra_args
+    )
+    count = optax.safe_increment(state.count)
+    hare, tortoise = hare_tortoise_step(
+      optax.apply_updates(params, updates),
+      state.tortoise,
+      count,
+      momentum=momentum,
+      reset_every=reset_every,
+      update_every=update_every,
+      reset_mask=reset_mask,
+    )
+    due, restarts = _restarts(params, count, reset_every, reset_mask)
+
+    def emit(restart: bool, h: Any, p: Any, u: Any) -> Any:
+      if not restart:
+        return u
+      u = jnp.where(due, (h - p).astype(jnp.result_type(u)), u)
+      # Compiled together with its uses, u might not be the number that the
+      # caller gets (XLA computes it twice, or keeps it unrounded).
+      return jax.lax.optimization_barrier(u)
+
+    def land(restart: bool, h: Any, t: Any) -> Any:
+      return jnp.where(due, _cast(h, t.dtype), t) if restart else t
+
+    # p + (h - p) is not always h: both networks restart from where the emitted
+    # updates lead.
+    updates = jax.tree.map(emit, restarts, hare, params, updates)
+    hare = optax.apply_updates(params, updates)
+    tortoise = jax.tree.map(land, restarts, hare, tortoise)
+    if reset_inner_state:
+      inner_state = jax.tree.map(
+        lambda new, old: jnp.where(due, new, old), inner.init(hare), inner_state
+      )
+    return updates, HareTortoiseState(count, tortoise, inner_state)
+
+  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def hare_tortoise_step(
+  hare: PyTree,
+  tortoise: PyTree,
+  count: ArrayLike,
+  *,
+  momentum: ArrayLike | Schedule,
+  reset_every: ArrayLike | Schedule | None = None,
+  update_every: ArrayLike = 1,
+  reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+) -> tuple[PyTree, PyTree]:
+  r"""Averages the hare into the tortoise; restarts the hare when due.
+
+  This is what :func:`hare_tortoise` does after the update of ``inner``. Use it
+  for what no optimizer sees, such as the statistics of batch normalization:
+
+  .. math::
+
+    s \leftarrow h + \mu\, (s - h), \qquad
+    h \leftarrow s \ \text{ if } t \bmod \texttt{reset\_every} = 0.
+
+  Args:
+    hare: the fast values, a tree of arrays.
+    tortoise: the slow values, a tree of arrays with the structure and shapes of
+      ``hare`` and dtypes of its own (float32 beside bfloat16, say).
+    count: :math:`t`, the number of updates done including this one, an integer
+      scalar; beside :func:`hare_tortoise` the ``count`` of its new state.
+    momentum: as in :func:`hare_tortoise`.
+    reset_every: as in :func:`hare_tortoise`.
+    update_every: as in :func:`hare_tortoise`.
+    reset_mask: as in :func:`hare_tortoise`, over ``hare``.
+
+  Returns:
+    The new hare and the new tortoise, in the dtypes that they had.
+
+  Raises:
+    ValueError: if an argument is outside its range.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import ht_rl
+    >>> hare, tortoise = {'mean': jnp.array(4.0)}, {'mean': jnp.array(0.0)}
+    >>> ht_rl.hare_tortoise_step(
+    ...   hare, tortoise, count=6, momentum=0.75, reset_every=3
+    ... )
+    ({'mean': Array(1., dtype=float32)}, {'mean': Array(1., dtype=float32)})
+
+  References:
+    As for :func:`hare_tortoise`, section 4.2.
+  """
+  _check_rule(momentum, reset_every, update_every)
+  count = jnp.asarray(count)
+  mu = momentum(count - 1) if callable(momentum) else momentum
+  averages = count % update_every == 0
+  due, restarts = _restarts(hare, count, reset_every, reset_mask)
+
+  def average(h: Any, t: Any) -> Any:
+    mean = h
+    if jnp.issubdtype(t.dtype, jnp.inexact):
+      wide = _at_least_float32(t.dtype)
+      h, s = h.astype(wide), t.astype(wide)
+      # Written this way, equal weights stay exactly equal.
+      mean = (h + mu * (s - h)).astype(t.dtype)
+    return jnp.where(averages, mean, t)
+
+  def restart_from(restart: bool, source: Any, x: Any) -> Any:
+    return jnp.where(due, _cast(source, x.dtype), x) if restart else x
+
+  hare, tortoise = jax.tree.map(jnp.asarray, (hare, tortoise))
+  tortoise = jax.tree.map(average, hare, tortoise)
+  hare = jax.tree.map(restart_from, restarts, tortoise, hare)
+  # The hare may be the narrower of the two: then the tortoise is rounded, too.
+  return hare, jax.tree.map(restart_from, restarts, hare, tortoise)
+
+
+def tortoise_params(state: optax.OptState) -> optax.Params:
+  """Returns the slow weights that the state of an optimizer holds.
+
+  Args:
+    state: the state of :func:`hare_tortoise`, or of anything around it
+      (``optax.chain``, ``optax.MultiSteps``, ``optax.masked``, a dict, ...).
+
+  Returns:
+    The tortoise, a tree like the parameters.
+
+  Raises:
+    ValueError: if ``state`` does not hold exactly one
+      :class:`HareTortoiseState`.
+  """
+  states = _states(state)
+  if len(states) != 1:
+    raise ValueError(
+      'state must hold exactly one HareTortoiseState, made by the init of '
+      f'hare_tortoise; got {len(states)}.'
+    )
+  return states[0].tortoise
+
+
+def replace_tortoise(
+  state: optax.OptState, tortoise: optax.Params
+) -> optax.OptState:
+  """Returns the state of an optimizer with other slow weights in it.
+
+  Args:
+    state: as for :func:`tortoise_params`.
+    tortoise: the slow weights to put in, with the structure and shapes of the
+      present ones. They are copied, and cast to the dtypes of the present ones.
+
+  Returns:
+    A state that differs from ``state`` in the tortoise alone.
+
+  Raises:
+    ValueError: if ``state`` does not hold exactly one
+      :class:`HareTortoiseState`, or if the structure or a shape differs.
+  """
+  present = tortoise_params(state)
+  wanted: Any = jax.tree.structure(present)
+  given: Any = jax.tree.structure(tortoise)
+  if given != wanted:
+    raise ValueError(
+      'tortoise must have the structure of the present tortoise, '
+      f'{wanted}; got {given}.'
+    )
+
+  def copy(path: Any, old: Any, new: Any) -> jax.Array:
+    if jnp.shape(new) != jnp.shape(old):
+      raise ValueError(
+        f'tortoise{jax.tree_util.keystr(path)} must have the shape of the '
+        f'present tortoise, {jnp.shape(old)}; got {jnp.shape(new)}.'
+      )
+    return jnp.array(new, dtype=old.dtype)
+
+  copied = jax.tree_util.tree_map_with_path(copy, present, tortoise)
+  return jax.tree.map(
+    lambda node: node._replace(tortoise=copied) if _is_state(node) else node,
+    state,
+    is_leaf=_is_state,
+  )
+
+
+def _is_state(node: Any) -> bool:
+  return isinstance(node, HareTortoiseState)
+
+
+def _states(tree: PyTree) -> list[HareTortoiseState]:
+  """Returns all HareTortoiseStates in a tree, also those within another."""
+  nodes = jax.tree.leaves(tree, is_leaf=_is_state)
+  found = [node for node in nodes if _is_state(node)]
+  return found + [s for node in found for s in _states(node.inner_state)]
+
+
+def _restarts(
+  params: PyTree,
+  count: jax.Array,
+  reset_every: ArrayLike | Schedule | None,
+  reset_mask: PyTree | Callable[[PyTree], PyTree] | None,
+) -> tuple[jax.Array, PyTree]:
+  """Returns whether a restart is due, and the tree of bools of who restarts.
+
+  The second is known when tracing, so that a leaf that never restarts costs
+  nothing.
+  """
+  mask = True if reset_mask is None else reset_mask
+  mask = _arguments.broadcast_mask('reset_mask', mask, params)
+  if reset_every is None:
+    return jnp.asarray(False), jax.tree.map(lambda _: False, mask)
+  restarts = jax.tree.map(
+    lambda m, p: bool(m) and jnp.issubdtype(jnp.result_type(p), jnp.inexact),
+    mask,
+    params,
+  )
+  due = (
+    reset_every(count) if callable(reset_every) else count % reset_every == 0
+  )
+  return jnp.asarray(due, bool), restarts
+
+
+def _cast(x: jax.Array, dtype: Any) -> jax.Array:
+  """Casts x, and has XLA round both x and the result to their dtypes.
+
+  Inside jit XLA may go on with a float32 where a bfloat16 is written
+  (``xla_allow_excess_precision``); the tortoise would then differ from the hare
+  that the caller gets. ``jax.lax.reduce_precision`` would not do: it flushes
+  the subnormal numbers of float16.
+  """
+  if x.dtype == dtype:
+    return x
+  barrier = jax.lax.optimization_barrier
+  return barrier(barrier(x).astype(dtype))
+
+
+def _at_least_float32(dtype: Any) -> Any:
+  """Returns float32 for a narrower real float, else the dtype itself."""
+  narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+  return jnp.float32 if narrow else dtype
+
+
+def _slow_dtype(dtype: Any, tortoise_dtype: Any) -> Any:
+  """Returns the dtype of the slow weights of parameters of a dtype."""
+  if tortoise_dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+    return tortoise_dtype
+  return _at_least_float32(dtype)
+
+
+def _check_rule(momentum: Any, reset_every: Any, update_every: Any) -> None:
+  if not callable(momentum):
+    _arguments.check_number(
+      'momentum',
+      momentum,
+      'a number in [0, 1) or a schedule',
+      lambda mu: 0 <= mu < 1,
+    )
+  if reset_every is not None and not callable(reset_every):
+    _arguments.check_positive_integer(
+      'reset_every',
+      reset_every,
+      'a positive integer, a function of the number of updates, or None',
+    )
+  _arguments.check_positive_integer(
+    'update_every', update_every, 'a positive integer'
+  )
