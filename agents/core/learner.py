@@ -1,0 +1,436 @@
+"""DrQ with Hare & Tortoise: acting, storing and learning as pure functions.
+
+One environment step is one call of `Learner.step`: it appends what the last
+action brought, runs all gradient steps that are due, and chooses the next
+action. Jit it with the state donated; then a frame, a reward and two flags go
+up to the device, an action comes back, and nothing else moves:
+
+    jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
+
+All methods are pure and can be `vmap`ped over a leading axis of the state: a
+population of runs in one process.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+import optax
+
+from agents.core import augmentation, losses
+from agents.core import replay as replay_lib
+import ht_rl
+
+
+class LearnerState(NamedTuple):
+  """What gradient steps change.
+
+  Attributes:
+    params: online parameters, the hare.
+    opt_state: optimizer state; the target network, the tortoise, is in it.
+    gradient_steps: int32, number of gradient steps done.
+    first_bad_step: int32, the first gradient step with a NaN or infinite loss,
+      counted from 1; 0 if there was none.
+    key: random key, constant; each step folds in its number.
+  """
+
+  params: Any
+  opt_state: optax.OptState
+  gradient_steps: chex.Array
+  first_bad_step: chex.Array
+  key: chex.PRNGKey
+
+
+class ActorState(NamedTuple):
+  """What acting changes.
+
+  Attributes:
+    frames: the frames that the network sees, [stack, *observation_shape].
+    action: int32, the last action chosen.
+    steps: int32, number of actions chosen.
+    key: random key, constant; each step folds in its number.
+  """
+
+  frames: chex.Array
+  action: chex.Array
+  steps: chex.Array
+  key: chex.PRNGKey
+
+
+class AgentState(NamedTuple):
+  """All that a run consists of, on the agent's side."""
+
+  learner: LearnerState
+  replay: replay_lib.ReplayState
+  actor: ActorState
+
+
+class Metrics(NamedTuple):
+  """Figures of the last gradient step.
+
+  Attributes:
+    loss: mean Huber loss, float32.
+    q: mean Q-value of the actions learned about, float32.
+    gradient_norm: global norm of the gradient, float32.
+    gradient_steps: gradient steps done so far, int32.
+    first_bad_step: see `LearnerState`.
+  """
+
+  loss: chex.Array
+  q: chex.Array
+  gradient_norm: chex.Array
+  gradient_steps: chex.Array
+  first_bad_step: chex.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+  """The DrQ agent's settings, and its pure functions.
+
+  Attributes:
+    network: module from floats [B, *observation_shape, stack] to Q-values.
+    num_actions: number of actions.
+    optimizer: an optax transform with one `ht_rl.hare_tortoise` in it, whose
+      tortoise is the target network.
+    observation_shape: shape of one frame.
+    observation_dtype: dtype of a frame; uint8 is an image and scaled to [0, 1].
+    stack_size: number of frames that the network sees.
+    replay_capacity: number of records kept.
+    batch_size: transitions in a gradient step.
+    min_replay_history: steps in which the replay fills, before learning.
+    gamma: discount per step.
+    update_horizon: n of the n-step return.
+    epsilon_train: final exploration rate.
+    epsilon_eval: exploration rate in evaluation.
+    epsilon_decay_period: steps in which the rate falls from 1 to its final
+      value, after `min_replay_history` steps at 1.
+    data_augmentation: whether to shift images and scale their intensity.
+    target_action_selection: whether the tortoise acts in training, too (it
+      always does in evaluation).
+    keep_encoder: fraction of the encoder's weights that `reset` keeps; the rest
+      is a fresh draw.
+    keep_head: the same for the head.
+  """
+
+  network: nn.Module
+  num_actions: int
+  optimizer: optax.GradientTransformation
+  observation_shape: tuple[int, ...] = (84, 84)
+  observation_dtype: DTypeLike = jnp.uint8
+  stack_size: int = 4
+  replay_capacity: int = 100_000
+  batch_size: int = 32
+  min_replay_history: int = 1600
+  gamma: float = 0.99
+  update_horizon: int = 10
+  epsilon_train: float = 0.01
+  epsilon_eval: float = 0.001
+  epsilon_decay_period: int = 2500
+  data_augmentation: bool = True
+  target_action_selection: bool = False
+  keep_encoder: float = 1.0
+  keep_head: float = 0.0
+
+  def init(self, key: chex.PRNGKey) -> AgentState:
+    """Returns the state at the beginning of a run, drawn from `key`."""
+    init_key, learn_key, act_key = jax.random.split(key, 3)
+    params = self.init_params(init_key)
+    frames_shape = (self.stack_size, *self.observation_shape)
+    return AgentState(
+      learner=LearnerState(
+        params=params,
+        opt_state=self.optimizer.init(params),
+        gradient_steps=jnp.zeros((), jnp.int32),
+        first_bad_step=jnp.zeros((), jnp.int32),
+        key=learn_key,
+      ),
+      replay=replay_lib.init(
+        self.replay_capacity, self.observation_shape, self.observation_dtype
+      ),
+      actor=ActorState(
+        frames=jnp.zeros(frames_shape, self.observation_dtype),
+        action=jnp.zeros((), jnp.int32),
+        steps=jnp.zeros((), jnp.int32),
+        key=act_key,
+      ),
+    )
+
+  def init_params(self, key: chex.PRNGKey) -> Any:
+    """Draws the network's parameters."""
+    observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
+    return self.network.init(key, observations)
+
+  def loss(
+    self,
+    params: Any,
+    target_params: Any,
+    batch: replay_lib.Transition,
+  ) -> tuple[chex.Array, chex.Array]:
+    """Mean Huber loss of double Q-learning, and the mean Q-value.
+
+    Args:
+      params: online parameters.
+      target_params: the target network's parameters.
+      batch: transitions whose `s_tm1` and `s_t` are ready for the network.
+
+    Returns:
+      Two scalars.
+    """
+    q_tm1 = self.network.apply(params, batch.s_tm1)
+    q_t_selector = self.network.apply(params, batch.s_t)
+    q_t_value = self.network.apply(target_params, batch.s_t)
+    errors = jax.vmap(losses.double_q_error)(
+      q_tm1,
+      batch.a_tm1,
+      batch.r_t,
+      batch.discount_t,
+      q_t_value,
+      q_t_selector,
+    )
+    q_a = jnp.take_along_axis(q_tm1, batch.a_tm1[:, None], axis=1)
+    return jnp.mean(losses.huber(errors)), jnp.mean(q_a)
+
+  def sample(
+    self, replay: replay_lib.ReplayState, key: chex.PRNGKey
+  ) -> replay_lib.Transition:
+    """Draws a batch and augments it, ready for the network."""
+    start_key, tm1_key, t_key = jax.random.split(key, 3)
+    starts = replay_lib.sample_starts(replay, start_key, self.batch_size)
+    batch = replay_lib.transitions(
+      replay,
+      starts,
+      horizon=self.update_horizon,
+      gamma=self.gamma,
+      stack=self.stack_size,
+    )
+    return batch._replace(
+      s_tm1=self.network_input(batch.s_tm1, tm1_key),
+      s_t=self.network_input(batch.s_t, t_key),
+    )
+
+  def network_input(
+    self, observations: chex.Array, key: chex.PRNGKey
+  ) -> chex.Array:
+    """Stacks [B, stack, ...] to floats [B, ..., stack], augmented if set."""
+    # Transposed first: bytes are moved faster than floats.
+    x = jnp.moveaxis(observations, 1, -1)
+    if not self.data_augmentation:
+      return augmentation.scale(x)
+    shift_key, intensity_key = jax.random.split(key)
+    x = augmentation.scale(augmentation.random_shift(shift_key, x))
+    return augmentation.random_intensity(intensity_key, x)
+
+  def update(
+    self, learner: LearnerState, replay: replay_lib.ReplayState
+  ) -> tuple[LearnerState, Metrics]:
+    """One gradient step on one batch."""
+    key = jax.random.fold_in(learner.key, learner.gradient_steps)
+    batch = self.sample(replay, key)
+    (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
+      learner.params, ht_rl.tortoise_params(learner.opt_state), batch
+    )
+    updates, opt_state = self.optimizer.update(
+      gradients, learner.opt_state, learner.params
+    )
+    gradient_steps = learner.gradient_steps + 1
+    is_first_bad = (learner.first_bad_step == 0) & ~jnp.isfinite(loss)
+    first_bad_step = jnp.where(
+      is_first_bad, gradient_steps, learner.first_bad_step
+    )
+    learner = learner._replace(
+      params=optax.apply_updates(learner.params, updates),
+      opt_state=opt_state,
+      gradient_steps=gradient_steps,
+      first_bad_step=first_bad_step,
+    )
+    metrics = Metrics(
+      loss=loss,
+      q=q,
+      gradient_norm=optax.tree.norm(gradients),
+      gradient_steps=gradient_steps,
+      first_bad_step=first_bad_step,
+    )
+    return learner, metrics
+
+  def learn(
+    self,
+    learner: LearnerState,
+    replay: replay_lib.ReplayState,
+    num_updates: int,
+  ) -> tuple[LearnerState, Metrics]:
+    """`num_updates` gradient steps on batches of one replay, at least one."""
+    # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
+    # branch five times slower than outside (benchmarks/training_loop.py).
+    for _ in range(num_updates):
+      learner, metrics = self.update(learner, replay)
+    return learner, metrics
+
+  def step(
+    self,
+    state: AgentState,
+    reward: chex.Numeric,
+    terminal: chex.Numeric,
+    truncation: chex.Numeric,
+    observation: chex.Array,
+    num_updates: int,
+  ) -> tuple[AgentState, chex.Array, Metrics | None]:
+    """One environment step: append, learn, act.
+
+    Args:
+      state: the run; donate it.
+      reward: what the last action brought, clipped as the agent should see it.
+      terminal: bool, the last action ended the episode (or lost a life).
+      truncation: bool, the episode was cut off after the last action.
+      observation: [*observation_shape], the frame to act on: the first of a new
+        episode after `terminal` or `truncation`.
+      num_updates: gradient steps to do, static: the replay ratio, or 0 while
+        the replay fills.
+
+    Returns:
+      The new state, the action (int32), and the figures of the last gradient
+      step, if there was one.
+    """
+    actor = state.actor
+    replay = replay_lib.append(
+      state.replay,
+      actor.frames[-1],
+      actor.action,
+      reward,
+      terminal,
+      truncation,
+      horizon=self.update_horizon,
+      stack=self.stack_size,
+    )
+    learner, metrics = state.learner, None
+    if num_updates:
+      learner, metrics = self.learn(learner, replay, num_updates)
+    ended = jnp.logical_or(terminal, truncation)
+    actor = self.act(learner, actor, observation, ended)
+    return AgentState(learner, replay, actor), actor.action, metrics
+
+  def begin(
+    self, state: AgentState, observation: chex.Array
+  ) -> tuple[AgentState, chex.Array]:
+    """Acts on the first frame of an episode that no stored record precedes."""
+    actor = self.act(state.learner, state.actor, observation, True)
+    return state._replace(actor=actor), actor.action
+
+  def act(
+    self,
+    learner: LearnerState,
+    actor: ActorState,
+    observation: chex.Array,
+    first: chex.Numeric,
+  ) -> ActorState:
+    """Chooses an action, epsilon-greedily, on the stack with a new frame."""
+    params = learner.params
+    if self.target_action_selection:
+      params = ht_rl.tortoise_params(learner.opt_state)
+    steps = actor.steps + 1
+    frames = push_frame(actor.frames[None], observation[None], first)
+    actions = self.epsilon_greedy(
+      params,
+      frames,
+      jax.random.fold_in(actor.key, steps),
+      self.epsilon(steps),
+    )
+    return actor._replace(frames=frames[0], action=actions[0], steps=steps)
+
+  def evaluate(
+    self,
+    params: Any,
+    frames: chex.Array,
+    observations: chex.Array,
+    first: chex.Array,
+    key: chex.PRNGKey,
+  ) -> tuple[chex.Array, chex.Array]:
+    """Acts in a batch of N evaluation environments.
+
+    Args:
+      params: parameters that act: the tortoise.
+      frames: stacks of the step before, [N, stack, *observation_shape].
+      observations: new frames, [N, *observation_shape].
+      first: bool [N], whether the stack starts anew with this frame.
+      key: random key of this step.
+
+    Returns:
+      The stacks with the new frames, and actions, int32 [N].
+    """
+    frames = push_frame(frames, observations, first)
+    return frames, self.epsilon_greedy(params, frames, key, self.epsilon_eval)
+
+  def epsilon_greedy(
+    self,
+    params: Any,
+    frames: chex.Array,
+    key: chex.PRNGKey,
+    epsilon: chex.Numeric,
+  ) -> chex.Array:
+    """Actions for stacks [N, stack, ...]: random with probability epsilon."""
+    explore_key, action_key = jax.random.split(key)
+    num = frames.shape[0]
+    observations = augmentation.scale(jnp.moveaxis(frames, 1, -1))
+    q = self.network.apply(params, observations)
+    explore = jax.random.uniform(explore_key, (num,)) < epsilon
+    random = jax.random.randint(action_key, (num,), 0, self.num_actions)
+    return jnp.where(explore, random, jnp.argmax(q, axis=-1)).astype(jnp.int32)
+
+  def epsilon(self, steps: chex.Numeric) -> chex.Array:
+    """Exploration rate: 1 during warm-up, then linear to its final value."""
+    left = self.epsilon_decay_period + self.min_replay_history - steps
+    fraction = jnp.clip(left / self.epsilon_decay_period, 0.0, 1.0)
+    return self.epsilon_train + (1.0 - self.epsilon_train) * fraction
+
+  def reset(self, learner: LearnerState) -> LearnerState:
+    """Re-initialises parts of both networks, and the optimizer.
+
+    Hare and tortoise are mixed with one fresh draw, group by group:
+    ``keep * old + (1 - keep) * fresh``. A group that keeps 0 starts anew (a
+    head reset, Nikishin et al., 2022), one that keeps a part is shrunk and
+    perturbed (Ash & Adams, 2020), one that keeps 1 stays as it is. The
+    optimizer starts anew, and with it the interval of Hare & Tortoise.
+    """
+    # `update` folds in the number of a gradient step, which is smaller.
+    reset_key = jax.random.fold_in(learner.key, 2**31)
+    fresh = self.init_params(
+      jax.random.fold_in(reset_key, learner.gradient_steps)
+    )
+    keep = {'params': {'encoder': self.keep_encoder, 'head': self.keep_head}}
+
+    def mix(params: Any) -> Any:
+      return jax.tree.map(
+        lambda k, old, new: jax.tree.map(
+          lambda o, n: (k * o + (1.0 - k) * n).astype(o.dtype), old, new
+        ),
+        keep,
+        params,
+        fresh,
+      )
+
+    params = mix(learner.params)
+    tortoise = mix(ht_rl.tortoise_params(learner.opt_state))
+    opt_state = ht_rl.replace_tortoise(self.optimizer.init(params), tortoise)
+    return learner._replace(params=params, opt_state=opt_state)
+
+
+def push_frame(
+  frames: chex.Array, observations: chex.Array, first: chex.Numeric
+) -> chex.Array:
+  """Adds a frame to each stack; a first frame finds the others zero.
+
+  Args:
+    frames: [N, stack, *observation_shape].
+    observations: [N, *observation_shape].
+    first: bool scalar or [N].
+
+  Returns:
+    [N, stack, *observation_shape], the new frame last.
+  """
+  first = jnp.broadcast_to(first, frames.shape[:1])
+  first = first.reshape(first.shape + (1,) * (frames.ndim - 1))
+  older = jnp.where(first, jnp.zeros_like(frames), frames)[:, 1:]
+  return jnp.concatenate([older, observations[:, None]], axis=1)

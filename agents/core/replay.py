@@ -1,0 +1,277 @@
+"""Replay on the device: every frame stored once, all else computed on reading.
+
+A record t is (o_t, a_t, r_t, terminal_t, truncation_t): the frame that the
+agent saw, the action it took there, and what came of it. Records lie in a ring;
+stacks of frames, n-step returns and masks at episode ends are made from it
+inside jit.
+
+A record can start an n-step transition once its future is known: when record
+t+n of the same episode has arrived, or the episode has terminated within the n
+steps. Such starts are queued as they become known and leave the queue when the
+ring overwrites the oldest frame of their stack. So a uniform draw from the
+queue is a uniform draw from exactly the transitions that can be learned from,
+at a cost that does not depend on the capacity.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+
+class ReplayState(NamedTuple):
+  """Records in a ring and the queue of the transitions that can be sampled.
+
+  Positions count records since the beginning; a record's slot in the ring is
+  its position modulo the capacity.
+
+  Attributes:
+    frames: observations, [capacity, *observation_shape].
+    actions: int32 [capacity].
+    rewards: float32 [capacity].
+    terminals: bool [capacity], the environment ended (or a life was lost).
+    ends: bool [capacity], the episode ended, terminal or cut off.
+    cursor: int32, number of records appended so far.
+    age: int32, number of records of the unfinished episode.
+    starts: int32 [capacity], ring of the positions that start a transition.
+    first: int32, number of starts that have left the queue.
+    last: int32, number of starts that have entered the queue.
+  """
+
+  frames: chex.Array
+  actions: chex.Array
+  rewards: chex.Array
+  terminals: chex.Array
+  ends: chex.Array
+  cursor: chex.Array
+  age: chex.Array
+  starts: chex.Array
+  first: chex.Array
+  last: chex.Array
+
+
+class Transition(NamedTuple):
+  """A batch of n-step transitions.
+
+  Attributes:
+    s_tm1: stacks of frames, [B, stack, *observation_shape].
+    a_tm1: int32 [B].
+    r_t: n-step returns without the bootstrap, float32 [B].
+    discount_t: gamma**n, 0 where the episode terminated, float32 [B].
+    s_t: stacks of frames n steps later, or at the terminal record.
+  """
+
+  s_tm1: chex.Array
+  a_tm1: chex.Array
+  r_t: chex.Array
+  discount_t: chex.Array
+  s_t: chex.Array
+
+
+def init(
+  capacity: int, observation_shape: Sequence[int], dtype: DTypeLike = jnp.uint8
+) -> ReplayState:
+  """Returns an empty replay.
+
+  Args:
+    capacity: number of records in the ring.
+    observation_shape: shape of one frame.
+    dtype: dtype of the frames.
+  """
+
+  # Separate arrays: fields that share a buffer could not be donated together.
+  def zero() -> chex.Array:
+    return jnp.zeros((), jnp.int32)
+
+  return ReplayState(
+    frames=jnp.zeros((capacity, *observation_shape), dtype),
+    actions=jnp.zeros((capacity,), jnp.int32),
+    rewards=jnp.zeros((capacity,), jnp.float32),
+    terminals=jnp.zeros((capacity,), bool),
+    ends=jnp.zeros((capacity,), bool),
+    cursor=zero(),
+    age=zero(),
+    starts=jnp.zeros((capacity,), jnp.int32),
+    first=zero(),
+    last=zero(),
+  )
+
+
+def append(
+  state: ReplayState,
+  frame: chex.Array,
+  action: chex.Numeric,
+  reward: chex.Numeric,
+  terminal: chex.Numeric,
+  truncation: chex.Numeric,
+  *,
+  horizon: int,
+  stack: int,
+) -> ReplayState:
+  """Appends one record.
+
+  Args:
+    state: the replay.
+    frame: o_t, [*observation_shape].
+    action: a_t, integer scalar.
+    reward: r_t, what a_t brought, scalar.
+    terminal: bool scalar, a_t ended the episode.
+    truncation: bool scalar, the episode was cut off after a_t though the
+      environment had not ended.
+    horizon: n of the n-step returns that will be sampled.
+    stack: number of frames that a network sees.
+
+  Returns:
+    The replay with the record in it. Its capacity must be at least
+    `horizon + stack`.
+  """
+  capacity = state.actions.shape[0]
+  position = state.cursor
+  slot = position % capacity
+  terminal = jnp.asarray(terminal, bool)
+  end = terminal | jnp.asarray(truncation, bool)
+
+  # This record completes the transition that began `horizon` records ago, and a
+  # terminal one those that began since then.
+  steps_ago = jnp.arange(horizon, -1, -1)
+  known = (steps_ago <= state.age) & ((steps_ago == horizon) | terminal)
+  places = (state.last + jnp.cumsum(known) - 1) % capacity
+  places = jnp.where(known, places, capacity)  # Out of range: dropped.
+  starts = state.starts.at[places].set(position - steps_ago, mode='drop')
+  last = state.last + jnp.sum(known)
+
+  # At most one start expires for one record that is overwritten, never a new
+  # one; its place may have been taken by the last of the new ones already.
+  oldest = position - capacity + stack
+  front = state.starts[state.first % capacity]
+  expired = (state.first < state.last) & (front < oldest)
+
+  return ReplayState(
+    frames=state.frames.at[slot].set(frame),
+    actions=state.actions.at[slot].set(action),
+    rewards=state.rewards.at[slot].set(reward),
+    terminals=state.terminals.at[slot].set(terminal),
+    ends=state.ends.at[slot].set(end),
+    cursor=position + 1,
+    age=jnp.where(end, 0, state.age + 1),
+    starts=starts,
+    first=state.first + expired,
+    last=last,
+  )
+
+
+def sample_starts(
+  state: ReplayState, key: chex.PRNGKey, batch_size: int
+) -> chex.Array:
+  """Draws starts of transitions uniformly, with replacement.
+
+  Args:
+    state: a replay with at least one transition (`last > first`).
+    key: random key.
+    batch_size: number of draws B.
+
+  Returns:
+    Positions, int32 [B].
+  """
+  offset = jax.random.randint(key, (batch_size,), 0, state.last - state.first)
+  return state.starts[(state.first + offset) % state.starts.shape[0]]
+
+
+def stack_frames(
+  state: ReplayState, position: chex.Array, stack: int
+) -> chex.Array:
+  """The last `stack` frames at a position, zero before the episode began.
+
+  Args:
+    state: the replay.
+    position: positions of the newest frames, int32 [B].
+    stack: number of frames.
+
+  Returns:
+    [B, stack, *observation_shape], the newest frame last.
+  """
+  capacity = state.actions.shape[0]
+  before = position[:, None] - jnp.arange(stack - 1, 0, -1)  # Oldest first.
+  breaks = (before < 0) | state.ends[before % capacity]
+  # A frame belongs to the stack if nothing ended between it and the newest.
+  inside = jnp.logical_not(jnp.cumsum(breaks[:, ::-1], axis=1)[:, ::-1])
+  inside = jnp.concatenate([inside, jnp.ones_like(position[:, None], bool)], 1)
+  slots = jnp.concatenate([before, position[:, None]], axis=1) % capacity
+  frames = state.frames[slots]
+  inside = inside.reshape(inside.shape + (1,) * (frames.ndim - 2))
+  return jnp.where(inside, frames, jnp.zeros_like(frames))
+
+
+def transitions(
+  state: ReplayState,
+  starts: chex.Array,
+  *,
+  horizon: int,
+  gamma: float,
+  stack: int,
+) -> Transition:
+  """Reads n-step transitions.
+
+  With T the first terminal record at or after t (if any within n steps):
+  ``r_t = sum_{k<n, t+k<=T} gamma**k r_{t+k}``, and the bootstrap state is that
+  of record t+n with discount gamma**n, or none if ``T < t+n``.
+
+  Args:
+    state: the replay.
+    starts: positions from `sample_starts`, int32 [B].
+    horizon: n.
+    gamma: discount per step, in [0, 1].
+    stack: number of frames that a network sees.
+
+  Returns:
+    The batch. Where the episode terminated, `s_t` is the stack at the terminal
+    record (it is not used, since its discount is 0).
+  """
+  capacity = state.actions.shape[0]
+  slots = (starts[:, None] + jnp.arange(horizon)) % capacity
+  survived = jnp.cumprod(1 - state.terminals[slots].astype(jnp.int32), axis=1)
+  reached = jnp.concatenate(
+    [jnp.ones_like(survived[:, :1]), survived[:, :-1]], axis=1
+  )
+  weights = gamma ** jnp.arange(horizon, dtype=jnp.float32)
+  # Selected, not multiplied: a record after the end may hold anything.
+  rewards = jnp.where(reached == 1, state.rewards[slots], 0.0)
+  return Transition(
+    s_tm1=stack_frames(state, starts, stack),
+    a_tm1=state.actions[starts % capacity],
+    r_t=jnp.sum(weights * rewards, axis=1),
+    discount_t=gamma**horizon * survived[:, -1].astype(jnp.float32),
+    s_t=stack_frames(state, starts + jnp.sum(survived, axis=1), stack),
+  )
+
+
+def trim(state: ReplayState) -> ReplayState:
+  """Drops the slots that were never written, for a smaller checkpoint."""
+  capacity = state.actions.shape[0]
+  written = max(1, min(int(state.cursor), capacity))
+  return state._replace(
+    frames=state.frames[:written],
+    actions=state.actions[:written],
+    rewards=state.rewards[:written],
+    terminals=state.terminals[:written],
+    ends=state.ends[:written],
+  )
+
+
+def untrim(state: ReplayState) -> ReplayState:
+  """The inverse of `trim`."""
+  capacity = state.starts.shape[0]
+
+  def pad(x: chex.Array) -> chex.Array:
+    return jnp.zeros((capacity, *x.shape[1:]), x.dtype).at[: len(x)].set(x)
+
+  return state._replace(
+    frames=pad(state.frames),
+    actions=pad(state.actions),
+    rewards=pad(state.rewards),
+    terminals=pad(state.terminals),
+    ends=pad(state.ends),
+  )

@@ -1,0 +1,17 @@
+import pytest
+
+
+@pytest.fixture(scope='session')
+def to_dopamine():
+  """Renames our parameters to those of Dopamine's `FullRainbowNetwork`."""
+
+  def rename(params):
+    encoder, head = params['params']['encoder'], params['params']['head']
+    dense = {
+      'Dense_0': head['hidden'],
+      'Dense_1': head['advantage'],
+      'Dense_2': head['value'],
+    }
+    return {'params': {**encoder, **dense}}
+
+  return rename

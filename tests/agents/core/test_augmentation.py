@@ -1,0 +1,78 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from agents.core import augmentation
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_shift_pads_by_the_edge_and_crops(dtype):
+  offsets = np.array(list(itertools.product(range(-4, 5), repeat=2)))
+  rng = np.random.default_rng(0)
+  images = rng.integers(256, size=(len(offsets), 12, 10, 2)).astype(dtype)
+  shifted = augmentation.shift(images, offsets[:, 0], offsets[:, 1])
+  assert shifted.dtype == dtype
+  padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode='edge')
+  for i, (y, x) in enumerate(offsets):
+    crop = padded[i, 4 + y : 16 + y, 4 + x : 14 + x]
+    np.testing.assert_array_equal(shifted[i], crop)
+
+
+@pytest.mark.parametrize('pad', [1, 4])
+def test_random_shift_draws_all_offsets_equally(pad):
+  side = 2 * pad + 1
+  # The pixel in the middle tells where it came from.
+  image = np.arange(side**2, dtype=np.uint8).reshape(1, side, side, 1)
+  images = jnp.repeat(image, 100 * side**2, axis=0)
+  shifted = augmentation.random_shift(jax.random.key(0), images, pad)
+  counts = np.bincount(
+    np.asarray(shifted[:, pad, pad, 0]), minlength=side**2
+  ).reshape(side, side)
+  for observed in (counts, counts.sum(0), counts.sum(1)):
+    assert observed.min() > 0
+    assert stats.chisquare(observed.ravel()).pvalue > 1e-3
+
+
+def test_random_shift_moves_a_stack_as_one():
+  image = jax.random.uniform(jax.random.key(0), (12, 12, 1))
+  images = jnp.broadcast_to(image, (64, 12, 12, 3))
+  shifted = augmentation.random_shift(jax.random.key(1), images)
+  np.testing.assert_array_equal(shifted[..., :1].repeat(3, axis=3), shifted)
+  assert len(np.unique(shifted[..., 0], axis=0)) > 32
+  other = augmentation.random_shift(jax.random.key(2), images)
+  assert (other != shifted).any()
+
+
+def test_random_intensity_is_a_clipped_normal_factor_a_stack():
+  images = jnp.full((20_000, 2, 3), 0.5)
+  out = augmentation.random_intensity(jax.random.key(0), images, scale=0.1)
+  assert out.dtype == images.dtype
+  np.testing.assert_array_equal(out, np.broadcast_to(out[:, :1, :1], out.shape))
+  noise = (np.asarray(out[:, 0, 0], np.float64) / 0.5 - 1) / 0.1
+  assert np.abs(noise).max() <= 2 + 1e-5
+  for tail in (noise < -2 + 1e-5, noise > 2 - 1e-5):
+    test = stats.binomtest(int(tail.sum()), len(noise), stats.norm.sf(2))
+    assert test.pvalue > 1e-3
+  inside = noise[np.abs(noise) < 2 - 1e-5]
+  assert stats.kstest(inside, stats.truncnorm(-2, 2).cdf).pvalue > 1e-3
+
+
+def test_random_intensity_stays_within_a_tenth_by_default():
+  images = jnp.ones((4096, 1), jnp.bfloat16)
+  out = augmentation.random_intensity(jax.random.key(0), images)
+  assert out.dtype == jnp.bfloat16
+  assert 0.9 <= out.min() < 0.905
+  assert 1.095 < out.max() <= 1.105
+
+
+def test_scale_maps_images_to_the_unit_interval_and_nothing_else():
+  images = np.arange(256, dtype=np.uint8).reshape(2, 4, 4, 8)
+  out = augmentation.scale(jnp.asarray(images))
+  assert out.dtype == jnp.float32
+  np.testing.assert_allclose(out, images / 255, rtol=2e-7)
+  vectors = jnp.array([[1.0, -2.0, 300.0]])
+  np.testing.assert_array_equal(augmentation.scale(vectors), vectors)
