@@ -1,0 +1,200 @@
+"""Checkpoints of arrays: written whole or not at all, checked when read.
+
+Orbax writes and renames; this module adds what a run that must survive anything
+needs beside that: a digest over every file, so that a damaged checkpoint is
+noticed, and the way back to the one before. (Orbax never reads a damaged one:
+its threads print tracebacks.) Nothing here unpickles a file.
+"""
+
+from collections.abc import Callable
+import functools
+import hashlib
+import logging
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+_DIGEST = 'sha256'
+
+
+class CheckpointError(Exception):
+  """A checkpoint could not be written, or none could be read."""
+
+
+class Checkpoints:
+  """The checkpoints of one run, the newest two of them.
+
+  Attributes:
+    directory: where they are: one folder each, named by the step.
+  """
+
+  def __init__(self, directory: str | pathlib.Path):
+    self.directory = pathlib.Path(directory).absolute()
+    # Orbax reports through absl what it does step by step, warns of what
+    # concerns clusters, and looks into files whose digest does not match; where
+    # one write fails, asyncio tells of each of the others.
+    logging.getLogger('absl').addFilter(_is_not_from_orbax)
+    logging.getLogger('asyncio').addFilter(_is_not_from_orbax)
+    self._manager = ocp.CheckpointManager(
+      self.directory,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=2,
+        enable_async_checkpointing=False,
+        cleanup_tmp_directories=True,
+      ),
+    )
+    for step in set(self._manager.all_steps(read=True)) - set(self.steps()):
+      self._manager.delete(step)  # Its write was cut off before the digest.
+
+  def steps(self) -> list[int]:
+    """The steps of the complete checkpoints, oldest first."""
+    return sorted(
+      step
+      for step in self._manager.all_steps(read=True)
+      if (self._folder(step) / _DIGEST).exists()
+    )
+
+  def save(self, step: int, state: Any) -> None:
+    """Writes a checkpoint, unless that step has one.
+
+    Args:
+      step: the agent step.
+      state: a pytree of arrays.
+
+    Raises:
+      CheckpointError: the disk would not take it. The ones before are whole.
+    """
+    if step in self.steps():
+      return
+    arrays = ocp.args.StandardSave(_flatten(state))
+    hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_unraisable, hook)
+    try:
+      if not self._manager.save(step, args=arrays):  # Without a word, that is.
+        raise ValueError('there is one of a later step')
+      unfinished = self._folder(step) / f'{_DIGEST}.unfinished'
+      unfinished.write_text(_digest(self._folder(step)))
+      unfinished.replace(self._folder(step) / _DIGEST)
+    except Exception as error:  # Of many types: tensorstore's and the system's.
+      kept = self.steps()
+      raise CheckpointError(
+        f'could not write the checkpoint of step {step} to {self.directory} '
+        f'({_first_line(error)}); '
+        + (
+          f'the one of step {kept[-1]} is whole' if kept else 'it has no other'
+        )
+      ) from error
+    # Not after a failure: the other writes may end later.
+    sys.unraisablehook = hook
+
+  def restore(
+    self, say: Callable[[str], None], last: int | None = None
+  ) -> tuple[int, dict] | None:
+    """Reads the newest checkpoint that is whole.
+
+    A damaged one is removed, so that the run can write it again.
+
+    Args:
+      say: is given one line for each damaged checkpoint.
+      last: the last step to go back to; later checkpoints are removed. None
+        for any.
+
+    Returns:
+      The step and the arrays, by their paths in the pytree (see `unflatten`);
+      None where there is no checkpoint.
+
+    Raises:
+      CheckpointError: there are checkpoints and none can be read.
+    """
+    steps = self.steps()
+    while last is not None and steps and steps[-1] > last:
+      self._manager.delete(steps.pop())
+    damaged = []
+    for step in reversed(steps):
+      try:
+        folder = self._folder(step)
+        if (folder / _DIGEST).read_text() != _digest(folder):
+          raise ValueError('its digest does not match')
+        arrays = self._manager.restore(step, args=ocp.args.StandardRestore())
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+      except Exception as error:  # Whatever a damaged file leads to.
+        damaged.append((step, _first_line(error)))
+        continue
+      for bad, why in damaged:
+        say(
+          f'the checkpoint of step {bad} is damaged ({why}); '
+          f'going on from that of step {step}'
+        )
+        self._manager.delete(bad)
+      return step, arrays
+    if damaged:
+      raise CheckpointError(
+        f'no checkpoint in {self.directory} can be read; move the folder away '
+        'to start the run again'
+      )
+    return None
+
+  def _folder(self, step: int) -> pathlib.Path:
+    return self.directory / str(step)
+
+
+def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
+  """Puts arrays read from a checkpoint into the tree that they came from.
+
+  Args:
+    template: a pytree of the same structure (its leaves are not read).
+    arrays: arrays by path, as `Checkpoints.restore` returns them.
+
+  Returns:
+    The template's tree with the arrays as its leaves.
+
+  Raises:
+    CheckpointError: the paths are not the template's.
+  """
+  paths, tree = jax.tree_util.tree_flatten_with_path(template)
+  names = [_name(path) for path, _ in paths]
+  if set(names) != set(arrays):
+    differing = sorted(set(names) ^ set(arrays))
+    raise CheckpointError(
+      f'the checkpoint is of another program: {differing[0]!r} is in one only'
+    )
+  return jax.tree.unflatten(tree, [arrays[name] for name in names])
+
+
+def _flatten(state: Any) -> dict[str, np.ndarray]:
+  paths, _ = jax.tree_util.tree_flatten_with_path(state)
+  return {_name(path): np.asarray(leaf) for path, leaf in paths}
+
+
+def _name(path: tuple) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='.')
+
+
+def _digest(folder: pathlib.Path) -> str:
+  """Returns a digest of the names and contents of all files in a folder."""
+  digest = hashlib.sha256()
+  for path in sorted(folder.rglob('*')):
+    if path.is_file() and path.stem != _DIGEST:
+      with path.open('rb') as file:
+        content = hashlib.file_digest(file, 'sha256').hexdigest()
+      digest.update(f'{path.relative_to(folder)} {content}\n'.encode())
+  return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+  lines = str(error).splitlines()
+  return lines[0][:120] if lines else type(error).__name__
+
+
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+  return 'orbax' not in record.pathname + record.getMessage()
+
+
+def _unraisable(hook: Callable[[Any], None], unraisable: Any) -> None:
+  """Drops what tensorstore's threads raise after Orbax has given up a save."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    hook(unraisable)

@@ -1,0 +1,389 @@
+"""Dopamine's Runner with the Atari-100k protocol, and runs that survive.
+
+The state of a run is a checkpoint of arrays: the agent with its replay, the
+emulator, and a few counters. Nothing else is remembered, so that a run that was
+killed goes on from its last checkpoint bit for bit as if it had not been.
+"""
+
+from collections.abc import Callable
+import contextlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import time
+from typing import Any, Protocol
+
+from agents import dopamine_repair  # isort: skip  (before Dopamine)
+from dopamine.discrete_domains import run_experiment
+from dopamine.metrics import collector_dispatcher, statistics_instance
+import gin
+import jax
+import numpy as np
+from tensorflow import errors as tf_errors
+
+from agents import atari, checkpoint
+from agents.settings import check_int
+from ht_rl import atari100k
+
+del dopamine_repair  # Imported for what it does.
+
+
+class Progress(Protocol):
+  """What shows the progress of a phase; `experiments.progress` has one."""
+
+  def update(self, step: int, **figures: float | None) -> None:
+    """Shows that `step` steps are done, and the figures that there are."""
+
+  def close(self) -> None:
+    """Ends the phase."""
+
+
+class StoppedError(Exception):
+  """The run was asked to stop, and has written a checkpoint."""
+
+
+@gin.configurable
+class Atari100kRunner(run_experiment.Runner):
+  """Trains for 100k agent steps, then evaluates, as `agents.atari` says.
+
+  Attributes:
+    stop_requested: set it (from a signal handler, say) and the run writes a
+      checkpoint after the current step and raises `StoppedError`.
+  """
+
+  def __init__(
+    self,
+    base_dir: str,
+    create_agent_fn: Callable[..., Any],
+    game: str,
+    seed: int,
+    config: str = '',
+    training_steps: int = atari.PROTOCOL.training_steps,
+    num_eval_episodes: int = atari.PROTOCOL.eval_episodes,
+    checkpoint_every: int = 10_000,
+    log_every: int = 100,
+    progress: Callable[[str, str, int, int], Progress] | None = None,
+    say: Callable[[str], None] = print,
+  ):
+    """Creates environment and agent, and goes back to the last checkpoint.
+
+    Args:
+      base_dir: the folder of this run.
+      create_agent_fn: makes the agent, as for Dopamine's Runner.
+      game: name of the game, as in `ht_rl.atari100k`.
+      seed: seed of the environment and of the evaluation.
+      config: name of the configuration, for the result.
+      training_steps: agent steps of training.
+      num_eval_episodes: episodes of the evaluation, played in parallel.
+      checkpoint_every: agent steps between checkpoints.
+      log_every: agent steps between rows of the learner's figures.
+      progress: makes what shows a phase, of its name, what it counts, how many
+        of them there are and how many are done.
+      say: is given the lines that a person should read.
+    """
+    check_int('Atari100kRunner.training_steps', training_steps, minimum=1)
+    check_int('Atari100kRunner.num_eval_episodes', num_eval_episodes, minimum=1)
+    check_int('Atari100kRunner.checkpoint_every', checkpoint_every, minimum=1)
+    check_int('Atari100kRunner.log_every', log_every, minimum=1)
+    _check_collectors()
+    self._game = game
+    self._seed = seed
+    self._config = config
+    self._num_eval_episodes = num_eval_episodes
+    self._checkpoint_every = checkpoint_every
+    self._log_every = log_every
+    self._new_progress = progress or (lambda *_: _Silent())
+    self._say = say
+    self.stop_requested = False
+    self._step = 0
+    self._episode_return = 0.0
+    self._episode_length = 0
+    self._last_return: float | None = None
+    self._seconds = 0.0
+    super().__init__(
+      str(base_dir),
+      create_agent_fn,
+      create_environment_fn=lambda: atari.AtariEnvironment(game, seed),
+      num_iterations=1,
+      training_steps=training_steps,
+      use_legacy_logger=False,
+      fine_grained_print_to_console=False,
+    )
+    self._metrics_file = MetricsFile(
+      pathlib.Path(base_dir) / 'metrics.jsonl', keep_until=self._step
+    )
+
+  # Checkpoints, in place of Dopamine's.
+
+  def _initialize_checkpointer_and_maybe_resume(
+    self, checkpoint_file_prefix: str
+  ) -> None:
+    del checkpoint_file_prefix  # Of Dopamine's pickled files.
+    self._checkpoints = checkpoint.Checkpoints(
+      pathlib.Path(self._base_dir) / 'checkpoints'
+    )
+    restored = self._checkpoints.restore(self._say)
+    if restored is None:
+      return
+    self._step, arrays = restored
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+      part, _, rest = name.partition('.')
+      parts.setdefault(part, {})[rest] = array
+    self._agent.set_state(parts['agent'])
+    self._environment.set_state(parts['environment'])
+    counters = parts['counters']
+    self._episode_return = float(counters['episode_return'])
+    self._episode_length = int(counters['episode_length'])
+    if not np.isnan(counters['last_return']):
+      self._last_return = float(counters['last_return'])
+    self._seconds = float(counters['seconds'])
+    self._say(f'going on from the checkpoint of step {self._step:,}')
+
+  def _checkpoint_experiment(self, iteration: int | None = None) -> None:
+    del iteration  # Checkpoints are named by the step.
+    state = {
+      'agent': self._agent.get_state(),
+      'environment': self._environment.get_state(),
+      'counters': {
+        'episode_return': np.float64(self._episode_return),
+        'episode_length': np.int64(self._episode_length),
+        'last_return': np.float64(
+          np.nan if self._last_return is None else self._last_return
+        ),
+        'seconds': np.float64(self._seconds),
+      },
+    }
+    self._checkpoints.save(self._step, state)
+    self._collector_dispatcher.flush()
+
+  # The experiment.
+
+  def run_experiment(self) -> dict[str, Any]:
+    """Trains, evaluates, and writes `result.json`.
+
+    Returns:
+      What is in the file.
+
+    Raises:
+      StoppedError: `stop_requested` was set; call the same again to go on.
+      drq_agent.DivergedError: a loss was NaN or infinite.
+      checkpoint.CheckpointError: the disk would not take a checkpoint.
+    """
+    try:
+      self._run_train_phase(None)
+      evaluation = self._run_eval_phase(None)
+      result = self._result(evaluation)
+      write_json(pathlib.Path(self._base_dir) / 'result.json', result)
+      self._collector_dispatcher.flush()
+      self._collector_dispatcher.close()
+    except checkpoint.CheckpointError:
+      raise  # It has said what follows.
+    except Exception as error:
+      if isinstance(error, tf_errors.OpError):  # Of TensorBoard's writer.
+        error = OSError(error.message)
+      steps = self._checkpoints.steps()
+      folder = self._checkpoints.directory
+      error.add_note(
+        f'the last good checkpoint is {folder / str(steps[-1])}'
+        if steps
+        else 'there is no checkpoint yet'
+      )
+      raise error
+    return result
+
+  def _run_train_phase(self, statistics: Any) -> None:
+    del statistics  # What is worth keeping is in metrics.jsonl.
+    progress = self._new_progress(
+      'train', 'step', self._training_steps, self._step
+    )
+    with contextlib.closing(progress):
+      self._train(progress)
+
+  def _train(self, progress: Progress) -> None:
+    agent, environment = self._agent, self._environment
+    agent.eval_mode = False
+    since = time.monotonic() - self._seconds
+    if self._step == 0:
+      action = agent.begin_episode(environment.reset())
+    else:
+      action = agent.last_action
+    while self._step < self._training_steps:
+      observation, reward, terminal, _ = environment.step(int(action))
+      self._step += 1
+      self._episode_return += reward
+      self._episode_length += 1
+      clip = atari.PROTOCOL.reward_clip
+      clipped = min(max(reward, -clip), clip)
+      if environment.game_over:
+        agent.end_episode(clipped, terminal)
+        self._log_episode()
+        action = agent.begin_episode(environment.reset())
+      elif terminal:
+        agent.end_episode(clipped, terminal)
+        action = agent.begin_episode(observation)
+      else:
+        action = agent.step(clipped, observation)
+      self._seconds = time.monotonic() - since
+      is_last = self._step == self._training_steps
+      if self._step % self._log_every == 0 or is_last:
+        figures = agent.metrics()
+        self._metrics_file.write({'step': self._step, **figures})
+        shown = {'return': self._last_return, 'loss': figures.get('loss')}
+        progress.update(self._step, **shown)
+      if (
+        self._step % self._checkpoint_every == 0
+        or is_last
+        or self.stop_requested
+      ):
+        self._checkpoint_experiment()
+      if self.stop_requested and not is_last:
+        raise StoppedError(f'stopped at step {self._step:,}')
+
+  def _log_episode(self) -> None:
+    self._last_return = self._episode_return
+    self._metrics_file.write(
+      {
+        'step': self._step,
+        'episode_return': self._episode_return,
+        'episode_length': self._episode_length,
+        'seconds': round(self._seconds, 3),
+      }
+    )
+    self._report('Train/EpisodeReturn', self._episode_return)
+    self._report('Train/EpisodeLength', self._episode_length)
+    self._episode_return = 0.0
+    self._episode_length = 0
+
+  def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
+    del statistics
+    policy = self._agent.evaluation_policy(self._num_eval_episodes, self._seed)
+
+    def show(steps: int, episodes: int) -> None:
+      if self.stop_requested:
+        raise StoppedError('stopped during the evaluation')
+      progress.update(episodes, steps=steps)
+
+    progress = self._new_progress(
+      'evaluate', 'episode', self._num_eval_episodes, 0
+    )
+    with contextlib.closing(progress):
+      evaluation = atari.evaluate(
+        policy, self._game, self._num_eval_episodes, self._seed, progress=show
+      )
+    self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
+    return evaluation
+
+  def _report(self, name: str, value: float) -> None:
+    self._collector_dispatcher.write(
+      [
+        statistics_instance.StatisticsInstance(
+          name, np.asarray(value), step=self._step
+        )
+      ]
+    )
+
+  def _result(self, evaluation: atari.Evaluation) -> dict[str, Any]:
+    mean = float(np.mean(evaluation.returns))
+    normalized = None
+    if self._game in atari100k.GAMES:
+      normalized = float(atari100k.human_normalized_score(self._game, mean))
+    protocol = atari.Protocol(
+      training_steps=self._training_steps,
+      eval_episodes=self._num_eval_episodes,
+      epsilon_eval=self._agent.epsilon_eval,
+    )
+    device = jax.devices()[0]
+    return {
+      'config': self._config,
+      'game': self._game,
+      'seed': self._seed,
+      'score': mean,
+      'human_normalized_score': normalized,
+      'returns': evaluation.returns.tolist(),
+      'lengths': evaluation.lengths.tolist(),
+      'gradient_steps': self._agent.gradient_steps,
+      'protocol': protocol.as_dict(),
+      'training_seconds': round(self._seconds, 1),
+      'device': f'{device.platform}: {device.device_kind}',
+      'cpu_count': os.cpu_count(),
+      'versions': {
+        name: importlib.metadata.version(name)
+        for name in ('jax', 'flax', 'optax', 'dopamine-rl', 'ale-py', 'numpy')
+      },
+    }
+
+
+class MetricsFile:
+  """A file with a JSON object a line, each with its `step`."""
+
+  def __init__(self, path: pathlib.Path, keep_until: int):
+    """Opens the file and drops what a killed run wrote after its checkpoint.
+
+    Args:
+      path: the file.
+      keep_until: rows of later steps are dropped.
+    """
+    self._path = path
+    if path.exists():
+      lines = path.read_text().splitlines()
+      kept = [line for line in lines if _step_of(line) <= keep_until]
+      write_text(path, ''.join(f'{line}\n' for line in kept))
+
+  def write(self, row: dict[str, Any]) -> None:
+    """Appends a row."""
+    with self._path.open('a') as file:
+      file.write(json.dumps(row) + '\n')
+
+
+def _check_collectors() -> None:
+  """Raises ValueError where Dopamine would leave out a collector."""
+  try:
+    chosen = gin.query_parameter('CollectorDispatcher.collectors')
+  except ValueError:  # Not set.
+    return
+  known = list(collector_dispatcher.AVAILABLE_COLLECTORS)
+  is_list = isinstance(chosen, (tuple, list))
+  if not is_list or any(name not in known for name in chosen):
+    raise ValueError(
+      'CollectorDispatcher.collectors must be a tuple of names among '
+      f'{", ".join(known)}, not {chosen!r}'
+    )
+
+
+def _step_of(line: str) -> float:
+  try:
+    return json.loads(line)['step']
+  except ValueError:  # The line that was being written.
+    return float('inf')
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """Reads a JSON file."""
+  return json.loads(path.read_text())
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file whole or not at all."""
+  write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text file whole or not at all."""
+  unfinished = path.with_name(path.name + '.unfinished')
+  with unfinished.open('w') as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  unfinished.replace(path)
+
+
+class _Silent:
+  """A progress that nobody sees."""
+
+  def update(self, step: int, **figures: float | None) -> None:
+    """Shows nothing."""
+
+  def close(self) -> None:
+    """Ends nothing."""
