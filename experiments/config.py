@@ -1,0 +1,125 @@
+"""Reads gin files and bindings, and says in one line what is wrong in them."""
+
+from collections.abc import Iterator, Sequence
+import contextlib
+import difflib
+import inspect
+import os
+import pathlib
+import re
+import tokenize
+
+import gin
+
+# An `include` is found from any folder, and as a file only: gin also looks for
+# Python packages of the folders' names, and fails where these have no modules.
+gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
+del gin.config._FILE_READERS[1:]
+
+
+class SettingsError(Exception):
+  """A setting is wrong; the message is one line for the person who set it."""
+
+
+def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
+  """Reads gin files and bindings in place of all that gin knew before.
+
+  Raises:
+    SettingsError: a file or a name is wrong.
+  """
+  if not files:
+    raise SettingsError(
+      '--gin_files is missing: for example --gin_files=gin_configs/drq_ht.gin'
+    )
+  for file in files:
+    if not os.path.isfile(file):
+      raise SettingsError(f'no gin file {file!r}{_near_files(file)}')
+  gin.clear_config()
+  for file in files:
+    with _explained(file):
+      gin.parse_config_file(file)
+  for binding in bindings:
+    with _explained(binding):
+      gin.parse_config(binding)
+  with _explained('+'.join(files)):
+    gin.finalize()
+
+
+@contextlib.contextmanager
+def _explained(source: str) -> Iterator[None]:
+  """Turns what gin raises into a SettingsError."""
+  try:
+    yield
+  except (
+    ValueError,
+    SyntaxError,
+    tokenize.TokenError,
+    ImportError,
+    OSError,
+  ) as error:
+    raise SettingsError(f'{explain(error)} (in {source})') from error
+
+
+def check_effects() -> None:
+  """Raises SettingsError where a gin setting changes nothing in this run.
+
+  That is a setting of something that was made with another value in its place
+  (`JaxDQNAgent.gamma`, which DrQAgent gives), or a name for a value (`gamma =
+  0.5`) which is not used. What is not made at all is left alone, so that a file
+  can choose another optimizer than the one that it includes.
+  """
+  operative = gin.config._OPERATIVE_CONFIG
+  made = {selector for _, selector in operative} | {'gin.macro'}
+  for (scope, selector), values in gin.config._CONFIG.items():
+    for name in values:
+      has_effect = any(
+        selector == there and scope in ('', at) and name in given
+        for (at, there), given in operative.items()
+      )
+      if selector not in made or has_effect:
+        continue
+      if selector == 'gin.macro':
+        shown = name = scope
+      else:
+        shown = f'{gin.config._REGISTRY.minimal_selector(selector)}.{name}'
+        shown = f'{scope}/{shown}' if scope else shown
+      meant = [
+        f'{there.split(".")[-1]}.{name}'
+        for (_, there), given in operative.items()
+        if name in given
+      ]
+      hint = f': did you mean {meant[0]}?' if meant else ''
+      raise SettingsError(f'the setting {shown!r} has no effect{hint}')
+
+
+def _near_files(file: str) -> str:
+  folder = pathlib.Path(file).parent
+  there = sorted(str(path) for path in folder.glob('*.gin'))
+  near = difflib.get_close_matches(file, there, n=1)
+  return f': did you mean {near[0]}?' if near else ''
+
+
+def explain(error: Exception) -> str:
+  """The one line of a gin error that says what is wrong."""
+  text = str(error)
+  line = text.splitlines()[0].strip() if text else type(error).__name__
+  registry = gin.config._REGISTRY
+  if found := re.match(r"No configurable matching .*?([\w.]+)[()]*'", text):
+    known = [name.split('.')[-1] for name, _ in registry.items()]
+    return _did_you_mean(f'unknown gin name {found[1]!r}', found[1], known)
+  if found := re.match(r"Configurable '(.+)' doesn't have .* '(.+)'", text):
+    parameters = inspect.signature(registry.get_match(found[1]).wrapped)
+    known = list(parameters.parameters)
+    unknown = f'{found[1]} has no setting {found[2]!r}'
+    return _did_you_mean(unknown, found[2], known)
+  if found := re.match(r"No bindings specified for '(.+)/gin\.macro'", text):
+    return f'unknown gin name %{found[1]}'
+  if isinstance(error, (SyntaxError, tokenize.TokenError)):
+    return 'this is not what gin can read'
+  called = re.search(r"In call to configurable '(.+?)'", text)
+  return f'{called[1]}: {line}' if called and called[1] not in line else line
+
+
+def _did_you_mean(text: str, name: str, known: Sequence[str]) -> str:
+  near = difflib.get_close_matches(name, known, n=1)
+  return f'{text}: did you mean {near[0]}?' if near else text

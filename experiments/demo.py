@@ -1,0 +1,122 @@
+"""A first run: trains DrQ with Hare & Tortoise and shows what it learned.
+
+    make demo
+
+Plays the random policy, trains with `gin_configs/demo.gin`, evaluates, prints
+the scores beside each other and draws the learning curve. If it was
+interrupted, the same command goes on.
+"""
+
+from collections.abc import Sequence
+import json
+import pathlib
+
+from absl import app, flags
+import gin
+from matplotlib.backends import backend_agg
+from matplotlib.figure import Figure
+import numpy as np
+
+from agents import atari
+from experiments import train
+from ht_rl import atari100k
+
+GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
+GAME = 'RoadRunner'
+SEED = 0
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the demo; returns its exit code."""
+  del argv
+  return train.guarded(lambda: run(flags.FLAGS.base_dir))
+
+
+def run(base_dir: str) -> None:
+  """Trains, evaluates, prints the table and draws the picture."""
+  result = train.run([str(GIN_FILE)], [], GAME, SEED, base_dir)
+  num_episodes = len(result['returns'])
+  random = random_returns(GAME, num_episodes, SEED)
+  run_dir = train.folder(base_dir, GIN_FILE.stem, GAME, SEED)
+  episodes = training_episodes(run_dir)
+  steps = result['protocol']['training_steps']
+  late = [value for _, value in episodes[-5:]]
+  picture = run_dir / 'learning_curve.png'
+  draw(episodes, float(random.mean()), restarts(steps), picture)
+  human = atari100k.REFERENCE_SCORES[GAME].human
+  rows = [
+    ('random policy', random),
+    ('last training episodes', np.array(late)),
+    ('evaluation of the tortoise', np.array(result['returns'])),
+  ]
+  print(f'\nDrQ + H&T, small network, on {GAME}: {steps:,} agent steps')
+  heads = ('episodes', 'mean', 'worst', 'best', 'human=1')
+  print(f'{"":28}' + ''.join(f'{head:>10}' for head in heads))
+  for name, values in rows:
+    normalized = atari100k.human_normalized_score(GAME, values.mean())
+    print(
+      f'{name:28}{len(values):10}{values.mean():10.1f}{values.min():10.0f}'
+      f'{values.max():10.0f}{normalized:10.3f}'
+    )
+  print(f'{"human (published)":28}{"":10}{human:10.1f}{"":20}{1:10.3f}')
+  print(f'learning curve: {picture}\nall of the run:  {run_dir}')
+
+
+def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
+  """Returns of the uniformly random policy, in game points."""
+  num_actions = atari.AtariEnvironment(game, seed).action_space.n
+  generator = np.random.default_rng(seed)
+
+  def policy(frames: np.ndarray, first: np.ndarray) -> np.ndarray:
+    del first
+    return generator.integers(num_actions, size=len(frames))
+
+  return atari.evaluate(policy, game, num_episodes, seed).returns
+
+
+def training_episodes(run_dir: pathlib.Path) -> list[tuple[int, float]]:
+  """Step and return of each training episode of a run."""
+  lines = (run_dir / 'metrics.jsonl').read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  return [
+    (row['step'], row['episode_return'])
+    for row in rows
+    if 'episode_return' in row
+  ]
+
+
+def restarts(steps: int) -> list[float]:
+  """The agent steps at which the hare restarts, from the settings."""
+  every = gin.query_parameter('hare_tortoise.reset_every')
+  ratio = gin.query_parameter('DrQAgent.replay_ratio')
+  first = gin.query_parameter('DrQAgent.min_replay_history')
+  return list(np.arange(first + every / ratio, steps + 1, every / ratio))
+
+
+def draw(
+  episodes: Sequence[tuple[int, float]],
+  random: float,
+  restart_steps: Sequence[float],
+  path: pathlib.Path,
+) -> None:
+  """Draws training returns, their running mean, and the random policy's."""
+  steps, returns = np.array(episodes).T
+  window = max(1, len(returns) // 15)
+  mean = np.convolve(returns, np.ones(window) / window, 'valid')
+  figure = Figure(figsize=(7, 4), layout='constrained')
+  axes = figure.add_subplot()
+  for i, step in enumerate(restart_steps):
+    label = 'restart from the tortoise' if i == 0 else None
+    axes.axvline(step, color='0.85', linewidth=1, label=label)
+  axes.plot(steps, returns, '.', color='0.65', label='training episode')
+  axes.plot(
+    steps[window - 1 :], mean, color='C0', label=f'mean of {window} episodes'
+  )
+  axes.axhline(random, color='k', linestyle='--', label='random policy')
+  axes.set(xlabel='agent steps', ylabel='return', title=f'{GAME}, DrQ + H&T')
+  axes.legend(loc='upper left', fontsize='small')
+  backend_agg.FigureCanvasAgg(figure).print_png(path)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=train.parse_flags)

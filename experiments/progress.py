@@ -1,0 +1,77 @@
+"""The progress line: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TextIO
+
+import tqdm
+
+
+class Progress:
+  """Shows how far a phase of a run has come.
+
+  On a terminal one line is redrawn; in a log file a line is written at most
+  every `seconds`, so that a long run stays readable.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    unit: str,
+    total: int,
+    start: int = 0,
+    stream: TextIO | None = None,
+    seconds: float = 10.0,
+  ):
+    """Starts a phase.
+
+    Args:
+      name: what the line begins with.
+      unit: what is counted, such as 'step'.
+      total: number of steps of the phase.
+      start: number of steps done before.
+      stream: where to write; None for stderr.
+      seconds: time between plain lines.
+    """
+    self._name = name
+    self._unit = unit
+    self._total = total
+    stream = self._stream = stream or sys.stderr
+    self._seconds = seconds
+    self._start = start
+    self._begun = time.monotonic()
+    self._written = self._begun
+    self._bar = None
+    if stream.isatty():
+      self._bar = tqdm.tqdm(
+        total=total, initial=start, desc=name, file=stream, unit=unit
+      )
+
+  def update(self, step: int, **figures: float | None) -> None:
+    """Shows that `step` steps are done, and the figures that there are."""
+    shown = {
+      name: f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
+      for name, value in figures.items()
+      if value is not None
+    }
+    if self._bar is not None:
+      self._bar.set_postfix(shown, refresh=False)
+      self._bar.update(step - self._bar.n)
+      return
+    now = time.monotonic()
+    if now - self._written < self._seconds and step < self._total:
+      return
+    self._written = now
+    words = [f'{self._name}: {self._unit} {step:,} of {self._total:,}']
+    words += [f'{name} {value}' for name, value in shown.items()]
+    if step > self._start:
+      rate = (step - self._start) / max(now - self._begun, 1e-9)
+      left = (self._total - step) / rate
+      words.append(f'{rate:.1f} {self._unit}s/s')
+      words.append(f'{tqdm.tqdm.format_interval(left)} left')
+    print(', '.join(words), file=self._stream, flush=True)
+
+  def close(self) -> None:
+    """Ends the phase's line."""
+    if self._bar is not None:
+      self._bar.close()

@@ -1,0 +1,284 @@
+"""Trains one agent on one game with one seed, and evaluates it.
+
+    python -m experiments.train --gin_files=gin_configs/drq_ht.gin --game=Pong \
+      --seed=0 --base_dir=runs
+
+The run lives in `<base_dir>/<config>/<game>/<seed>/`. If it was interrupted,
+the same command goes on from its last checkpoint. Exit codes: 0, done; 1, the
+run failed (one line says why); 2, a setting is wrong (one line says which); 75,
+the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import fcntl
+import pathlib
+import signal
+import sys
+from typing import Any
+
+from absl import app, flags, logging
+import gin
+
+from agents import atari, checkpoint, drq_agent
+from agents import runner as runner_lib
+from experiments import progress
+from experiments.config import (
+  SettingsError,
+  check_effects,
+  explain,
+  load_config,
+)
+from ht_rl import atari100k
+
+EXIT_FAILED = 1
+EXIT_WRONG_SETTING = 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
+
+_GIN_FILES = flags.DEFINE_multi_string(
+  'gin_files', [], 'Configuration files, such as gin_configs/drq_ht.gin.'
+)
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+  'gin_bindings', [], "More settings, such as 'DrQAgent.gamma = 0.99'."
+)
+_GAME = flags.DEFINE_string('game', None, 'The game, such as Breakout.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run, 0 or more.')
+_BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Where runs are kept.')
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit code."""
+
+  def action() -> None:
+    if len(argv) > 1:
+      raise SettingsError(f'unexpected argument {argv[1]!r}')
+    run(
+      _GIN_FILES.value,
+      _GIN_BINDINGS.value,
+      _GAME.value,
+      _SEED.value,
+      _BASE_DIR.value,
+    )
+
+  return guarded(action)
+
+
+def guarded(action: Callable[[], None]) -> int:
+  """Calls a command's action, says in one line what stopped it.
+
+  Args:
+    action: raises what `run` raises.
+
+  Returns:
+    The exit code.
+  """
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
+  try:
+    action()
+  except SettingsError as error:
+    return _fail(error, EXIT_WRONG_SETTING)
+  except (
+    checkpoint.CheckpointError,
+    drq_agent.DivergedError,
+    OSError,  # A full disk, say.
+  ) as error:
+    return _fail(error, EXIT_FAILED)
+  except runner_lib.StoppedError as error:
+    say(f'{_one_line(error)}; the same command goes on from there')
+    return EXIT_STOPPED
+  return 0
+
+
+def run(
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+  game: str | None,
+  seed: int,
+  base_dir: str,
+) -> dict[str, Any]:
+  """Trains and evaluates, or goes on from where an earlier call stopped.
+
+  Args:
+    gin_files: configuration files.
+    gin_bindings: settings that override theirs.
+    game: any game of ale-py, in any usual spelling.
+    seed: seed of the run, 0 or more.
+    base_dir: where runs are kept.
+
+  Returns:
+    What is in the run's `result.json`.
+
+  Raises:
+    SettingsError: a setting is wrong.
+    runner_lib.StoppedError: a signal asked the run to stop.
+    checkpoint.CheckpointError: no checkpoint can be written or read.
+    drq_agent.DivergedError: a loss was NaN or infinite.
+  """
+  if not game:
+    raise SettingsError('--game is missing: for example --game=Breakout')
+  try:
+    game = atari100k.canonical_game(game, atari.all_games())
+  except ValueError as error:
+    raise SettingsError(str(error)) from error
+  if seed < 0:
+    raise SettingsError(f'--seed must be 0 or more, not {seed}')
+  load_config(gin_files, gin_bindings)
+  config = '+'.join(pathlib.Path(file).stem for file in gin_files)
+  run_dir = folder(base_dir, config, game, seed)
+  with claim(run_dir):
+    result_file = run_dir / 'result.json'
+    if result_file.exists():
+      result = runner_lib.read_json(result_file)
+      say(f'{run_dir} is finished already')
+    else:
+      runner = _make_runner(run_dir, config, game, seed)
+      check_effects()
+      # Only now: a wrong setting must not make the folder its own.
+      runner_lib.write_text(_config_file(run_dir), gin.config_str())
+      runner_lib.write_text(
+        run_dir / 'operative_config.gin', gin.operative_config_str()
+      )
+      with _stopping_on_signals(runner):
+        result = runner.run_experiment()
+  say(summary(result))
+  return result
+
+
+def folder(base_dir: str, config: str, game: str, seed: int) -> pathlib.Path:
+  """The folder of a run."""
+  return pathlib.Path(base_dir) / config / game / str(seed)
+
+
+@contextlib.contextmanager
+def claim(run_dir: pathlib.Path) -> Iterator[None]:
+  """Holds a run's folder, which must be new or of the same configuration.
+
+  Raises:
+    SettingsError: the folder can't be written, another process holds it, or it
+      is of a run with another configuration.
+  """
+  config_file = _config_file(run_dir)
+  config = gin.config_str()
+  try:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = (run_dir / 'lock').open('w')
+  except OSError as error:
+    raise SettingsError(
+      f'--base_dir: {run_dir} can not be written ({error.strerror})'
+    ) from error
+  with lock:
+    try:
+      # The system gives the lock back however the process ends.
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise SettingsError(f'another process is running in {run_dir}') from error
+    there = config_file.read_text() if config_file.exists() else config
+    if there != config:
+      raise SettingsError(
+        f'{run_dir} holds a run with another configuration '
+        f'({_first_difference(there, config)}); choose another --base_dir'
+      )
+    yield
+
+
+def _config_file(run_dir: pathlib.Path) -> pathlib.Path:
+  return run_dir / 'config.gin'
+
+
+def summary(result: dict[str, Any]) -> str:
+  """One line for a person: what was run, and its score."""
+  normalized = result['human_normalized_score']
+  human = '' if normalized is None else f' (human-normalized {normalized:.3f})'
+  protocol = result['protocol']
+  return (
+    f'{result["config"]} on {result["game"]}, seed {result["seed"]}: '
+    f'score {result["score"]:.2f}{human}, the mean of '
+    f'{len(result["returns"])} episodes after '
+    f'{protocol["training_steps"]:,} agent steps'
+  )
+
+
+def say(line: str) -> None:
+  """Prints a line for the person who watches."""
+  print(line, file=sys.stderr, flush=True)
+
+
+def _make_runner(
+  run_dir: pathlib.Path, config: str, game: str, seed: int
+) -> runner_lib.Atari100kRunner:
+  def create_agent(
+    sess: None, environment: atari.AtariEnvironment, summary_writer: str
+  ) -> drq_agent.DrQAgent:
+    del sess, summary_writer  # Of Dopamine's TensorFlow agents.
+    return drq_agent.DrQAgent(
+      int(environment.action_space.n),
+      observation_shape=environment.observation_space.shape[:2],
+      observation_dtype=environment.observation_space.dtype,
+      seed=seed,
+    )
+
+  try:
+    return runner_lib.Atari100kRunner(
+      str(run_dir),
+      create_agent,
+      game=game,
+      seed=seed,
+      config=config,
+      progress=progress.Progress,
+      say=say,
+    )
+  except (ValueError, TypeError) as error:
+    raise SettingsError(explain(error)) from error
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(
+  runner: runner_lib.Atari100kRunner,
+) -> Iterator[None]:
+  """Lets SIGTERM and SIGINT ask the run to stop at its next step."""
+
+  def stop(signum: int, frame: Any) -> None:
+    del signum, frame
+    runner.stop_requested = True
+
+  signals = (signal.SIGTERM, signal.SIGINT)
+  before = [signal.signal(number, stop) for number in signals]
+  try:
+    yield
+  finally:
+    for number, handler in zip(signals, before, strict=True):
+      signal.signal(number, handler)
+
+
+def _first_difference(there: str, here: str) -> str:
+  old, new = (
+    [line.strip() for line in text.splitlines() if not line.startswith('#')]
+    for text in (there, here)
+  )
+  differences = [f'here: {line}' for line in new if line not in old]
+  differences += [f'there: {line}' for line in old if line not in new]
+  return differences[0] if differences else 'the same in another order'
+
+
+def _fail(error: Exception, code: int) -> int:
+  say(f'error: {_one_line(error)}')
+  return code
+
+
+def _one_line(error: Exception) -> str:
+  """What an error says, with the notes that were added to it."""
+  parts = [str(error), *getattr(error, '__notes__', ())]
+  return ' '.join('; '.join(parts).split())
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the command line; a wrong one ends the process with one line."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    sys.exit(_fail(error, EXIT_WRONG_SETTING))
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,76 @@
+"""A tiny run, and what it takes to type its command."""
+
+import os
+import pathlib
+import sys
+
+from absl.testing import flagsaver
+import gin
+import pytest
+
+from experiments import train
+
+
+class Command:
+  """`python -m experiments.train` for a tiny run of DrQ + H&T."""
+
+  root = pathlib.Path(__file__).parents[2]
+  config_file = str(root / 'gin_configs' / 'drq_ht.gin')
+  folder = pathlib.Path('drq_ht/RoadRunner/1')
+  training_steps = 300
+  checkpoint_every = 50
+  settings = (
+    # Nothing that the agent does makes an episode of this game long.
+    f'Atari100kRunner.training_steps = {training_steps}',
+    f'Atari100kRunner.checkpoint_every = {checkpoint_every}',
+    'Atari100kRunner.log_every = 2',
+    'Atari100kRunner.num_eval_episodes = 3',
+    'DrQAgent.min_replay_history = 30',
+    'DrQAgent.replay_capacity = 200',
+    'DrQAgent.replay_ratio = 1',
+    'DrQAgent.batch_size = 4',
+    'DuelingQNetwork.channels = (4,)',
+    'DuelingQNetwork.kernels = (12,)',
+    'DuelingQNetwork.strides = (12,)',
+    'DuelingQNetwork.hidden = 16',
+    'hare_tortoise.reset_every = 40',
+  )
+
+  def arguments(self, base_dir, *more):
+    """The words after `python -m experiments.train`; `more` overrides."""
+    return [
+      f'--gin_files={self.config_file}',
+      '--game=RoadRunner',
+      '--seed=1',
+      f'--base_dir={base_dir}',
+      *(f'--gin_bindings={setting}' for setting in self.settings),
+      *more,
+    ]
+
+  def argv(self, base_dir, *more):
+    """The whole command for a process of its own."""
+    arguments = self.arguments(base_dir, *more)
+    return [sys.executable, '-m', 'experiments.train', *arguments]
+
+  def environ(self):
+    """The environment of that process, in any folder."""
+    return {**os.environ, 'PYTHONPATH': str(self.root)}
+
+  def type(self, *arguments):
+    """Runs the command in this process; returns its exit code."""
+    with flagsaver.flagsaver():
+      try:
+        return train.main(train.parse_flags(['train', *arguments]))
+      except SystemExit as error:
+        return error.code
+
+
+@pytest.fixture(scope='session')
+def command():
+  return Command()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _no_settings_left():
+  yield
+  gin.clear_config()

@@ -1,0 +1,46 @@
+import json
+
+from absl import flags
+import numpy as np
+from PIL import Image
+import pytest
+
+from experiments import demo, train
+
+TINY = """
+include 'gin_configs/demo.gin'
+DuelingQNetwork.channels = (4,)
+DuelingQNetwork.kernels = (12,)
+DuelingQNetwork.strides = (12,)
+DuelingQNetwork.hidden = 16
+DrQAgent.min_replay_history = 500
+DrQAgent.replay_capacity = 1000
+hare_tortoise.reset_every = 50
+Atari100kRunner.training_steps = 600
+Atari100kRunner.num_eval_episodes = 2
+"""
+
+
+@pytest.fixture
+def _parsed_flags():
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['demo'])
+
+
+@pytest.mark.usefixtures('_parsed_flags')
+def test_the_demo_prints_its_scores_and_draws_the_curve(
+  tmp_path, monkeypatch, capsys
+):
+  gin_file = tmp_path / 'tiny.gin'
+  gin_file.write_text(TINY)
+  monkeypatch.setattr(demo, 'GIN_FILE', gin_file)
+  demo.run(str(tmp_path / 'runs'))
+  run_dir = train.folder(str(tmp_path / 'runs'), 'tiny', demo.GAME, demo.SEED)
+  result = json.loads((run_dir / 'result.json').read_text())
+  printed = capsys.readouterr().out
+  line = next(x for x in printed.splitlines() if x.startswith('evaluation'))
+  assert f'{np.mean(result["returns"]):.1f}' in line.split()
+  picture = np.asarray(Image.open(run_dir / 'learning_curve.png').convert('L'))
+  assert picture.std() > 5  # Something is drawn.
+  # Gradient steps start after step 500, two at a time.
+  assert demo.restarts(600) == [525, 550, 575, 600]

@@ -1,0 +1,366 @@
+"""What a person types, right and wrong, and what comes back."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from agents import checkpoint
+from agents import runner as runner_lib
+from experiments import config, train
+
+
+def contents(folder):
+  """The bytes of every file under a folder."""
+  files = [path for path in folder.rglob('*') if path.is_file()]
+  return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def assert_refused(capfd, code, message):
+  """The command ended with code 2 and one line, which `message` is in."""
+  out, err = capfd.readouterr()
+  assert code == 2
+  assert out == ''
+  assert err.startswith('error: ')
+  assert err.endswith('\n')
+  assert err.count('\n') == 1
+  assert message in err
+
+
+WRONG_COMMANDS = [
+  (['--game=Breakot'], "unknown game 'Breakot': did you mean Breakout?"),
+  (['--game='], '--game is missing'),
+  (['--seed=-1'], '--seed must be 0 or more, not -1'),
+  (['--seed=one'], '--seed'),
+  (['--gaem=Pong'], "flag 'gaem'. Did you mean: game"),
+  (['Pong'], "unexpected argument 'Pong'"),
+  (
+    ['--gin_files=gin_configs/drq_th.gin'],
+    "no gin file 'gin_configs/drq_th.gin': did you mean gin_configs/drq_",
+  ),
+  (['--gin_files=/nowhere/drq.gin'], "no gin file '/nowhere/drq.gin'"),
+  (['--base_dir=/proc/runs'], '/proc/runs/drq_ht/RoadRunner/1 can not be'),
+  (['--base_dir=setup.py'], 'setup.py/drq_ht/RoadRunner/1 can not be written'),
+]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), WRONG_COMMANDS)
+def test_a_wrong_command(
+  command, capfd, tmp_path, monkeypatch, arguments, message
+):
+  monkeypatch.chdir(command.root)
+  code = command.type(*command.arguments(tmp_path, *arguments))
+  assert_refused(capfd, code, message)
+  assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize('missing', ['--game', '--gin_files'])
+def test_what_is_needed(command, capfd, tmp_path, missing):
+  arguments = command.arguments(tmp_path)
+  arguments = [word for word in arguments if not word.startswith(missing)]
+  assert_refused(capfd, command.type(*arguments), f'{missing} is missing')
+
+
+# What is typed, and a part of what is said; for the settings of all gin files
+# each with a wrong type and a value out of range.
+WRONG_SETTINGS = {
+  # Not gin, or names that there are not.
+  'DrQAgent.gamma': 'can read (in DrQAgent.gamma)',
+  'DrQAgent.gamma =': 'can read (in DrQAgent.gamma =)',
+  'DrQAgent.gamma = (1': 'can read (in DrQAgent.gamma = (1)',
+  'DrQAgent.gamma = nan': 'can read (in DrQAgent.gamma = nan)',
+  'DrQAgnt.gamma = 0.9': "unknown gin name 'DrQAgnt': did you mean DrQAgent?",
+  'DrQAgent.gama = 0.9': "no setting 'gama': did you mean gamma?",
+  'DrQAgent.gamma = %g': 'unknown gin name %g',
+  'hare_tortoise.inner = @adm()': "gin name 'adm': did you mean adam?",
+  'import agents.nothing': 'agents.nothing',
+  "include 'nothing.gin'": 'nothing.gin',
+  # Names that there are, where another value stands in their place.
+  'gamma = 0.9': "'gamma' has no effect: did you mean DrQAgent.gamma?",
+  'JaxDQNAgent.gamma = 0.9': 'no effect: did you mean DrQAgent.gamma?',
+  'Runner.training_steps = 9': 'did you mean Atari100kRunner.training_steps?',
+  'DrQAgent.seed = 3': "'DrQAgent.seed' has no effect",
+  'DrQAgent.observation_shape = (42, 42)': 'has no effect',
+  # DrQAgent.
+  'DrQAgent.network = 3': 'DrQAgent.network must',
+  'DrQAgent.optimizer = 3': 'DrQAgent.optimizer must',
+  'DrQAgent.optimizer = @hare_tortoise': 'DrQAgent.optimizer must',
+  'DrQAgent.optimizer = @adam()': 'exactly one HareTortoiseState',
+  **{
+    f'DrQAgent.{name} = {value}': f'DrQAgent.{name} must be {what}'
+    for what, names, values in (
+      (
+        'an integer of at least',
+        (
+          'replay_ratio',
+          'batch_size',
+          'update_horizon',
+          'min_replay_history',
+          'replay_capacity',
+          'epsilon_decay_period',
+          'reset_every',
+          'stack_size',
+        ),
+        ("'ten'", 1.5, 0),
+      ),
+      (
+        'a number from 0.0 to 1.0',
+        ('gamma', 'epsilon_train', 'epsilon_eval', 'keep_encoder', 'keep_head'),
+        ("'ten'", 1.5, -0.1),
+      ),
+      (
+        'True or False',
+        ('data_augmentation', 'target_action_selection'),
+        ("'yes'", 1),
+      ),
+    )
+    for name in names
+    for value in values
+  },
+  # Nothing could be learned from these.
+  'DrQAgent.min_replay_history = 10': 'an integer of at least 11',
+  'DrQAgent.replay_capacity = 13': 'an integer of at least 14',
+  # hare_tortoise and adam.
+  'hare_tortoise.inner = None': 'hare_tortoise: inner must be an optax',
+  'hare_tortoise.inner = @adam': 'hare_tortoise: inner must be an optax',
+  "hare_tortoise.momentum = 'x'": 'hare_tortoise: momentum must be',
+  'hare_tortoise.momentum = 1.0': 'hare_tortoise: momentum must be',
+  'hare_tortoise.momentum = -0.1': 'hare_tortoise: momentum must be',
+  "hare_tortoise.reset_every = 'x'": 'hare_tortoise: reset_every must be',
+  'hare_tortoise.reset_every = 1.5': 'hare_tortoise: reset_every must be',
+  'hare_tortoise.reset_every = 0': 'hare_tortoise: reset_every must be',
+  'hare_tortoise.reset_mask = 3': 'reset_mask must be',
+  "adam.learning_rate = 'x'": 'adam.learning_rate must be a number',
+  'adam.learning_rate = -1': 'adam.learning_rate must be a number',
+  "adam.eps = 'x'": 'adam.eps must be a number',
+  'adam.eps = -1e-8': 'adam.eps must be a number',
+  'adam.b1 = 1.0': 'adam.b1 must be a number from 0.0 to below 1.0',
+  'adam.b2 = 1.0': 'adam.b2 must be a number from 0.0 to below 1.0',
+  # DuelingQNetwork.
+  'DuelingQNetwork.channels = 4': 'DuelingQNetwork.channels must be',
+  "DuelingQNetwork.channels = ('x',)": 'DuelingQNetwork.channels must be',
+  'DuelingQNetwork.kernels = (3, 3)': 'DuelingQNetwork.kernels must be',
+  'DuelingQNetwork.kernels = (0,)': 'DuelingQNetwork.kernels must be',
+  'DuelingQNetwork.strides = (1.5,)': 'DuelingQNetwork.strides must be',
+  'DuelingQNetwork.hidden = 0': 'DuelingQNetwork.hidden must be',
+  "DuelingQNetwork.dtype = 'int8'": 'DuelingQNetwork.dtype must be',
+  # The runner.
+  **{
+    f'Atari100kRunner.{name} = {value}': f'Atari100kRunner.{name} must be'
+    for name in (
+      'training_steps',
+      'num_eval_episodes',
+      'checkpoint_every',
+      'log_every',
+    )
+    for value in ("'ten'", 1e5, 0)
+  },
+  "CollectorDispatcher.collectors = 'console'": 'collectors must be a tuple',
+  "CollectorDispatcher.collectors = ('tb',)": 'collectors must be a tuple',
+}
+
+
+@pytest.mark.parametrize('setting', WRONG_SETTINGS)
+def test_a_wrong_setting(command, capfd, tmp_path, setting):
+  arguments = command.arguments(tmp_path, f'--gin_bindings={setting}')
+  assert_refused(capfd, command.type(*arguments), WRONG_SETTINGS[setting])
+  # The folder stays free for the right command.
+  assert not (tmp_path / command.folder / 'config.gin').exists()
+
+
+def test_a_wrong_file_is_named(command, capfd, tmp_path):
+  file = tmp_path / 'mine.gin'
+  file.write_text('DrQAgent.gamma = 0.9\nDrQAgnt.gamma = 0.9\n')
+  arguments = command.arguments(tmp_path, f'--gin_files={file}')
+  assert_refused(capfd, command.type(*arguments), f'(in {file})')
+
+
+@pytest.fixture(scope='module')
+def finished(command, tmp_path_factory):
+  """The base_dir of a finished run, whose first command was a wrong one."""
+  base_dir = tmp_path_factory.mktemp('finished')
+  arguments = command.arguments(base_dir)
+  assert command.type(*arguments, '--gin_bindings=DrQAgent.gamma = 2') == 2
+  assert command.type(*arguments) == 0
+  return base_dir
+
+
+def test_the_same_command_elsewhere_gives_the_same_scores(
+  command, finished, tmp_path, capfd
+):
+  assert command.type(*command.arguments(tmp_path)) == 0
+  out, err = capfd.readouterr()
+  assert out == ''
+  results = [
+    json.loads((base / command.folder / 'result.json').read_text())
+    for base in (finished, tmp_path)
+  ]
+  for key in ('score', 'returns', 'lengths', 'gradient_steps'):
+    assert results[0][key] == results[1][key]
+  assert len(set(results[0]['lengths'])) > 1
+  assert f'score {results[0]["score"]:.2f}' in err.splitlines()[-1]
+
+
+def test_a_finished_run_stays_as_it_is(command, finished, capfd):
+  before = contents(finished)
+  assert command.type(*command.arguments(finished)) == 0
+  out, err = capfd.readouterr()
+  assert out == ''
+  says, score = err.splitlines()
+  assert says == f'{finished / command.folder} is finished already'
+  result = json.loads(before[command.folder / 'result.json'])
+  assert f'score {result["score"]:.2f}' in score
+  assert contents(finished) == before
+
+
+@pytest.mark.parametrize(
+  ('typed', 'difference'),
+  [
+    ('--gin_bindings=DrQAgent.gamma = 0.5', 'here: DrQAgent.gamma = 0.5'),
+    ('--gin_bindings=adam.b1 = 0.5', 'here: adam.b1 = 0.5'),
+  ],
+)
+def test_the_folder_of_another_configuration(
+  command, finished, capfd, typed, difference
+):
+  before = contents(finished)
+  code = command.type(*command.arguments(finished, typed))
+  assert_refused(capfd, code, f'another configuration ({difference})')
+  assert contents(finished) == before
+
+
+def test_a_setting_that_is_gone(command, finished, capfd):
+  arguments = command.arguments(finished)
+  arguments.remove('--gin_bindings=DuelingQNetwork.hidden = 16')
+  code = command.type(*arguments)
+  assert_refused(capfd, code, '(there: DuelingQNetwork.hidden = 16)')
+
+
+def test_one_process_at_a_time(command, finished, tmp_path, capfd):
+  shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+  config.load_config([command.config_file], command.settings)
+  arguments = command.arguments(tmp_path)
+  with train.claim(tmp_path / command.folder):
+    code = command.type(*arguments)
+    assert_refused(capfd, code, f'is running in {tmp_path / command.folder}')
+  assert command.type(*arguments) == 0
+
+
+@pytest.mark.parametrize(
+  ('typed', 'message'),
+  [
+    # Reaches what the included file sets: includes are found from any folder.
+    ('--gin_bindings=DrQAgent.gamma = 2', 'DrQAgent.gamma must be'),
+    ('--gaem=Pong', 'Did you mean: game'),
+  ],
+)
+def test_a_process_of_its_own(command, tmp_path, typed, message):
+  process = subprocess.run(
+    command.argv(tmp_path, typed),
+    env=command.environ(),
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert process.returncode == 2
+  assert process.stdout == ''
+  assert process.stderr.startswith('error: ')
+  assert process.stderr.count('\n') == 1
+  assert message in process.stderr
+
+
+def every_array(base_dir, command):
+  """The arrays of each checkpoint, newest first."""
+  folder = base_dir / command.folder / 'checkpoints'
+  for step in reversed(checkpoint.Checkpoints(folder).steps()):
+    for other in checkpoint.Checkpoints(folder).steps():
+      if other > step:
+        shutil.rmtree(folder / str(other))
+    yield checkpoint.Checkpoints(folder).restore(pytest.fail)
+
+
+@pytest.mark.parametrize('log_every', [1, 1000])
+def test_a_reward_that_is_no_number(
+  command, tmp_path, monkeypatch, capfd, log_every
+):
+  class Broken(runner_lib.atari.AtariEnvironment):
+    steps = 0
+
+    def step(self, action):
+      self.steps += 1
+      observation, reward, *rest = super().step(action)
+      reward = reward if self.steps < 120 else float('nan')
+      return observation, reward, *rest
+
+  monkeypatch.setattr(runner_lib.atari, 'AtariEnvironment', Broken)
+  arguments = command.arguments(
+    tmp_path, f'--gin_bindings=Atari100kRunner.log_every = {log_every}'
+  )
+  assert command.type(*arguments) == 1
+  _, err = capfd.readouterr()
+  folder = tmp_path / command.folder
+  said = re.fullmatch(
+    r'error: the loss of gradient step (\d+) is not finite; '
+    rf'the last good checkpoint is {folder}/checkpoints/100',
+    err.splitlines()[-1],
+  )
+  assert said
+  assert 'Traceback' not in err
+  rows = (folder / 'metrics.jsonl').read_text().splitlines()
+  figures = [row for row in map(json.loads, rows) if 'loss' in row]
+  assert all(np.isfinite(row['loss']) for row in figures)
+  if log_every == 1:
+    # The row of each step so far was written, and the first bad one was not.
+    assert int(said[1]) == figures[-1]['gradient_steps'] + 1
+  else:
+    # Noticed at the checkpoint of step 150, but not first there.
+    assert 90 <= int(said[1]) < 115
+  assert not (folder / 'result.json').exists()
+  steps = []
+  for step, arrays in every_array(tmp_path, command):
+    steps.append(step)
+    for name, array in arrays.items():
+      if name != 'counters.last_return':  # NaN where there is none.
+        assert np.isfinite(array).all(), name
+  assert steps == [100, 50]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
+  # Adam divides 0 by 0 where a gradient is 0: the loss of the first gradient
+  # step is finite, but what it leaves is not.
+  settings = (
+    'adam.eps = 0.0',
+    'Atari100kRunner.checkpoint_every = 1',
+    'DrQAgent.min_replay_history = 11',
+  )
+  arguments = [f'--gin_bindings={setting}' for setting in settings]
+  assert command.type(*command.arguments(tmp_path, *arguments)) == 1
+  _, err = capfd.readouterr()
+  assert re.fullmatch(
+    r'error: the loss of gradient step 2 is not finite; the last good '
+    r'checkpoint is .*/checkpoints/\d+',
+    err.splitlines()[-1],
+  )
+  for _, arrays in every_array(tmp_path, command):
+    for name, array in arrays.items():
+      if name.startswith('agent.run.learner'):
+        assert np.isfinite(array).all(), name
+
+
+def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
+  # As when a file chooses another optimizer than the file that it includes.
+  config.load_config(
+    [command.config_file],
+    [
+      *command.settings,
+      "create_optimizer.name = 'rmsprop'",
+      'rate = 0.5',
+      'adam.learning_rate = %rate',
+    ],
+  )
+  train._make_runner(tmp_path, 'mine', 'RoadRunner', 1)
+  config.check_effects()
