@@ -1,0 +1,213 @@
+"""Environment steps per second: this project beside Dopamine's labs DrQ.
+
+    python -m benchmarks.training_loop
+
+Both train DrQ on the same game with the same network, batch 32 and one gradient
+step an environment step, in turns, in one process. With the full network the
+network's own cost shows, with the tiny one that of the loop around it. The side
+`network` is the gradient step alone, on a batch that is ready: the floor.
+"""
+
+from collections.abc import Callable
+import functools
+import time
+from typing import Any
+
+from absl import app, flags, logging
+
+from agents import dopamine_repair  # isort: skip  (before Dopamine)
+from dopamine.discrete_domains import atari_lib
+from dopamine.jax.agents.full_rainbow import full_rainbow_agent
+from dopamine.jax.replay_memory import replay_buffer
+from dopamine.labs.atari_100k import atari_100k_rainbow_agent
+from flax import linen as nn
+import gin
+import jax
+import numpy as np
+import optax
+
+from agents import atari, configurables, drq_agent
+from agents.core import networks
+import ht_rl
+
+del dopamine_repair, full_rainbow_agent, replay_buffer  # Known to gin now.
+
+_GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
+_NETWORKS = flags.DEFINE_list('networks', ['full', 'tiny'], 'Full, tiny.')
+
+WARM_UP = 300
+TINY = {'channels': (4,), 'kernels': (12,), 'strides': (12,), 'hidden': 16}
+NETWORKS: dict[str, dict[str, Any]] = {'full': {}, 'tiny': TINY}
+STEPS = {'full': 60, 'tiny': 600}  # Of one turn: some seconds.
+
+
+class ForDopamine(nn.Module):
+  """Our network with the interface that Dopamine's labs agent calls."""
+
+  num_actions: int
+  settings: tuple[tuple[str, Any], ...]
+  num_atoms: int = 1
+  noisy: bool = False
+  dueling: bool = True
+  distributional: bool = False
+  inputs_preprocessed: bool = True
+
+  @nn.compact
+  def __call__(
+    self, x: Any, support: Any, eval_mode: bool = False, key: Any = None
+  ) -> Any:
+    """Q-values of one observation, as Dopamine asks for them."""
+    del support, eval_mode, key
+    network = networks.DuelingQNetwork(self.num_actions, **dict(self.settings))
+    return atari_lib.DQNNetworkType(network(x[None])[0])
+
+
+def ours(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+  """Returns a function that trains our agent for a number of steps."""
+  environment = atari.AtariEnvironment(game, seed=0)
+  agent = drq_agent.DrQAgent(
+    int(environment.action_space.n),
+    network=functools.partial(configurables.dueling_q_network, **settings),
+    replay_ratio=1,
+    replay_capacity=20_000,
+    min_replay_history=WARM_UP // 2,
+    seed=0,
+  )
+  action = agent.begin_episode(environment.reset())
+
+  def train(steps: int) -> None:
+    nonlocal action
+    for _ in range(steps):
+      observation, reward, terminal, _ = environment.step(int(action))
+      if environment.game_over or terminal:
+        agent.end_episode(np.clip(reward, -1, 1), terminal)
+        if environment.game_over:
+          observation = environment.reset()
+        action = agent.begin_episode(observation)
+      else:
+        action = agent.step(np.clip(reward, -1, 1), observation)
+
+  return train
+
+
+def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+  """Returns a function that trains Dopamine's labs DrQ, as its runner does."""
+  gin.clear_config()
+  gin.parse_config(
+    f"""
+    create_atari_environment.game_name = '{game}'
+    create_atari_environment.sticky_actions = False
+    AtariPreprocessing.terminal_on_life_loss = True
+    JaxDQNAgent.gamma = 0.99
+    JaxDQNAgent.update_horizon = 10
+    JaxDQNAgent.min_replay_history = {WARM_UP // 2}
+    JaxDQNAgent.update_period = 1
+    JaxDQNAgent.target_update_period = 1
+    JaxDQNAgent.epsilon_train = 0.01
+    JaxDQNAgent.epsilon_decay_period = 5000
+    JaxFullRainbowAgent.noisy = False
+    JaxFullRainbowAgent.distributional = False
+    JaxFullRainbowAgent.num_atoms = 1
+    JaxFullRainbowAgent.replay_scheme = 'uniform'
+    Atari100kRainbowAgent.data_augmentation = True
+    ReplayBuffer.batch_size = 32
+    ReplayBuffer.max_capacity = 20_000
+    PrioritizedSamplingDistribution.max_capacity = 20_000
+    create_optimizer.learning_rate = 0.0001
+    create_optimizer.eps = 0.00015
+    """
+  )
+  environment = atari_lib.create_atari_environment()
+  agent = atari_100k_rainbow_agent.Atari100kRainbowAgent(
+    environment.action_space.n,
+    network=functools.partial(ForDopamine, settings=tuple(settings.items())),
+    seed=0,
+  )
+  agent.eval_mode = False
+  agent.reset_all(environment.reset()[None])
+
+  def train(steps: int) -> None:
+    for _ in range(steps):
+      action = agent.step()
+      observation, reward, terminal, _ = environment.step(action[0])
+      if environment.game_over:
+        agent.reset_one(0)
+        observation = environment.reset()
+      elif terminal:
+        agent.reset_one(0)
+      agent.log_transition(
+        observation[None],
+        action,
+        np.clip([reward], -1, 1),
+        np.array([terminal]),
+        np.array([environment.game_over]),
+      )
+
+  return train
+
+
+def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+  """Returns a function that does gradient steps on one ready batch."""
+  environment = atari.AtariEnvironment(game, seed=0)
+  agent = drq_agent.DrQAgent(
+    int(environment.action_space.n),
+    network=functools.partial(configurables.dueling_q_network, **settings),
+    replay_capacity=1000,
+    seed=0,
+  )
+  learner, run = agent.learner, agent.run_state
+  replay = run.replay._replace(last=run.replay.last + 100)
+  batch = jax.jit(learner.sample)(replay, jax.random.PRNGKey(0))
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def update(params: Any, opt_state: Any) -> tuple[Any, Any]:
+    gradients, _ = jax.grad(learner.loss, has_aux=True)(
+      params, ht_rl.tortoise_params(opt_state), batch
+    )
+    updates, opt_state = learner.optimizer.update(gradients, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  params, opt_state = run.learner.params, run.learner.opt_state
+
+  def train(steps: int) -> None:
+    nonlocal params, opt_state
+    for _ in range(steps):
+      params, opt_state = update(params, opt_state)
+    jax.block_until_ready(params)
+
+  return train
+
+
+def main(argv: list[str]) -> None:
+  """Prints a table."""
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  sides = {'ours': ours, 'dopamine': dopamines, 'network': network_alone}
+  device = jax.devices()[0]
+  print(f'{_GAME.value}, batch 32, replay ratio 1, on {device.device_kind}')
+  print(f'{"network":8}{"side":10}{"ms a step":>12}{"steps/s":>10}')
+  for name in _NETWORKS.value:
+    settings, steps = NETWORKS[name], STEPS[name]
+    train = {side: make(_GAME.value, settings) for side, make in sides.items()}
+    for side in sides:
+      train[side](WARM_UP)
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(_ROUNDS.value):
+      for side in sides:
+        begun = time.perf_counter()
+        train[side](steps)
+        seconds[side].append((time.perf_counter() - begun) / steps)
+    for side in sides:
+      median = float(np.median(seconds[side]))
+      print(f'{name:8}{side:10}{1e3 * median:12.2f}{1 / median:10.1f}')
+    ratios = np.divide(seconds['dopamine'], seconds['ours'])
+    print(
+      f'{name:8}ours is {np.median(ratios):.2f} times as fast '
+      f'(turn by turn: {ratios.min():.2f} to {ratios.max():.2f})',
+      flush=True,
+    )
+
+
+if __name__ == '__main__':
+  app.run(main)
