@@ -142,7 +142,8 @@ def test_damage_to_any_file_is_noticed(tmp_path, damage, caplog, capfd):
   for i in range(len(files(tmp_path / 'count'))):
     folder = tmp_path / str(i)
     write(folder, 1, 2)
-    path = files(folder / '2')[i]
+    paths = files(folder / '2')
+    path = paths[i % len(paths)]  # How many there are may vary by one or two.
     damage(path)
     step, lines = read(folder)
     assert step == 1
