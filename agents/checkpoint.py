@@ -11,6 +11,7 @@ import functools
 import hashlib
 import logging
 import pathlib
+import shutil
 import sys
 from typing import Any
 
@@ -44,11 +45,14 @@ class Checkpoints:
       options=ocp.CheckpointManagerOptions(
         max_to_keep=2,
         enable_async_checkpointing=False,
-        cleanup_tmp_directories=True,
       ),
     )
+    # Writes that were cut off: before Orbax's last word, and before the digest.
+    # (Orbax would do the first in a thread, and fail if another does the same.)
+    for path in self.directory.glob('*.orbax-checkpoint-tmp*'):
+      shutil.rmtree(path)
     for step in set(self._manager.all_steps(read=True)) - set(self.steps()):
-      self._manager.delete(step)  # Its write was cut off before the digest.
+      self._manager.delete(step)
 
   def steps(self) -> list[int]:
     """The steps of the complete checkpoints, oldest first."""
