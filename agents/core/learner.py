@@ -264,7 +264,7 @@ class Learner:
   ) -> tuple[LearnerState, Metrics]:
     """`num_updates` gradient steps on batches of one replay, at least one."""
     # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
-    # branch five times slower than outside (benchmarks/training_loop.py).
+    # branch several times slower than outside.
     for _ in range(num_updates):
       learner, metrics = self.update(learner, replay)
     return learner, metrics
