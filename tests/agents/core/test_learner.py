@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import itertools
 
+import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -335,7 +336,10 @@ def test_the_hare_restarts_from_the_tortoise_when_due_and_only_then(warm):
   # The first three steps are those of an agent that never restarts.
   plain = learn(make_learner(reset_every=None), state, 4)
   for i in range(4):
-    assert equal(plain[i].params, states[i].params)
+    # Two programs: the compiler may order their sums differently.
+    chex.assert_trees_all_close(
+      plain[i].params, states[i].params, rtol=1e-6, atol=1e-8
+    )
   assert not equal(plain[4].params, states[4].params)
   # Adam moves no weight by more than a few learning rates; a restart does.
   jumps = [
