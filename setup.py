@@ -19,14 +19,16 @@ AGENTS = [
   'tensorflow>=2.21',
   'tqdm>=4.66',
 ]
-ANALYSIS = ['matplotlib>=3.9']
+ANALYSIS = ['jinja2>=3.1', 'matplotlib>=3.9', 'tabulate>=0.9']
 DEV = [
   'build>=1.2',
   'hypothesis>=6.100',
   'mypy>=1.18',
+  'pandas<3',  # rliable 1.2.0 fails to import with pandas 3.
   'pre-commit>=4',
   'pytest>=8.4',
   'pytest-xdist>=3.6',
+  'rliable==1.2.0',  # The summaries are compared with it.
   'ruff>=0.14',
   'uv>=0.9',
 ]
