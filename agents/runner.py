@@ -63,6 +63,8 @@ class Atari100kRunner(run_experiment.Runner):
     num_eval_episodes: int = atari.PROTOCOL.eval_episodes,
     checkpoint_every: int = 10_000,
     log_every: int = 100,
+    eval_every: int | None = None,
+    num_training_eval_episodes: int = 10,
     progress: Callable[[str, str, int, int], Progress] | None = None,
     say: Callable[[str], None] = print,
   ):
@@ -78,6 +80,9 @@ class Atari100kRunner(run_experiment.Runner):
       num_eval_episodes: episodes of the evaluation, played in parallel.
       checkpoint_every: agent steps between checkpoints.
       log_every: agent steps between rows of the learner's figures.
+      eval_every: agent steps between evaluations in the course of training,
+        which leave it as it is; None for none but the one at the end.
+      num_training_eval_episodes: episodes of each of those.
       progress: makes what shows a phase, of its name, what it counts, how many
         of them there are and how many are done.
       say: is given the lines that a person should read.
@@ -86,6 +91,13 @@ class Atari100kRunner(run_experiment.Runner):
     check_int('Atari100kRunner.num_eval_episodes', num_eval_episodes, minimum=1)
     check_int('Atari100kRunner.checkpoint_every', checkpoint_every, minimum=1)
     check_int('Atari100kRunner.log_every', log_every, minimum=1)
+    if eval_every is not None:
+      check_int('Atari100kRunner.eval_every', eval_every, minimum=1)
+    check_int(
+      'Atari100kRunner.num_training_eval_episodes',
+      num_training_eval_episodes,
+      minimum=1,
+    )
     _check_collectors()
     self._game = game
     self._seed = seed
@@ -93,10 +105,13 @@ class Atari100kRunner(run_experiment.Runner):
     self._num_eval_episodes = num_eval_episodes
     self._checkpoint_every = checkpoint_every
     self._log_every = log_every
+    self._eval_every = eval_every
+    self._num_training_eval_episodes = num_training_eval_episodes
     self._new_progress = progress or (lambda *_: _Silent())
     self._say = say
     self.stop_requested = False
     self._step = 0
+    self._evaluated_step = 0
     self._episode_return = 0.0
     self._episode_length = 0
     self._last_return: float | None = None
@@ -134,6 +149,7 @@ class Atari100kRunner(run_experiment.Runner):
     self._agent.set_state(parts['agent'])
     self._environment.set_state(parts['environment'])
     counters = parts['counters']
+    self._evaluated_step = int(counters['evaluated_step'])
     self._episode_return = float(counters['episode_return'])
     self._episode_length = int(counters['episode_length'])
     if not np.isnan(counters['last_return']):
@@ -147,6 +163,7 @@ class Atari100kRunner(run_experiment.Runner):
       'agent': self._agent.get_state(),
       'environment': self._environment.get_state(),
       'counters': {
+        'evaluated_step': np.int64(self._evaluated_step),
         'episode_return': np.float64(self._episode_return),
         'episode_length': np.int64(self._episode_length),
         'last_return': np.float64(
@@ -204,6 +221,7 @@ class Atari100kRunner(run_experiment.Runner):
   def _train(self, progress: Progress) -> None:
     agent, environment = self._agent, self._environment
     agent.eval_mode = False
+    self._evaluate_if_due()  # The run may have been stopped while it did.
     since = time.monotonic() - self._seconds
     if self._step == 0:
       action = agent.begin_episode(environment.reset())
@@ -232,6 +250,7 @@ class Atari100kRunner(run_experiment.Runner):
         self._metrics_file.write({'step': self._step, **figures})
         shown = {'return': self._last_return, 'loss': figures.get('loss')}
         progress.update(self._step, **shown)
+      since += self._evaluate_if_due()
       if (
         self._step % self._checkpoint_every == 0
         or is_last
@@ -240,6 +259,43 @@ class Atari100kRunner(run_experiment.Runner):
         self._checkpoint_experiment()
       if self.stop_requested and not is_last:
         raise StoppedError(f'stopped at step {self._step:,}')
+
+  def _evaluate_if_due(self) -> float:
+    """Scores the tortoise in the course of training, if it is time.
+
+    Returns:
+      The seconds that it took.
+    """
+    every = self._eval_every
+    is_last = self._step == self._training_steps
+    if not every or self._step % every or is_last:
+      return 0.0
+    if self._step == self._evaluated_step:
+      return 0.0
+    started = time.monotonic()
+    num_episodes = self._num_training_eval_episodes
+    policy = self._agent.evaluation_policy(num_episodes, self._seed)
+
+    def check(steps: int, episodes: int) -> None:
+      del steps, episodes
+      if self.stop_requested:
+        raise StoppedError
+
+    with contextlib.suppress(StoppedError):
+      evaluation = atari.evaluate(
+        policy, self._game, num_episodes, self._seed, progress=check
+      )
+      mean = float(np.mean(evaluation.returns))
+      self._metrics_file.write(
+        {
+          'step': self._step,
+          'evaluation_return': mean,
+          'evaluation_episodes': num_episodes,
+        }
+      )
+      self._report('Eval/AverageReturn', mean)
+      self._evaluated_step = self._step
+    return time.monotonic() - started
 
   def _log_episode(self) -> None:
     self._last_return = self._episode_return

@@ -2,6 +2,7 @@ import importlib.metadata
 import json
 import os
 
+import chex
 import gin
 import jax
 import numpy as np
@@ -293,6 +294,77 @@ def test_stopped_in_the_evaluation_and_resumed(run, tmp_path):
   assert said == [f'going on from the checkpoint of step {STEPS}']
   for key in ('returns', 'lengths', 'score', 'gradient_steps'):
     assert result[key] == run.result[key]
+
+
+def without_times(rows):
+  return [
+    {key: value for key, value in row.items() if key != 'seconds'}
+    for row in rows
+  ]
+
+
+def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
+  runner = make_runner(
+    tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
+  )
+  evaluate, stopped_at = atari.evaluate, []
+
+  def stopping(*args, progress, **settings):
+    # In the second evaluation, at step 140, while its episodes are played.
+    if runner._step == 140:
+      stopped_at.append(runner._step)
+      runner.stop_requested = True
+    return evaluate(*args, progress=progress, **settings)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(atari, 'evaluate', stopping)
+    with pytest.raises(runner_lib.StoppedError):
+      runner.run_experiment()
+  assert stopped_at == [140]
+  resumed = make_runner(
+    tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
+  )
+  assert resumed._step == 140
+  result = resumed.run_experiment()
+  resumed.folder = tmp_path
+  rows = rows_of(resumed)
+  evaluations = [row for row in rows if 'evaluation_return' in row]
+  assert [row['step'] for row in evaluations] == [70, 140]
+  assert [row['evaluation_episodes'] for row in evaluations] == [EPISODES] * 2
+  others = [row for row in rows if 'evaluation_return' not in row]
+  assert without_times(others) == without_times(rows_of(run))
+  assert result['returns'] == run.result['returns']
+  chex.assert_trees_all_equal(resumed._agent.run_state, run._agent.run_state)
+
+
+def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
+  runner = make_runner(
+    tmp_path, eval_every=110, num_training_eval_episodes=EPISODES
+  )
+  evaluate, policies = atari.evaluate, []
+
+  def keeping(policy, *args, **settings):
+    if runner._step == 110:
+      params = jax.tree.map(np.array, runner._agent.target_network_params)
+      policies.append(params)
+    return evaluate(policy, *args, **settings)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(atari, 'evaluate', keeping)
+    runner.run_experiment()
+  runner.folder = tmp_path
+  [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
+  # The same agent, made to hold that tortoise after all is over.
+  agent = runner._agent
+  learner = agent.run_state.learner
+  agent.run_state = agent.run_state._replace(
+    learner=learner._replace(
+      opt_state=ht_rl.replace_tortoise(learner.opt_state, policies[0])
+    )
+  )
+  policy = agent.evaluation_policy(EPISODES, SEED)
+  expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
+  assert found['evaluation_return'] == expected.returns.mean()
 
 
 def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
