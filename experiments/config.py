@@ -11,14 +11,12 @@ import tokenize
 
 import gin
 
+from experiments.command import SettingsError
+
 # An `include` is found from any folder, and as a file only: gin also looks for
 # Python packages of the folders' names, and fails where these have no modules.
 gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
 del gin.config._FILE_READERS[1:]
-
-
-class SettingsError(Exception):
-  """A setting is wrong; the message is one line for the person who set it."""
 
 
 def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from agents import atari
-from experiments import train
+from experiments import command, train
 from ht_rl import atari100k
 
 GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
@@ -119,4 +119,4 @@ def draw(
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=train.parse_flags)
+  app.run(main, flags_parser=command.parse_flags)

@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import pathlib
 import signal
-import sys
 from typing import Any
 
 from absl import app, flags, logging
@@ -23,17 +22,18 @@ import gin
 from agents import atari, checkpoint, drq_agent
 from agents import runner as runner_lib
 from experiments import progress
-from experiments.config import (
+from experiments.command import (
+  EXIT_FAILED,
+  EXIT_STOPPED,
+  EXIT_WRONG_SETTING,
   SettingsError,
-  check_effects,
-  explain,
-  load_config,
+  fail,
+  one_line,
+  parse_flags,
+  say,
 )
+from experiments.config import check_effects, explain, load_config
 from ht_rl import atari100k
-
-EXIT_FAILED = 1
-EXIT_WRONG_SETTING = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
 
 _GIN_FILES = flags.DEFINE_multi_string(
   'gin_files', [], 'Configuration files, such as gin_configs/drq_ht.gin.'
@@ -77,15 +77,15 @@ def guarded(action: Callable[[], None]) -> int:
   try:
     action()
   except SettingsError as error:
-    return _fail(error, EXIT_WRONG_SETTING)
+    return fail(error, EXIT_WRONG_SETTING)
   except (
     checkpoint.CheckpointError,
     drq_agent.DivergedError,
     OSError,  # A full disk, say.
   ) as error:
-    return _fail(error, EXIT_FAILED)
+    return fail(error, EXIT_FAILED)
   except runner_lib.StoppedError as error:
-    say(f'{_one_line(error)}; the same command goes on from there')
+    say(f'{one_line(error)}; the same command goes on from there')
     return EXIT_STOPPED
   return 0
 
@@ -199,11 +199,6 @@ def summary(result: dict[str, Any]) -> str:
   )
 
 
-def say(line: str) -> None:
-  """Prints a line for the person who watches."""
-  print(line, file=sys.stderr, flush=True)
-
-
 def _make_runner(
   run_dir: pathlib.Path, config: str, game: str, seed: int
 ) -> runner_lib.Atari100kRunner:
@@ -259,25 +254,6 @@ def _first_difference(there: str, here: str) -> str:
   differences = [f'here: {line}' for line in new if line not in old]
   differences += [f'there: {line}' for line in old if line not in new]
   return differences[0] if differences else 'the same in another order'
-
-
-def _fail(error: Exception, code: int) -> int:
-  say(f'error: {_one_line(error)}')
-  return code
-
-
-def _one_line(error: Exception) -> str:
-  """What an error says, with the notes that were added to it."""
-  parts = [str(error), *getattr(error, '__notes__', ())]
-  return ' '.join('; '.join(parts).split())
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses the command line; a wrong one ends the process with one line."""
-  try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    sys.exit(_fail(error, EXIT_WRONG_SETTING))
 
 
 if __name__ == '__main__':

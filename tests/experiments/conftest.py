@@ -9,6 +9,7 @@ import gin
 import pytest
 
 from experiments import train
+from experiments.command import parse_flags
 
 
 class Command:
@@ -60,7 +61,7 @@ class Command:
     """Runs the command in this process; returns its exit code."""
     with flagsaver.flagsaver():
       try:
-        return train.main(train.parse_flags(['train', *arguments]))
+        return train.main(parse_flags(['train', *arguments]))
       except SystemExit as error:
         return error.code
 

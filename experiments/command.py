@@ -1,0 +1,39 @@
+"""What all commands share: exit codes, and errors of one line."""
+
+from collections.abc import Sequence
+import sys
+
+from absl import flags
+
+EXIT_FAILED = 1
+EXIT_WRONG_SETTING = 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
+
+
+class SettingsError(Exception):
+  """A setting is wrong; the message is one line for the person who set it."""
+
+
+def say(line: str) -> None:
+  """Prints a line for the person who watches."""
+  print(line, file=sys.stderr, flush=True)
+
+
+def fail(error: Exception, code: int) -> int:
+  """Says in one line what went wrong; returns the exit code."""
+  say(f'error: {one_line(error)}')
+  return code
+
+
+def one_line(error: Exception) -> str:
+  """What an error says, with the notes that were added to it."""
+  parts = [str(error), *getattr(error, '__notes__', ())]
+  return ' '.join('; '.join(parts).split())
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the command line; a wrong one ends the process with one line."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    sys.exit(fail(error, EXIT_WRONG_SETTING))
