@@ -209,17 +209,20 @@ def probability_of_improvement(
     raise ValueError(f'only one of the methods has {", ".join(missing)}')
   sample = _sample(scores)
   other = _sample({game: other_scores[game] for game in scores})
-  difference = np.sign(sample.values[:, None] - other.values)
-  game = np.repeat(np.arange(len(sample.sizes)), sample.sizes)
-  other_game = np.repeat(np.arange(len(other.sizes)), other.sizes)
+  runs, others = _columns(sample), _columns(other)
   # Halves and small integers: float32 holds them, and their sums, exactly.
-  wins = ((difference + 1) / 2 * (game[:, None] == other_game)).astype('f4')
-  pairs = sample.sizes * other.sizes
+  wins = [
+    (np.sign(sample.values[x, None] - other.values[y]).astype('f4') + 1) / 2
+    for x, y in zip(runs, others, strict=True)
+  ]
 
   def of_block(both: np.ndarray) -> np.ndarray:
     counts, other_counts = np.split(both.astype('f4'), [len(sample.values)], 1)
-    won = np.add.reduceat(counts @ wins * other_counts, other.starts, axis=1)
-    return (np.sum(won / pairs.astype('f8'), axis=1) / len(pairs))[None]
+    total = np.zeros(len(both))
+    for x, y, won in zip(runs, others, wins, strict=True):
+      won_pairs = np.sum(counts[:, x] @ won * other_counts[:, y], axis=1)
+      total += won_pairs.astype('f8') / won.size
+    return total[None] / len(wins)
 
   both = np.concatenate(
     [_checked_counts(counts, sample), _checked_counts(other_counts, other)], -1
@@ -322,6 +325,12 @@ def _sample(scores: Mapping[str, ArrayLike]) -> _Sample:
       raise ValueError(f'{game} has a score that is not a finite number')
   sizes = np.array([column.size for column in columns])
   return _Sample(np.concatenate(columns), np.cumsum(sizes) - sizes, sizes)
+
+
+def _columns(sample: _Sample) -> list[slice]:
+  """Where each game's runs are."""
+  stops = sample.starts + sample.sizes
+  return [slice(*ends) for ends in zip(sample.starts, stops, strict=True)]
 
 
 def _weights(sample: _Sample) -> np.ndarray:

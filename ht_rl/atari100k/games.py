@@ -55,6 +55,49 @@ REFERENCE_SCORES: dict[str, ReferenceScore] = {
 
 GAMES: tuple[str, ...] = tuple(REFERENCE_SCORES)
 
+# With the 26, the 57 games that longer Atari benchmarks report.
+OTHER_GAMES: tuple[str, ...] = (
+  'Asteroids',
+  'Atlantis',
+  'BeamRider',
+  'Berzerk',
+  'Bowling',
+  'Centipede',
+  'Defender',
+  'DoubleDunk',
+  'Enduro',
+  'FishingDerby',
+  'Gravitar',
+  'IceHockey',
+  'MontezumaRevenge',
+  'NameThisGame',
+  'Phoenix',
+  'Pitfall',
+  'Riverraid',
+  'Robotank',
+  'Skiing',
+  'Solaris',
+  'SpaceInvaders',
+  'StarGunner',
+  'Surround',
+  'Tennis',
+  'TimePilot',
+  'Tutankham',
+  'Venture',
+  'VideoPinball',
+  'WizardOfWor',
+  'YarsRevenge',
+  'Zaxxon',
+)
+
+# Names in papers that are not only spelled otherwise.
+_OTHER_NAMES: dict[str, str] = {
+  'jamesbond007': 'jamesbond',
+  'montezumasrevenge': 'montezumarevenge',
+  'robottank': 'robotank',
+  'upanddown': 'upndown',
+}
+
 
 def canonical_game(name: str, games: Iterable[str] = GAMES) -> str:
   """Returns a game's name as Gymnasium writes it, whatever its spelling.
@@ -120,4 +163,5 @@ def _key(name: str) -> str:
   """Keeps what tells one game from another: its letters and digits."""
   name = re.sub(r'^ALE/', '', name.strip())
   name = re.sub(r'(-ram)?(NoFrameskip|Deterministic)?-v\d+$', '', name)
-  return re.sub(r'[^a-z0-9]', '', name.lower())
+  key = re.sub(r'[^a-z0-9]', '', name.lower())
+  return _OTHER_NAMES.get(key, key)

@@ -3,10 +3,13 @@ import os
 import pathlib
 import re
 
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
 from ht_rl import atari100k
+from ht_rl.atari100k.games import OTHER_GAMES
 
 SCORES = (
   pathlib.Path(
@@ -128,10 +131,62 @@ def test_every_game_is_found_by_its_usual_names():
     'Q*bert': 'Qbert',
     'H.E.R.O.': 'Hero',
     'James Bond': 'Jamesbond',
+    'James Bond 007': 'Jamesbond',
     "Up 'n Down": 'UpNDown',
+    'Up and Down': 'UpNDown',
     'Kung-Fu Master': 'KungFuMaster',
   }.items():
     assert atari100k.canonical_game(name) == game
+
+
+@st.composite
+def spellings(draw, games):
+  """A game's name in words, cased and joined in any way that is usual."""
+  game = draw(st.sampled_from(games))
+  words = re.findall('[A-Z][a-z]*', game)
+  joined = draw(st.sampled_from(['', ' ', '_', '-', '. '])).join(words)
+  case = draw(st.sampled_from([str, str.lower, str.upper, str.title]))
+  ends = [('', ''), ('ALE/', '-v5'), ('', 'NoFrameskip-v4'), (' ', ' ')]
+  before, after = draw(st.sampled_from(ends))
+  return game, f'{before}{case(joined)}{after}'
+
+
+@given(spellings((*atari100k.GAMES, *OTHER_GAMES)))
+def test_any_usual_spelling(game_and_name):
+  game, name = game_and_name
+  all_games = (*atari100k.GAMES, *OTHER_GAMES)
+  assert atari100k.canonical_game(name, all_games) == game
+  if game in OTHER_GAMES:
+    with pytest.raises(ValueError, match='unknown game'):
+      atari100k.canonical_game(name)
+
+
+def test_the_other_games_make_57():
+  all_games = {*atari100k.GAMES, *OTHER_GAMES}
+  assert len(all_games) == len(atari100k.GAMES) + len(OTHER_GAMES) == 57
+  assert list(OTHER_GAMES) == sorted(OTHER_GAMES)
+  for name, game in {
+    "Montezuma's Revenge": 'MontezumaRevenge',
+    'Pitfall!': 'Pitfall',
+    'River Raid': 'Riverraid',
+    'Robot Tank': 'Robotank',
+    "Yars' Revenge": 'YarsRevenge',
+  }.items():
+    assert atari100k.canonical_game(name, OTHER_GAMES) == game
+
+
+def test_the_emulator_calls_them_so():
+  atari = pytest.importorskip('agents.atari')
+  assert {*atari100k.GAMES, *OTHER_GAMES} <= set(atari.all_games())
+
+
+@pytest.mark.skipif(not SCORES.exists(), reason=f'{SCORES} is not here')
+def test_a_release_of_55_games_knows_the_others():
+  with SCORES.open() as file:
+    there = {row['game'] for row in csv.DictReader(file)}
+  all_games = {game.lower() for game in (*atari100k.GAMES, *OTHER_GAMES)}
+  assert all_games - there == {'defender', 'surround'}
+  assert there < all_games
 
 
 @pytest.mark.parametrize(

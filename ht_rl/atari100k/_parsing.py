@@ -1,0 +1,116 @@
+"""What is read from score files, or a ValueError that says what is wrong.
+
+The message is the end of a line for a person; the caller knows the place.
+"""
+
+import functools
+import json
+import pathlib
+import re
+import reprlib
+import sys
+from typing import Any
+
+from ht_rl.atari100k.games import GAMES, OTHER_GAMES, canonical_game
+
+
+def text_of(path: pathlib.Path) -> str:
+  """Returns the text of a file, which must have one."""
+  if not path.is_file():
+    raise ValueError('this is no file that can be read')
+  data = path.read_bytes()
+  try:
+    text = data.decode('utf-8-sig')
+  except UnicodeDecodeError:
+    text = '\0'
+  if '\0' in text:
+    raise ValueError('this is no text in UTF-8, so neither CSV nor JSON')
+  if not text.strip():
+    raise ValueError('the file is empty')
+  return text
+
+
+def json_of(text: str) -> Any:
+  """Parses JSON, in which no object may have a key twice."""
+  try:
+    return json.loads(text, object_pairs_hook=_object)
+  except json.JSONDecodeError as error:
+    end = text.rstrip()
+    problem = f'line {error.lineno} is not JSON ({error.msg})'
+    is_cut = error.pos >= len(end) or end[-1] not in '}]'
+    if is_cut and text.lstrip()[0] in '{[':
+      problem = f'the JSON is cut off at line {error.lineno}'
+    raise ValueError(problem) from error
+  except RecursionError as error:
+    raise ValueError('the JSON is nested too deeply') from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """Makes a dictionary, in which no value takes another's place."""
+  made: dict[str, Any] = {}
+  for name, value in pairs:
+    if name in made:
+      raise ValueError(f'the key {name!r} is twice in one JSON object')
+    made[name] = value
+  return made
+
+
+def method_of(value: Any) -> str:
+  """Returns the name of a method."""
+  if not isinstance(value, str) or not value.strip():
+    raise ValueError(f'the method must have a name, not {reprlib.repr(value)}')
+  return value.strip()
+
+
+def game_of(value: Any) -> str:
+  """Returns the canonical name of one of the 57 games."""
+  if not isinstance(value, str):
+    raise ValueError(f'the game must be a name, not {reprlib.repr(value)}')
+  game, problem = _known_game(value)
+  if problem:
+    raise ValueError(problem)
+  return game
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_game(name: str) -> tuple[str, str]:
+  """Returns a game's canonical name, or why there is none."""
+  try:
+    return canonical_game(name, (*GAMES, *OTHER_GAMES)), ''
+  except ValueError as error:
+    return '', str(error)
+
+
+def seed_of(value: Any) -> int:
+  """Returns a seed."""
+  # The type, not isinstance: a bool is an int.
+  if type(value) is not int:
+    raise ValueError(
+      f'the seed must be a whole number, not {reprlib.repr(value)}'
+    )
+  return value
+
+
+def score_of(value: Any) -> float:
+  """Returns a score."""
+  if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+    raise ValueError(
+      f'the score must be a finite number, not {reprlib.repr(value)}'
+    )
+  return float(value)
+
+
+def number_in(text: str) -> int | float | str:
+  """Returns the number that a CSV file's cell holds, or the cell."""
+  number = r'[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]+)?'
+  if not re.fullmatch(number, text, re.IGNORECASE):
+    return text
+  return int(text) if re.fullmatch(r'[+-]?[0-9]{1,18}', text) else float(text)
+
+
+def protocol_of(value: Any) -> dict[str, Any]:
+  """Returns the protocol of a run."""
+  steps = value.get('training_steps') if isinstance(value, dict) else None
+  if type(steps) is not int:
+    raise ValueError('the protocol must be an object with training_steps')
+  return value
