@@ -1,17 +1,42 @@
-"""Atari-100k: its 26 games and how a score is read."""
+"""Atari-100k: its 26 games, how a score is read, and what many come to."""
 
+from ht_rl.atari100k.aggregates import (
+  METRICS,
+  Estimate,
+  aggregate,
+  aggregate_estimates,
+  aggregate_means,
+  bootstrap_counts,
+  interval,
+  performance_profile,
+  probability_of_improvement,
+)
 from ht_rl.atari100k.games import (
   GAMES,
+  OTHER_GAMES,
   REFERENCE_SCORES,
   ReferenceScore,
   canonical_game,
   human_normalized_score,
 )
+from ht_rl.atari100k.summary import Summary, summarize
 
 __all__ = [
   'GAMES',
+  'METRICS',
+  'OTHER_GAMES',
   'REFERENCE_SCORES',
+  'Estimate',
   'ReferenceScore',
+  'Summary',
+  'aggregate',
+  'aggregate_estimates',
+  'aggregate_means',
+  'bootstrap_counts',
   'canonical_game',
   'human_normalized_score',
+  'interval',
+  'performance_profile',
+  'probability_of_improvement',
+  'summarize',
 ]

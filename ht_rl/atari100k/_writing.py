@@ -1,0 +1,27 @@
+"""Files that are written whole or not at all."""
+
+from collections.abc import Mapping
+import pathlib
+
+
+def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
+  """Writes all of the files or, where one can't be written, none.
+
+  Args:
+    contents: of each file; folders that are missing are made.
+
+  Raises:
+    OSError: a file can't be written; older ones are left as they were.
+  """
+  unfinished: dict[pathlib.Path, pathlib.Path] = {}
+  try:
+    for path, content in contents.items():
+      path.parent.mkdir(parents=True, exist_ok=True)
+      unfinished[path] = path.with_name(path.name + '.unfinished')
+      unfinished[path].write_bytes(content)
+    for path, written in unfinished.items():
+      written.replace(path)
+  except BaseException:
+    for written in unfinished.values():
+      written.unlink(missing_ok=True)
+    raise

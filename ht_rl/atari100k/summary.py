@@ -1,0 +1,274 @@
+"""What a comparison of methods holds: estimates, profiles, curves, notes."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ht_rl.atari100k.aggregates import (
+  METRICS,
+  Estimate,
+  aggregate,
+  aggregate_means,
+  bootstrap_counts,
+  interval,
+  performance_profile,
+  probability_of_improvement,
+)
+from ht_rl.atari100k.games import GAMES, human_normalized_score
+
+THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
+
+# Enough for a band that is drawn; it has a point for each threshold.
+_PROFILE_REPLICATES = 2000
+
+
+class Curve(NamedTuple):
+  """How a method's score grows with its agent steps.
+
+  Attributes:
+    steps: agent steps of the points, int [points].
+    iqm: interquartile mean of the normalised scores there, arrays [points].
+    source: what was scored, for a caption: 'evaluation episodes' or 'training
+      episodes'.
+  """
+
+  steps: np.ndarray
+  iqm: Estimate
+  source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """One method's scores and what they come to.
+
+  Attributes:
+    name: how it is called.
+    scores: for each of its games the scores of its runs in game points,
+      float64 [runs]; the one mean where only means are known.
+    normalized: the same, human-normalised.
+    estimates: by the names of `aggregates.METRICS`; the ends of an interval are
+      NaN where there are no runs to resample, and what can't be known is
+      missing.
+    profile: share of runs above each of the summary's thresholds, arrays
+      [thresholds]; None without runs.
+    curve: None where the runs have none.
+    is_published: the numbers are a paper's.
+  """
+
+  name: str
+  scores: Mapping[str, np.ndarray]
+  normalized: Mapping[str, np.ndarray]
+  estimates: Mapping[str, Estimate]
+  profile: Estimate | None = None
+  curve: Curve | None = None
+  is_published: bool = False
+
+  @property
+  def has_runs(self) -> bool:
+    """Whether single runs are known, and not only their means."""
+    return self.profile is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """A comparison of methods.
+
+  Attributes:
+    methods: in the order in which they are shown.
+    games: the games that they all have, in the order of `games.GAMES`.
+    thresholds: normalised scores of the profiles, [thresholds].
+    improvement: the probability that a run of the first method beats one of the
+      second, for each ordered pair of methods with runs.
+    notes: what a reader must know about the data, one sentence each.
+    replicates: of the bootstrap.
+    confidence: of the intervals.
+    seed: of the bootstrap.
+  """
+
+  methods: tuple[Method, ...]
+  games: tuple[str, ...]
+  thresholds: np.ndarray
+  improvement: Mapping[tuple[str, str], Estimate]
+  notes: tuple[str, ...]
+  replicates: int
+  confidence: float
+  seed: int
+
+
+def summarize(
+  scores: Mapping[str, Mapping[str, ArrayLike]],
+  *,
+  means: Mapping[str, Mapping[str, float]] | None = None,
+  published: Mapping[str, Mapping[str, float]] | None = None,
+  partial: bool = False,
+  notes: Sequence[str] = (),
+  seed: int = 0,
+  replicates: int = 50_000,
+  confidence: float = 0.95,
+) -> Summary:
+  """Compares methods by the scores of their runs.
+
+  Each method has its own bootstrap, seeded by `seed` and its name: its
+  intervals are the same whatever it is compared with.
+
+  >>> from ht_rl import atari100k
+  >>> human = {g: [s.human] for g, s in atari100k.REFERENCE_SCORES.items()}
+  >>> summary = summarize({'human': human})
+  >>> float(summary.methods[0].estimates['iqm'].value)
+  1.0
+
+  Args:
+    scores: for each method and game the scores of the runs, in game points.
+    means: methods of which only each game's mean is known, in game points.
+    published: for those of `means` that are a paper's, the aggregates of
+      `METRICS` that it gives for all 26 games.
+    partial: whether games may be missing; what all methods have is compared.
+    notes: to be shown with the numbers.
+    seed: of the bootstrap, 0 or more.
+    replicates: of the bootstrap.
+    confidence: of the intervals, in (0, 1).
+
+  Returns:
+    The comparison.
+
+  Raises:
+    ValueError: a game is missing and `partial` is not set (the message names
+      it), no game is left, or a method is among both `scores` and `means`.
+  """
+  means, published = means or {}, published or {}
+  twice = [name for name in scores if name in means]
+  if twice:
+    raise ValueError(f'{twice[0]} has both runs and means')
+  games, left_out = _common_games({**scores, **means}, partial)
+  raw = {
+    name: {game: np.asarray(of[game], np.float64).ravel() for game in games}
+    for name, of in {**scores, **means}.items()
+  }
+  normalized = {name: _normalized(of) for name, of in raw.items()}
+  # Of one run a game there is nothing to resample: no intervals.
+  counts = {
+    name: bootstrap_counts(
+      raw[name], np.random.default_rng([seed, *name.encode()]), replicates
+    )
+    for name in scores
+    if max(map(len, raw[name].values())) > 1
+  }
+
+  def estimate(value: ArrayLike, replicates: ArrayLike | None) -> Estimate:
+    if replicates is None:
+      unknown = np.full_like(value, np.nan)
+      return Estimate(np.asarray(value), unknown, unknown)
+    return Estimate(np.asarray(value), *interval(replicates, confidence))
+
+  def of_runs(name: str) -> Method:
+    values = aggregate(normalized[name])
+    replicated, profiles = {}, None
+    if name in counts:
+      replicated = aggregate(normalized[name], counts[name])
+      profiles = performance_profile(
+        normalized[name], THRESHOLDS, counts[name][:_PROFILE_REPLICATES]
+      )
+    return Method(
+      name=name,
+      scores=raw[name],
+      normalized=normalized[name],
+      estimates={
+        metric: estimate(values[metric], replicated.get(metric))
+        for metric in METRICS
+      },
+      profile=estimate(
+        performance_profile(normalized[name], THRESHOLDS), profiles
+      ),
+    )
+
+  def of_means(name: str) -> Method:
+    values = aggregate_means({g: x[0] for g, x in normalized[name].items()})
+    if len(games) == len(GAMES):
+      values |= published.get(name, {})
+    return Method(
+      name=name,
+      scores=raw[name],
+      normalized=normalized[name],
+      estimates={
+        metric: estimate(values[metric], None)
+        for metric in METRICS
+        if metric in values
+      },
+      is_published=name in published,
+    )
+
+  def improvement(x: str, y: str) -> Estimate:
+    drawn = None
+    if x in counts and y in counts:
+      drawn = probability_of_improvement(raw[x], raw[y], counts[x], counts[y])
+    return estimate(probability_of_improvement(raw[x], raw[y]), drawn)
+
+  improvements = {}
+  for x, y in itertools.combinations(scores, 2):
+    value, low, high = improvements[x, y] = improvement(x, y)
+    improvements[y, x] = Estimate(1 - value, 1 - high, 1 - low)
+  return Summary(
+    methods=(*map(of_runs, scores), *map(of_means, means)),
+    games=games,
+    thresholds=THRESHOLDS,
+    improvement=improvements,
+    notes=(
+      *notes,
+      *left_out,
+      *(note for name in scores for note in _notes_on_runs(name, raw[name])),
+    ),
+    replicates=replicates,
+    confidence=confidence,
+    seed=seed,
+  )
+
+
+def _common_games(
+  scores: Mapping[str, Mapping[str, ArrayLike]], partial: bool
+) -> tuple[tuple[str, ...], list[str]]:
+  """The games that all methods have, and notes on what that leaves out."""
+  missing = {
+    name: [game for game in GAMES if game not in of]
+    for name, of in scores.items()
+  }
+  gaps = [
+    f'{name} has no score of {", ".join(absent)}'
+    for name, absent in missing.items()
+    if absent
+  ]
+  if gaps and not partial:
+    raise ValueError('; '.join(gaps))
+  absent = set().union(*missing.values())
+  games = tuple(game for game in GAMES if game not in absent)
+  if not scores or not games:
+    raise ValueError('there is no game of which all methods have a score')
+  return games, [f'{gap}: left out for all methods.' for gap in gaps]
+
+
+def _notes_on_runs(name: str, scores: Mapping[str, np.ndarray]) -> list[str]:
+  """What the numbers of runs mean for a method's figures."""
+  sizes = {game: len(of) for game, of in scores.items()}
+  fewest, most = min(sizes.values()), max(sizes.values())
+  if most == 1:
+    return [f'{name} has one run of each game, so it has no intervals.']
+  if fewest == most:
+    return []
+  of_fewest = [game for game, size in sizes.items() if size == fewest]
+  notes = [
+    f'{name} has {fewest} to {most} runs of a game (fewest of '
+    f'{", ".join(of_fewest)}); every game weighs the same.'
+  ]
+  if fewest == 1:
+    notes.append(
+      f'The intervals of {name} do not know how runs of '
+      f'{", ".join(of_fewest)} differ: they are too narrow.'
+    )
+  return notes
+
+
+def _normalized(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  return {game: human_normalized_score(game, x) for game, x in scores.items()}

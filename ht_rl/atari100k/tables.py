@@ -1,0 +1,233 @@
+"""A summary as text: for a terminal, Markdown, LaTeX, or as CSV and JSON."""
+
+from collections.abc import Callable, Iterator
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import tabulate
+
+from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.summary import Method, Summary
+
+METRIC_TITLES: dict[str, str] = {
+  'iqm': 'IQM',
+  'median': 'median',
+  'mean': 'mean',
+  'optimality_gap': 'optimality gap',
+}
+
+# Stands where there is no number.
+UNKNOWN = '\N{EN DASH}'
+
+_Rows = list[list[str]]
+
+
+def render(summary: Summary, style: str = 'table') -> str:
+  """Writes a summary in one of `STYLES`.
+
+  Args:
+    summary: what to write.
+    style: 'table' (for a terminal), 'markdown', 'latex', 'csv' (a row for each
+      number, with its interval) or 'json' (the same, nested).
+
+  Returns:
+    The text, with a newline at its end.
+
+  Raises:
+    ValueError: there is no such style.
+  """
+  if style not in STYLES:
+    raise ValueError(
+      f'the style must be one of {", ".join(STYLES)}, not {style!r}'
+    )
+  return STYLES[style](summary)
+
+
+def heading(summary: Summary) -> str:
+  """What the numbers are: games, intervals and how they were made."""
+  games, all_games = len(summary.games), len(GAMES)
+  of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
+  return (
+    f'Atari-100k, {of_games} games: human-normalised scores with '
+    f'{100 * summary.confidence:g}% intervals (stratified bootstrap, '
+    f'{summary.replicates:,} replicates, seed {summary.seed})'
+  )
+
+
+def aggregate_rows(summary: Summary) -> _Rows:
+  """A header, then the aggregates of each method with their intervals."""
+  header = ['method', 'runs', *METRIC_TITLES.values()]
+  return [
+    header,
+    *(
+      [m.name, runs(m), *(_with_interval(m.estimates.get(k)) for k in METRICS)]
+      for m in summary.methods
+    ),
+  ]
+
+
+def game_rows(summary: Summary) -> _Rows:
+  """A header, then each game's mean scores in game points."""
+  rows = [['game', 'random', 'human', *(m.name for m in summary.methods)]]
+  for game in summary.games:
+    means = [float(np.mean(m.scores[game])) for m in summary.methods]
+    rows.append([game, *map(points, (*REFERENCE_SCORES[game], *means))])
+  return rows
+
+
+def improvement_rows(summary: Summary) -> _Rows:
+  """A header, then how probably each method beats each other one.
+
+  There is nothing but the header where there are no two methods with runs.
+  """
+  names = [method.name for method in summary.methods if method.has_runs]
+  rows = [['P(row > column)', *names]]
+  if len(names) < 2:
+    return rows
+  for x in names:
+    pairs = [summary.improvement.get((x, y)) for y in names]
+    rows.append([x, *(_with_interval(p, digits=2) for p in pairs)])
+  return rows
+
+
+def runs(method: Method) -> str:
+  """How many runs of a game a method has: '5', '3-5', or 'means'."""
+  if not method.has_runs:
+    return 'published' if method.is_published else 'means'
+  sizes = [len(of) for of in method.scores.values()]
+  fewest, most = min(sizes), max(sizes)
+  return f'{fewest}' if fewest == most else f'{fewest}-{most}'
+
+
+def points(score: float) -> str:
+  """A score in game points, with a decimal where it is small."""
+  return f'{score:.0f}' if abs(score) >= 1000 else f'{score:.1f}'
+
+
+def _with_interval(estimate: Estimate | None, digits: int = 3) -> str:
+  if estimate is None:
+    return UNKNOWN
+  value, low, high = (f'{float(number):.{digits}f}' for number in estimate)
+  if math.isnan(estimate.low):
+    return value
+  return f'{value} [{low}, {high}]'
+
+
+def _tables(summary: Summary) -> Iterator[tuple[str, _Rows]]:
+  yield heading(summary), aggregate_rows(summary)
+  rows = improvement_rows(summary)
+  if len(rows) > 1:
+    yield 'Probability that a run of the row beats one of the column', rows
+  yield 'Mean scores in game points', game_rows(summary)
+
+
+def _table(summary: Summary) -> str:
+  parts = [
+    f'{title}\n\n{_tabulated(rows, "simple")}\n'
+    for title, rows in _tables(summary)
+  ]
+  if summary.notes:
+    parts.append(''.join(f'note: {note}\n' for note in summary.notes))
+  return '\n'.join(parts)
+
+
+def _markdown(summary: Summary) -> str:
+  parts = []
+  for title, rows in _tables(summary):
+    # A bar in a name would begin a new column.
+    safe = [[cell.replace('|', '\\|') for cell in row] for row in rows]
+    parts.append(f'**{title}**\n\n{_tabulated(safe, "pipe")}\n')
+  if summary.notes:
+    parts.append(''.join(f'- {note}\n' for note in summary.notes))
+  return '\n'.join(parts)
+
+
+def _latex(summary: Summary) -> str:
+  parts = [
+    f'% {title}\n{_tabulated(rows, "latex_booktabs")}\n'
+    for title, rows in _tables(summary)
+  ]
+  if summary.notes:
+    parts.append(''.join(f'% {note}\n' for note in summary.notes))
+  return '\n'.join(parts).replace(UNKNOWN, '--')
+
+
+def _tabulated(rows: _Rows, style: str) -> str:
+  # As text, aligned here: tabulate would write its own digits.
+  align = ['left', *['right'] * (len(rows[0]) - 1)]
+  return tabulate.tabulate(
+    rows[1:], rows[0], style, disable_numparse=True, colalign=align
+  )
+
+
+def _csv(summary: Summary) -> str:
+  file = io.StringIO()
+  writer = csv.writer(file, lineterminator='\n')
+  writer.writerow(
+    ['method', 'quantity', 'of', 'runs', 'games', 'value', 'low', 'high']
+  )
+  games = len(summary.games)
+  for method in summary.methods:
+    for metric, estimate in method.estimates.items():
+      row = [method.name, metric, '', runs(method), games]
+      writer.writerow([*row, *_numbers(estimate)])
+    for game, scores in method.scores.items():
+      number = len(scores) if method.has_runs else runs(method)
+      row = [method.name, 'mean_score', game, number, 1]
+      writer.writerow([*row, float(np.mean(scores)), '', ''])
+  for (x, y), estimate in summary.improvement.items():
+    row = [x, 'probability_of_improvement', y, '', games]
+    writer.writerow([*row, *_numbers(estimate)])
+  return file.getvalue()
+
+
+def _numbers(estimate: Estimate) -> list[float | str]:
+  return ['' if math.isnan(x) else float(x) for x in estimate]
+
+
+def _json(summary: Summary) -> str:
+  def interval(estimate: Estimate) -> dict[str, float | None]:
+    values = [None if math.isnan(x) else float(x) for x in estimate]
+    return dict(zip(Estimate._fields, values, strict=True))
+
+  def of_method(method: Method) -> dict[str, Any]:
+    return {
+      'has_runs': method.has_runs,
+      'is_published': method.is_published,
+      'aggregates': {k: interval(e) for k, e in method.estimates.items()},
+      'scores': {game: list(x) for game, x in method.scores.items()},
+    }
+
+  names = [method.name for method in summary.methods if method.has_runs]
+  content = {
+    'games': list(summary.games),
+    'num_games_of_atari100k': len(GAMES),
+    'replicates': summary.replicates,
+    'confidence': summary.confidence,
+    'seed': summary.seed,
+    'notes': list(summary.notes),
+    'methods': {method.name: of_method(method) for method in summary.methods},
+    'probability_of_improvement': {
+      x: {
+        y: interval(summary.improvement[x, y])
+        for y in names
+        if (x, y) in summary.improvement
+      }
+      for x in names
+    },
+  }
+  return json.dumps(content, indent=2) + '\n'
+
+
+STYLES: dict[str, Callable[[Summary], str]] = {
+  'table': _table,
+  'markdown': _markdown,
+  'latex': _latex,
+  'csv': _csv,
+  'json': _json,
+}
