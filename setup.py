@@ -54,7 +54,7 @@ setup(
     'Typing :: Typed',
   ],
   packages=find_packages(include=['ht_rl', 'ht_rl.*']),
-  package_data={'ht_rl': ['py.typed']},
+  package_data={'ht_rl': ['py.typed', 'atari100k/report.html.jinja']},
   python_requires='>=3.11',
   install_requires=['jax>=0.8', 'numpy>=2.0', 'optax>=0.2.8'],
   extras_require={
