@@ -1,0 +1,246 @@
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from absl.testing import flagsaver
+import numpy as np
+import pytest
+
+from agents import atari
+from experiments import summarize
+from experiments.command import parse_flags
+from ht_rl import atari100k
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCORES = (
+  pathlib.Path(
+    os.environ.get('HT_RL_SHARED_DATA', ROOT.parent / 'shared' / 'data')
+  )
+  / 'scores'
+)
+GAMES = ('Breakout', 'Pong')
+
+
+def type_command(*arguments):
+  """Runs the command in this process; returns its exit code."""
+  with flagsaver.flagsaver():
+    try:
+      return summarize.main(parse_flags(['summarize', *map(str, arguments)]))
+    except SystemExit as error:
+      return error.code
+
+
+def write_run(base_dir, config, game, seed, score, evaluations=()):
+  """Makes a finished run as `experiments.train` leaves it."""
+  folder = base_dir / config / game / str(seed)
+  folder.mkdir(parents=True)
+  result = {
+    'config': config,
+    'game': game,
+    'seed': seed,
+    'score': score,
+    'protocol': atari.PROTOCOL.as_dict(),
+  }
+  (folder / 'result.json').write_text(json.dumps(result))
+  rows = [
+    {'step': step, 'evaluation_return': value} for step, value in evaluations
+  ]
+  (folder / 'metrics.jsonl').write_text(
+    ''.join(json.dumps(row) + '\n' for row in rows)
+  )
+  return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+  """Three runs each of two configurations on two games."""
+  base_dir = tmp_path / 'runs'
+  for config, bonus in (('drq', 0.0), ('drq_ht', 5.0)):
+    for game in GAMES:
+      for seed in range(3):
+        score = 2.0 + bonus + seed
+        write_run(base_dir, config, game, seed, score, [(50_000, score / 2)])
+  return base_dir
+
+
+def table_of(text):
+  """The lines of the first table, by their first cell."""
+  lines = text.split('\n\n')[1].splitlines()
+  return {line.split()[0]: line for line in lines}
+
+
+def test_runs_of_ours(runs, capsys):
+  assert type_command(runs, '--partial', '--replicates=2000') == 0
+  printed = capsys.readouterr()
+  assert printed.err == ''
+  assert printed.out.startswith('Atari-100k, 2 of 26 games: ')
+  lines = table_of(printed.out)
+  normalized = [
+    atari100k.human_normalized_score(game, np.arange(3) + 7.0) for game in GAMES
+  ]
+  assert f' {np.mean(normalized):.3f} [' in lines['drq_ht']
+  # Each run of drq_ht beats each of drq.
+  assert '1.00 [1.00, 1.00]' in printed.out
+  assert 'note: drq has no score of Alien, Amidar,' in printed.out
+
+
+def test_missing_games_are_named(runs, capsys):
+  assert type_command(runs) == 2
+  printed = capsys.readouterr()
+  assert printed.out == ''
+  assert printed.err.startswith('error: drq has no score of Alien, Amidar, ')
+  assert printed.err.endswith(' (--partial compares what there is)\n')
+  assert printed.err.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'expected'),
+  [
+    ('RR2_BBF', ['0.940', '0.755', '2.175', '0.377']),
+    ('RR2_BBF-SPR', ['0.826', '0.711', '1.737', '0.397']),
+  ],
+)
+def test_released_scores(name, expected, capsys):
+  path = SCORES / f'{name}.csv'
+  if not path.exists():
+    pytest.skip(f'needs {path}')
+  assert type_command(path, '--replicates=100') == 0
+  words = table_of(capsys.readouterr().out)[name].split()
+  assert words[1] == '14'
+  assert [word for word in words[2:] if word[0] != '['][::2] == expected
+
+
+def test_the_papers_numbers_beside_ours(tmp_path, capsys):
+  scores = {
+    game: [s.random, s.human] for game, s in atari100k.REFERENCE_SCORES.items()
+  }
+  path = tmp_path / 'mine.json'
+  path.write_text(json.dumps(scores))
+  assert type_command(path, '--baselines=paper', '--format=csv') == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[1].startswith('mine,iqm,,2,26,0.5,')
+  assert 'drq_ht (paper),iqm,,published,26,0.287,,' in lines
+  assert 'bbf (paper),mean_score,Breakout,published,1,331.0,,' in lines
+
+
+def test_pictures_and_report(runs, tmp_path, capsys):
+  plots, report = tmp_path / 'new' / 'plots', tmp_path / 'new' / 'report.html'
+  arguments = [runs, '--partial', f'--plots={plots}', f'--report={report}']
+  assert type_command(*arguments, '--replicates=200') == 0
+  assert capsys.readouterr().err.splitlines() == [
+    f'10 pictures are in {plots}',
+    f'the report is {report}',
+  ]
+  names = ('intervals', 'profiles', 'curves', 'improvement', 'games')
+  assert sorted(path.name for path in plots.iterdir()) == sorted(
+    f'{name}.{suffix}' for name in names for suffix in ('svg', 'png')
+  )
+  page = report.read_text('utf-8')
+  assert page.count('data:image/svg+xml;base64,') == 5
+  assert 'drq_ht' in page
+  assert [path.name for path in report.parent.iterdir()] != []
+  assert not list(report.parent.rglob('*.unfinished'))
+
+
+def test_the_same_command_gives_the_same_bytes(runs, tmp_path, capsys):
+  written = []
+  for name in ('a', 'b'):
+    report = tmp_path / f'{name}.html'
+    assert type_command(runs, '--partial', f'--report={report}') == 0
+    written.append((capsys.readouterr().out, report.read_bytes()))
+  assert written[0] == written[1]
+
+
+def test_what_is_not_finished_is_told_and_left_out(runs, capsys):
+  (runs / 'drq' / 'Pong' / '2' / 'result.json').unlink()
+  (runs / 'drq' / 'Pong' / '2' / 'config.gin').write_text(
+    'Atari100kRunner.training_steps = 100000\n'
+  )
+  assert type_command(runs, '--partial') == 0
+  out = capsys.readouterr().out
+  assert 'is not finished (step 50,000 of 100,000) and left out.' in out
+  assert 'drq has 2 to 3 runs of a game (fewest of Pong)' in out
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ([], 'no path is given: for example python -m experiments.summarize runs'),
+    (['no_such_folder'], "no file or folder 'no_such_folder'"),
+    (['--format=html', 'x'], 'flag --format=html: value should be one of '),
+    (['--baselines=dqn', 'x'], 'flag --baselines=dqn: value should be one of '),
+    (
+      ['--replicates=1', 'x'],
+      'flag --replicates=1: 1 is not integer >= 100',
+    ),
+    (['--confidence=95', 'x'], 'flag --confidence=95: '),
+    (['--bootstrap_seed=-1', 'x'], 'flag --bootstrap_seed=-1: '),
+    (['--plot=x', 'x'], "Unknown command line flag 'plot'. Did you mean: "),
+  ],
+)
+def test_a_wrong_command_line_gets_one_line(
+  arguments, message, capsys, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  assert type_command(*arguments) == 2
+  printed = capsys.readouterr()
+  assert printed.out == ''
+  assert printed.err.startswith(f'error: {message}')
+  assert printed.err.count('\n') == 1
+
+
+def test_every_problem_gets_a_line(runs, capsys):
+  damaged = runs / 'drq' / 'Pong' / '1' / 'result.json'
+  damaged.write_text('{"config": "drq", "ga')
+  shutil.copytree(runs / 'drq' / 'Breakout' / '0', runs / 'copy')
+  assert type_command(runs, '--partial') == 2
+  printed = capsys.readouterr()
+  assert printed.out == ''
+  lines = printed.err.splitlines()
+  assert len(lines) == 2
+  assert all(line.startswith('error: ') for line in lines)
+  assert str(damaged) in lines[0]
+  assert str(runs / 'copy') in lines[1]
+
+
+def test_a_report_that_can_not_be_written(runs, tmp_path, capsys):
+  blocked = tmp_path / 'file'
+  blocked.write_text('mine')
+  report = blocked / 'report.html'
+  assert type_command(runs, '--partial', f'--report={report}') == 1
+  printed = capsys.readouterr()
+  assert printed.err.startswith('error: ')
+  assert printed.err.count('\n') == 1
+  assert blocked.read_text() == 'mine'
+
+
+def test_only_reads_and_loads_no_tensorflow(runs):
+  before = sorted(runs.rglob('*'))
+  code = (
+    'import sys\n'
+    'from experiments import summarize\n'
+    'from experiments.command import parse_flags\n'
+    f'argv = ["summarize", {str(runs)!r}, "--partial", "--replicates=100"]\n'
+    'assert summarize.main(parse_flags(argv)) == 0\n'
+    'heavy = {"tensorflow", "dopamine", "flax", "matplotlib", "agents"}\n'
+    'assert not heavy & set(sys.modules), heavy & set(sys.modules)\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+  assert sorted(runs.rglob('*')) == before
+
+
+def test_a_reader_that_has_seen_enough(runs):
+  command = f'{sys.executable} -m experiments.summarize {runs} --partial'
+  done = subprocess.run(
+    f'set -o pipefail; {command} | true',
+    shell=True,
+    executable='/bin/bash',
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
