@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 import numpy as np
 from rliable import library, metrics
 
@@ -109,6 +109,7 @@ def time_report(base_dir: pathlib.Path) -> float:
 def main(argv: list[str]) -> None:
   """Prints a table."""
   del argv
+  logging.set_verbosity(logging.WARNING)  # rliable's.
   scores = draw_scores(0)
   print(
     f'{_REPLICATES.value:,} replicates of {RUNS} runs of 26 games, all four '
