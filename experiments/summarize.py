@@ -5,18 +5,20 @@
 Each path is a folder of runs, a CSV or a JSON file with scores (see
 `ht_rl.atari100k.score_files`); several are compared. The numbers go to the
 standard output. Exit codes: 0, done; 1, a picture or report could not be
-written; 2, a path or setting is wrong (a line for each problem).
+written; 2, a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
 from collections.abc import Sequence
+import io
 import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments.command import (
   EXIT_FAILED,
+  EXIT_STOPPED,
   EXIT_WRONG_SETTING,
   SettingsError,
   fail,
@@ -25,7 +27,7 @@ from experiments.command import (
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
 from ht_rl.atari100k._writing import write_files
-from ht_rl.atari100k.summary import Summary, summarize
+from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 
 _FORMAT = flags.DEFINE_enum(
   'format', 'table', list(tables.STYLES), 'How the numbers are written.'
@@ -49,7 +51,11 @@ _BOOTSTRAP_SEED = flags.DEFINE_integer(
   'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
 )
 _REPLICATES = flags.DEFINE_integer(
-  'replicates', 50_000, 'Replicates of the bootstrap.', lower_bound=100
+  'replicates',
+  50_000,
+  'Replicates of the bootstrap.',
+  lower_bound=100,
+  upper_bound=1_000_000,
 )
 _CONFIDENCE = flags.DEFINE_float(
   'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
@@ -58,34 +64,74 @@ _CONFIDENCE = flags.DEFINE_float(
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit code."""
+  logging.set_verbosity(logging.WARNING)
   try:
+    _check_outputs(argv[1:])
     summary = run(argv[1:])
     text = tables.render(summary, _FORMAT.value)
-    if _PLOTS.value:
-      from ht_rl.atari100k import plots  # Only now: it loads matplotlib.
-
-      files = plots.write_figures(summary, pathlib.Path(_PLOTS.value))
-      say(f'{len(files)} pictures are in {_PLOTS.value}')
-    if _REPORT.value:
-      from ht_rl.atari100k import report
-
-      page = report.render(summary).encode()
-      write_files({pathlib.Path(_REPORT.value): page})
-      say(f'the report is {_REPORT.value}')
+    _write(summary)
+    if _FORMAT.value == 'csv':  # Which has no place for them.
+      for note in summary.notes:
+        say(f'note: {note}')
+    _print(text)
   except score_files.ScoreFileError as error:
     for problem in error.problems:
       say(f'error: {problem}')
     return EXIT_WRONG_SETTING
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
-  except OSError as error:
-    return fail(error, EXIT_FAILED)
+  except (OSError, MemoryError) as error:
+    return fail(_explained(error), EXIT_FAILED)
+  except KeyboardInterrupt:
+    say('stopped')
+    return EXIT_STOPPED
+  return 0
+
+
+def _check_outputs(paths: Sequence[str]) -> None:
+  """Raises SettingsError where a report would overwrite what it is about."""
+  report = pathlib.Path(_REPORT.value) if _REPORT.value else None
+  if report is None or not report.exists():
+    return
+  if not report.is_file():
+    raise SettingsError(f'--report: {report} is there and is no file')
+  for path in map(pathlib.Path, paths):
+    if path.exists() and path.samefile(report):
+      raise SettingsError(f'--report: {report} is a file that is to be read')
+
+
+def _write(summary: Summary) -> None:
+  """Writes figures and report where they are asked for."""
+  if not (_PLOTS.value or _REPORT.value):
+    return
+  from ht_rl.atari100k import plots, report  # Only now: they load matplotlib.
+
+  drawn = plots.figures(summary)
+  if _PLOTS.value:
+    files = plots.write_figures(drawn, _PLOTS.value)
+    say(f'{len(files)} pictures are in {_PLOTS.value}')
+  if _REPORT.value:
+    page = report.render(summary, drawn).encode(errors='replace')
+    write_files({pathlib.Path(_REPORT.value): page})
+    say(f'the report is {_REPORT.value}')
+
+
+def _print(text: str) -> None:
+  """Writes to the standard output, whatever it can take."""
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
   try:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    print(text, end='', flush=True)
   except BrokenPipeError:  # The reader, such as `head`, has seen enough.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-  return 0
+
+
+def _explained(error: OSError | MemoryError) -> Exception:
+  """The error with what a person can do about it."""
+  if isinstance(error, MemoryError):
+    return MemoryError('the memory is too small for so many runs or replicates')
+  file = f'{error.filename}: ' if error.filename else ''
+  return OSError(f'{file}{error.strerror or error}')
 
 
 def run(paths: Sequence[str]) -> Summary:
@@ -129,9 +175,12 @@ def run(paths: Sequence[str]) -> Summary:
       confidence=_CONFIDENCE.value,
       seed=_BOOTSTRAP_SEED.value,
     )
+  except MissingGamesError as error:
+    raise SettingsError(
+      f'{error} (--partial compares what there is)'
+    ) from error
   except ValueError as error:
-    hint = '' if _PARTIAL.value else ' (--partial compares what there is)'
-    raise SettingsError(f'{error}{hint}') from error
+    raise SettingsError(str(error)) from error
   if not (_PLOTS.value or _REPORT.value):
     return summary
   return curves.with_curves(summary, runs)

@@ -13,6 +13,11 @@ from typing import Any
 
 from ht_rl.atari100k.games import GAMES, OTHER_GAMES, canonical_game
 
+# What neither a line of text nor a picture in XML can hold.
+_UNPRINTABLE = re.compile(
+  r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]'
+)
+
 
 def text_of(path: pathlib.Path) -> str:
   """Returns the text of a file, which must have one."""
@@ -59,6 +64,11 @@ def method_of(value: Any) -> str:
   """Returns the name of a method."""
   if not isinstance(value, str) or not value.strip():
     raise ValueError(f'the method must have a name, not {reprlib.repr(value)}')
+  if _UNPRINTABLE.search(value.strip()):
+    raise ValueError(
+      "the method's name must have printable characters only, not "
+      f'{reprlib.repr(value)}'
+    )
   return value.strip()
 
 

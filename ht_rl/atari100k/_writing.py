@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 from collections.abc import Mapping
+import errno
 import pathlib
 
 
@@ -11,11 +12,15 @@ def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
     contents: of each file; folders that are missing are made.
 
   Raises:
-    OSError: a file can't be written; older ones are left as they were.
+    OSError: a file can't be written, or what is there is no file; older ones
+      are left as they were.
   """
   unfinished: dict[pathlib.Path, pathlib.Path] = {}
   try:
     for path, content in contents.items():
+      path = path.resolve()  # Of a link, what it leads to is written.
+      if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, 'this is there and no file', str(path))
       path.parent.mkdir(parents=True, exist_ok=True)
       unfinished[path] = path.with_name(path.name + '.unfinished')
       unfinished[path].write_bytes(content)

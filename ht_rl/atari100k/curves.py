@@ -59,7 +59,7 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
       for name, of in by_method.items()
     }
     source = 'training episodes'
-  curves = {}
+  curves, notes = {}, []
   for name, (steps, returns) in points.items():
     scores = {
       game: np.array(
@@ -74,8 +74,14 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
     if len(steps) > 1 and all(map(len, scores.values())):
       rng = np.random.default_rng([summary.seed, *name.encode()])
       curves[name] = Curve(steps, _iqm(scores, rng, summary.confidence), source)
+    else:
+      notes.append(
+        f'{name} has no curve: not all of its runs have {source} at common '
+        'steps.'
+      )
   return dataclasses.replace(
     summary,
+    notes=(*summary.notes, *notes),
     methods=tuple(
       dataclasses.replace(method, curve=curves.get(method.name))
       for method in summary.methods

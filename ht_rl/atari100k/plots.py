@@ -6,13 +6,14 @@ labelled, curves differ in marker and dashes, shades in lightness, and what a
 paper published is hollow.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import io
 import os
 import pathlib
 import re
 from typing import NamedTuple
+import warnings
 
 import matplotlib
 from matplotlib import style
@@ -112,24 +113,24 @@ def figures(summary: Summary) -> dict[str, Figure]:
 
 
 def write_figures(
-  summary: Summary, directory: str | os.PathLike[str]
+  drawn: Mapping[str, Figure], directory: str | os.PathLike[str]
 ) -> list[pathlib.Path]:
   """Writes every picture as SVG and as PNG, or none of them.
 
-  The same summary gives the same bytes.
+  The same pictures give the same bytes.
 
   Args:
-    summary: the comparison.
+    drawn: pictures by name, from `figures`.
     directory: where to; it is made where it is missing.
 
   Returns:
-    The files: `<name>.svg` and `<name>.png` for each name of `figures`.
+    The files: `<name>.svg` and `<name>.png` for each name.
 
   Raises:
     OSError: they can't be written; older files are left as they were.
   """
   contents = {}
-  for name, figure in figures(summary).items():
+  for name, figure in drawn.items():
     path = pathlib.Path(directory, name)
     contents[path.with_suffix('.svg')] = svg(figure)
     contents[path.with_suffix('.png')] = png(figure)
@@ -233,8 +234,7 @@ def interval_plot(summary: Summary) -> Figure:
 def profile_plot(summary: Summary) -> Figure:
   """The share of runs above each score, with pointwise confidence bands.
 
-  A method whose curve is nowhere below another's is at least as good by IQM,
-  mean and optimality gap (Agarwal et al., 2021, section 4.2).
+  Agarwal et al., 2021, section 4.2.
 
   Args:
     summary: the comparison.
@@ -652,5 +652,7 @@ def _width(
 @contextlib.contextmanager
 def _styled() -> Iterator[None]:
   """Our settings in place of the user's."""
-  with style.context(['default', _STYLE]):
+  with style.context(['default', _STYLE]), warnings.catch_warnings():
+    # A letter that the font lacks becomes a box; the tables have it.
+    warnings.filterwarnings('ignore', 'Glyph .* missing from font')
     yield

@@ -5,7 +5,7 @@ needs no network and no scripts, and its own policy forbids both.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
 import re
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class _Picture(NamedTuple):
   height: int
 
 
-def render(summary: Summary) -> str:
+def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
   """Writes the page.
 
   The same summary gives the same page. Names and notes are escaped; a number
@@ -54,6 +54,7 @@ def render(summary: Summary) -> str:
 
   Args:
     summary: the comparison.
+    drawn: its pictures, from `plots.figures`.
 
   Returns:
     A document in HTML, to be stored as UTF-8.
@@ -77,9 +78,7 @@ def render(summary: Summary) -> str:
     improvement=_improvement_rows(summary),
     runs=[tables.runs(method) for method in methods],
     games=[_game_row(summary, game) for game in summary.games],
-    pictures={
-      name: _picture(figure) for name, figure in plots.figures(summary).items()
-    },
+    pictures={name: _picture(figure) for name, figure in drawn.items()},
     sources=_sources(summary),
     has_means=not all(method.has_runs for method in methods),
     has_unknown=any(len(m.estimates) < len(METRICS) for m in methods),

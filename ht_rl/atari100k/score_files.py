@@ -48,6 +48,7 @@ from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 # Lines about one file; of more, only the number is told.
 _MAX_LINES = 10
 
+_RUN_FOLDERS = ('checkpoints', 'metrics')
 _RESULT_KEYS = ('config', 'game', 'seed', 'score', 'protocol')
 
 
@@ -63,6 +64,7 @@ class Run(NamedTuple):
     steps: agent steps of training; None where unknown.
     protocol: how the run was trained and evaluated; None where unknown.
     folder: where the run's other files are; None where there are none.
+    settings: what it was configured with; None where unknown.
   """
 
   method: str
@@ -73,6 +75,7 @@ class Run(NamedTuple):
   steps: int | None = None
   protocol: Mapping[str, Any] | None = None
   folder: pathlib.Path | None = None
+  settings: str | None = None
 
 
 class ScoreFiles(NamedTuple):
@@ -124,6 +127,9 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> ScoreFiles:
     ScoreFileError: a file can't be read or holds something that isn't right, a
       run is there twice, or a method's runs can't be put together.
   """
+  paths = list(paths)
+  if '' in paths:
+    raise ScoreFileError(['a path is empty'])
   contents = [_read_path(pathlib.Path(path)) for path in paths]
   runs = tuple(run for content in contents for run in content.runs)
   problems = [
@@ -333,11 +339,10 @@ def _run_folders(content: _Content) -> Iterator[pathlib.Path]:
     real = os.path.realpath(folder)
     if real in visited:
       subfolders.clear()
-    elif 'result.json' in files:
-      subfolders.clear()
+    elif 'result.json' in files or 'config.gin' in files:
       yield pathlib.Path(folder)
-    elif 'config.gin' in files:
-      yield pathlib.Path(folder)
+      # Its own, and large; other runs may be below all the same.
+      subfolders[:] = [x for x in subfolders if x not in _RUN_FOLDERS]
     visited.add(real)
 
 
@@ -351,6 +356,7 @@ def _add_result(content: _Content, path: pathlib.Path, result: Any) -> None:
   # What has no human-normalised score is none of the 26, and its name, of any
   # of the emulator's games, was checked when it was run.
   is_other = given.get('human_normalized_score', 0) is None
+  is_other &= given['game'] not in GAMES
   protocol = content.parsed(where, protocol_of, given['protocol'])
   run = Run(
     method=content.parsed(where, method_of, given['config']),
@@ -361,6 +367,7 @@ def _add_result(content: _Content, path: pathlib.Path, result: Any) -> None:
     steps=(protocol or {}).get('training_steps'),
     protocol=protocol,
     folder=path.parent,
+    settings=_settings(path.with_name('config.gin')),
   )
   if len(content.problems) == before:
     content.add(run)
@@ -393,6 +400,16 @@ def _lines(path: pathlib.Path) -> list[bytes]:
     return []
 
 
+def _settings(path: pathlib.Path) -> str | None:
+  """The settings in a gin file without its comments, if there is one."""
+  try:
+    text = path.read_text(encoding='utf-8', errors='replace')
+  except FileNotFoundError:
+    return None
+  lines = [line.strip() for line in text.splitlines()]
+  return '\n'.join(line for line in lines if line and line[0] != '#')
+
+
 def _curve(run: Run, key: str) -> RunCurve:
   """The figures called `key` of a run's `metrics.jsonl`."""
   steps: list[int] = []
@@ -413,11 +430,17 @@ def _curve(run: Run, key: str) -> RunCurve:
         row, end = decode(text, text.rfind('\n', 0, found) + 1)
         if end <= found:
           raise ValueError('the key is not in the object')
-        steps.append(seed_of(row['step']))
+        step = seed_of(row['step'])
+        if step <= (steps[-1] if steps else 0):
+          raise ValueError('the steps go back')
+        steps.append(step)
         returns.append(score_of(row[key]))
       except (ValueError, KeyError, TypeError) as error:
         where = f'{path}, line {text.count(chr(10), 0, found) + 1}'
-        problem = f'{where}: this must be JSON with a step and its {key}'
+        problem = (
+          f'{where}: this must be JSON with a step, later than those before, '
+          f'and its {key}'
+        )
         raise ScoreFileError([problem]) from error
   return RunCurve(np.array(steps, np.int64), np.array(returns, np.float64))
 
@@ -585,6 +608,15 @@ def _clashes(runs: Sequence[Run]) -> list[str]:
         f'{method} must have either single runs or means over runs, not both '
         f'as in {single.source} and in {mean.source}'
       )
+    configured = [run for run in own if run.settings is not None]
+    for run in configured[1:]:
+      if run.settings != configured[0].settings:
+        lines.append(
+          f'{method} must have runs of one configuration, but '
+          f'{_other_setting(configured[0], run)}; give the other one a gin '
+          'file of its own'
+        )
+        break
     own = [run for run in own if run.protocol is not None]
     for run in own[1:]:
       if differences := _differences(own[0], run):
@@ -620,6 +652,17 @@ def _grouped(runs: Iterable[Run]) -> dict[str, list[Run]]:
   for run in runs:
     groups.setdefault(run.method, []).append(run)
   return groups
+
+
+def _other_setting(run: Run, other: Run) -> str:
+  """Says where the settings of two runs differ first."""
+  here, there = (run.settings or '', other.settings or '')
+  for own, theirs, source in ((there, here, other), (here, there, run)):
+    known = theirs.split('\n')
+    for line in own.split('\n'):
+      if line not in known:
+        return f'only {source.source} has {line!r}'
+  return f'{run.source} and {other.source} have theirs in another order'
 
 
 def _differences(run: Run, other: Run, but: str = '') -> str:

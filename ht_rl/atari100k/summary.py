@@ -27,6 +27,9 @@ THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
 _PAIR_REPLICATES = 10_000
 _BAND_REPLICATES = 2000
 
+# Below, an interval over games that are as they are means little.
+_FEW_GAMES = 10
+
 
 class Curve(NamedTuple):
   """How a method's score grows with its agent steps.
@@ -102,6 +105,10 @@ class Summary:
   seed: int
 
 
+class MissingGamesError(ValueError):
+  """A method has no score of some of the 26 games."""
+
+
 def summarize(
   scores: Mapping[str, Mapping[str, ArrayLike]],
   *,
@@ -139,8 +146,8 @@ def summarize(
     The comparison.
 
   Raises:
-    ValueError: a game is missing and `partial` is not set (the message names
-      it), no game is left, or a method is among both `scores` and `means`.
+    MissingGamesError: a game is missing and `partial` is not set.
+    ValueError: no game is left, or a method is among both `scores` and `means`.
   """
   means, published = means or {}, published or {}
   twice = [name for name in scores if name in means]
@@ -201,7 +208,7 @@ def summarize(
         for metric in METRICS
         if metric in values
       },
-      is_published=name in published,
+      is_published=name in published and len(games) == len(GAMES),
     )
 
   def improvement(x: str, y: str) -> Estimate:
@@ -243,18 +250,25 @@ def _common_games(
     name: [game for game in GAMES if game not in of]
     for name, of in scores.items()
   }
+  lacking: dict[tuple[str, ...], list[str]] = {}
+  for name, absent in missing.items():
+    if absent:
+      lacking.setdefault(tuple(absent), []).append(name)
   gaps = [
-    f'{name} has no score of {", ".join(absent)}'
-    for name, absent in missing.items()
-    if absent
+    f'{", ".join(names)} {"has" if len(names) == 1 else "have"} no score of '
+    f'{", ".join(absent)}'
+    for absent, names in lacking.items()
   ]
   if gaps and not partial:
-    raise ValueError('; '.join(gaps))
-  absent = set().union(*missing.values())
-  games = tuple(game for game in GAMES if game not in absent)
+    raise MissingGamesError('; '.join(gaps))
+  left_out = set().union(*missing.values())
+  games = tuple(game for game in GAMES if game not in left_out)
   if not scores or not games:
     raise ValueError('there is no game of which all methods have a score')
-  return games, [f'{gap}: left out for all methods.' for gap in gaps]
+  notes = [f'{gap}: left out for all methods.' for gap in gaps]
+  if len(games) < _FEW_GAMES:
+    notes.append('Over so few games no interval is to be relied on.')
+  return games, notes
 
 
 def _notes_on_runs(name: str, scores: Mapping[str, np.ndarray]) -> list[str]:
@@ -263,17 +277,21 @@ def _notes_on_runs(name: str, scores: Mapping[str, np.ndarray]) -> list[str]:
   fewest, most = min(sizes.values()), max(sizes.values())
   if most == 1:
     return [f'{name} has one run of each game, so it has no intervals.']
-  if fewest == most:
-    return []
+  notes = []
   of_fewest = [game for game, size in sizes.items() if size == fewest]
-  notes = [
-    f'{name} has {fewest} to {most} runs of a game (fewest of '
-    f'{", ".join(of_fewest)}); every game weighs the same.'
-  ]
+  if fewest != most:
+    notes.append(
+      f'{name} has {fewest} to {most} runs of a game (fewest of '
+      f'{", ".join(of_fewest)}); every game weighs the same.'
+    )
   if fewest == 1:
     notes.append(
       f'The intervals of {name} do not know how runs of '
       f'{", ".join(of_fewest)} differ: they are too narrow.'
+    )
+  elif fewest == 2:
+    notes.append(
+      f'{name} has games with two runs only: its intervals are too narrow.'
     )
   return notes
 

@@ -84,14 +84,16 @@ def test_runs_of_ours(runs, capsys):
   assert f' {np.mean(normalized):.3f} [' in lines['drq_ht']
   # Each run of drq_ht beats each of drq.
   assert '1.00 [1.00, 1.00]' in printed.out
-  assert 'note: drq has no score of Alien, Amidar,' in printed.out
+  assert 'note: drq, drq_ht have no score of Alien, Amidar,' in printed.out
 
 
 def test_missing_games_are_named(runs, capsys):
   assert type_command(runs) == 2
   printed = capsys.readouterr()
   assert printed.out == ''
-  assert printed.err.startswith('error: drq has no score of Alien, Amidar, ')
+  assert printed.err.startswith(
+    'error: drq, drq_ht have no score of Alien, Amidar, '
+  )
   assert printed.err.endswith(' (--partial compares what there is)\n')
   assert printed.err.count('\n') == 1
 
@@ -174,7 +176,7 @@ def test_what_is_not_finished_is_told_and_left_out(runs, capsys):
     (['--baselines=dqn', 'x'], 'flag --baselines=dqn: value should be one of '),
     (
       ['--replicates=1', 'x'],
-      'flag --replicates=1: 1 is not integer >= 100',
+      'flag --replicates=1: 1 is not an integer in the range ',
     ),
     (['--confidence=95', 'x'], 'flag --confidence=95: '),
     (['--bootstrap_seed=-1', 'x'], 'flag --bootstrap_seed=-1: '),
@@ -204,6 +206,73 @@ def test_every_problem_gets_a_line(runs, capsys):
   assert all(line.startswith('error: ') for line in lines)
   assert str(damaged) in lines[0]
   assert str(runs / 'copy') in lines[1]
+
+
+def test_runs_of_two_configurations_are_not_one_method(runs, capsys):
+  for seed, gamma in enumerate((0.99, 0.5, 0.99)):
+    config = runs / 'drq' / 'Pong' / str(seed) / 'config.gin'
+    config.write_text(f'# Of DrQ.\nDrQAgent.gamma = {gamma}\n')
+  assert type_command(runs, '--partial') == 2
+  folder = runs / 'drq' / 'Pong'
+  assert capsys.readouterr().err == (
+    f'error: drq must have runs of one configuration, but only '
+    f"{folder}/1/result.json has 'DrQAgent.gamma = 0.5'; give the other one a "
+    'gin file of its own\n'
+  )
+
+
+def test_a_result_above_others_hides_none(runs, capsys):
+  result = runs / 'drq' / 'Pong' / '2' / 'result.json'
+  shutil.copy(result, runs / 'drq' / 'result.json')
+  assert type_command(runs, '--partial') == 2
+  assert 'drq on Pong, seed 2: it is there twice' in capsys.readouterr().err
+
+
+def test_the_notes_of_a_csv_stand_beside_it(runs, capsys):
+  assert type_command(runs, '--partial', '--format=csv') == 0
+  printed = capsys.readouterr()
+  assert 'note: drq, drq_ht have no score of Alien, ' in printed.err
+  assert 'note' not in printed.out
+
+
+def test_a_report_overwrites_no_scores(runs, tmp_path, capsys):
+  scores = tmp_path / 'scores.csv'
+  scores.write_text('config,game,seed,score\na,Pong,0,1\na,Pong,1,2\n')
+  link = tmp_path / 'link.html'
+  link.symlink_to(scores)
+  for path in (scores, link):
+    assert type_command(scores, '--partial', f'--report={path}') == 2
+    assert capsys.readouterr().err == (
+      f'error: --report: {path} is a file that is to be read\n'
+    )
+  assert type_command(scores, '--partial', f'--report={tmp_path}') == 2
+  assert capsys.readouterr().err == (
+    f'error: --report: {tmp_path} is there and is no file\n'
+  )
+  assert scores.read_text().startswith('config,')
+
+
+@pytest.mark.parametrize('name', ['a\x1bb', 'a\nb', 'a\ud800b', 'a\ufffeb'])
+def test_names_that_can_not_be_printed(name, tmp_path, capsys):
+  path = tmp_path / 'scores.json'
+  path.write_text(json.dumps({name: {'Pong': [1.0, 2.0]}}))
+  assert type_command(path, '--partial') == 2
+  printed = capsys.readouterr().err
+  assert 'must have printable characters only' in printed
+  assert printed.count('\n') == 1
+
+
+def test_an_output_that_knows_ascii_alone(runs):
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.summarize', runs, '--partial'],
+    env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
+  assert 'drq_ht' in done.stdout
 
 
 def test_a_report_that_can_not_be_written(runs, tmp_path, capsys):

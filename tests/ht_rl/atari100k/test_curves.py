@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ht_rl.atari100k import curves, human_normalized_score
+from ht_rl.atari100k import curves, human_normalized_score, score_files
 from ht_rl.atari100k.score_files import Run, by_method
 from ht_rl.atari100k.summary import summarize
 
@@ -111,3 +111,19 @@ def test_runs_that_logged_no_episode_have_no_curve(tmp_path):
   runs = [make_run(tmp_path, 'a', 'Pong', seed, 7.0, []) for seed in (0, 1)]
   [method] = with_curves(runs)
   assert method.curve is None
+  summary = summarize(by_method(runs), partial=True)
+  assert curves.with_curves(summary, runs).notes[-1] == (
+    'a has no curve: not all of its runs have training episodes at common '
+    'steps.'
+  )
+
+
+def test_steps_that_go_back_are_a_damaged_file(tmp_path):
+  rows = [evaluation(500, 0.0), evaluation(200, 1.0)]
+  run = make_run(tmp_path, 'a', 'Pong', 0, 7.0, rows)
+  with pytest.raises(score_files.ScoreFileError) as error:
+    with_curves([run])
+  assert error.value.problems == (
+    f'{run.folder}/metrics.jsonl, line 2: this must be JSON with a step, later '
+    'than those before, and its evaluation_return',
+  )

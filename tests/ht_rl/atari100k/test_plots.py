@@ -348,7 +348,9 @@ def test_of_one_method_the_games_are_the_rows(single, all_figures):
 
 @pytest.fixture(scope='module')
 def written(partial, tmp_path_factory):
-  return plots.write_figures(partial, tmp_path_factory.mktemp('x') / 'a' / 'b')
+  return plots.write_figures(
+    plots.figures(partial), tmp_path_factory.mktemp('x') / 'a' / 'b'
+  )
 
 
 def test_write_figures(all_figures, written):
@@ -370,7 +372,7 @@ def test_write_figures(all_figures, written):
 
 def test_the_same_summary_gives_the_same_bytes(partial, written, tmp_path):
   with matplotlib.rc_context({'font.size': 20, 'axes.facecolor': 'red'}):
-    again = plots.write_figures(partial, tmp_path)
+    again = plots.write_figures(plots.figures(partial), tmp_path)
   for first, second in zip(written, again, strict=True):
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
@@ -389,7 +391,7 @@ def test_a_full_disk_leaves_what_was_there(partial, tmp_path, monkeypatch):
 
   monkeypatch.setattr(pathlib.Path, 'write_bytes', refuse)
   with pytest.raises(OSError, match='No space left'):
-    plots.write_figures(partial, tmp_path)
+    plots.write_figures(plots.figures(partial), tmp_path)
   assert len(written) == 3
   assert [path.name for path in tmp_path.iterdir()] == ['intervals.svg']
   assert (tmp_path / 'intervals.svg').read_text() == 'older'

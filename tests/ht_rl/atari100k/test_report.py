@@ -64,13 +64,17 @@ class Page(html.parser.HTMLParser):
     return [attributes for name, attributes in self.elements if name == tag]
 
 
+def render(summary):
+  return report.render(summary, plots.figures(summary))
+
+
 @pytest.fixture(scope='module')
 def pages(nine, single, published, partial):
   return {
-    'nine': report.render(nine),
-    'single': report.render(single),
-    'published': report.render(published),
-    'partial': report.render(partial),
+    'nine': render(nine),
+    'single': render(single),
+    'published': render(published),
+    'partial': render(partial),
   }
 
 
@@ -144,7 +148,7 @@ def test_the_unknown_is_a_dash(partial, pages):
 
 
 def test_where_there_are_no_intervals_none_is_shown(without_intervals):
-  page = Page(report.render(without_intervals))
+  page = Page(render(without_intervals))
   for row, method in zip(
     page.tables[0][1:], without_intervals.methods, strict=True
   ):
@@ -222,7 +226,7 @@ def test_how_the_numbers_were_made_is_said(pages):
 
 
 def test_the_same_summary_gives_the_same_page(single, pages):
-  assert report.render(single) == pages['single']
+  assert render(single) == pages['single']
 
 
 def look(page, folder):

@@ -121,6 +121,7 @@ def test_all_of_a_run():
     100_000,
     PROTOCOL,
     folder,
+    'Atari100kRunner.training_steps = 100000',
   )
 
 
@@ -361,8 +362,8 @@ def test_damaged_curves(line):
   with pytest.raises(score_files.ScoreFileError) as caught:
     score_files.evaluations(run)
   assert caught.value.problems == (
-    'runs/drq/Pong/0/metrics.jsonl, line 5: this must be JSON with a step '
-    'and its evaluation_return',
+    'runs/drq/Pong/0/metrics.jsonl, line 5: this must be JSON with a step, '
+    'later than those before, and its evaluation_return',
   )
 
 
@@ -429,7 +430,11 @@ def test_means_over_runs():
   st.dictionaries(
     st.tuples(
       st.text(
-        st.characters(codec='utf-8', exclude_characters='\0\r'), min_size=1
+        st.characters(
+          exclude_categories=('Cc', 'Cs', 'Zl', 'Zp'),
+          exclude_characters='\ufffe\uffff',
+        ),
+        min_size=1,
       ).filter(str.strip),
       st.sampled_from(games.GAMES),
       st.integers(-(10**17), 10**17),

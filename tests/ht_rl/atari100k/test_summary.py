@@ -108,6 +108,14 @@ def test_unequal_numbers_of_runs_are_told():
   )
 
 
+def test_too_little_to_rely_on_is_told():
+  summary = summarize({'a': make_scores(0, 2, ['Pong', 'Hero'])}, partial=True)
+  assert summary.notes[1:] == (
+    'Over so few games no interval is to be relied on.',
+    'a has games with two runs only: its intervals are too narrow.',
+  )
+
+
 def test_a_missing_game_is_named_unless_the_rest_will_do():
   scores = {
     'a': make_scores(0, games=[g for g in GAMES if g != 'Pong']),
@@ -122,6 +130,11 @@ def test_a_missing_game_is_named_unless_the_rest_will_do():
   assert summary.notes == (
     'a has no score of Pong: left out for all methods.',
     'b has no score of Hero, Krull: left out for all methods.',
+  )
+  # Methods that lack the same games share a note.
+  alike = summarize({**scores, 'c': scores['a']}, partial=True)
+  assert alike.notes[0] == (
+    'a, c have no score of Pong: left out for all methods.'
   )
   expected = aggregates.aggregate(
     {g: x for g, x in normalized(scores['a']).items() if g in summary.games}
@@ -168,6 +181,7 @@ def test_published_aggregates_are_shown_for_all_games_only():
   summary = summarize({'mine': mine}, partial=True, **settings)
   method = method_of(summary, 'drq (paper)')
   assert set(method.estimates) == {'median', 'mean'}
+  assert not method.is_published
   expected = np.mean(
     [
       atari100k.human_normalized_score(game, paper.SCORES['drq'][game])
