@@ -31,22 +31,23 @@ def shift(
 
 
 def random_shift(
-  key: chex.PRNGKey, images: chex.Array, pad: int = 4
+  key: chex.PRNGKey, images: chex.Array, pad: int = 4, inclusive: bool = True
 ) -> chex.Array:
   """Shifts each stack by its own offsets, uniform in ``-pad .. pad``.
-
-  Both ends are drawn: nine offsets on each axis for `pad` 4. (Dopamine's labs
-  and BBF's release leave out the last one.)
 
   Args:
     key: random key.
     images: [B, height, width, stack], any dtype. A stack moves as one.
     pad: largest shift, in pixels.
+    inclusive: whether `pad` itself is drawn as well as -`pad`: for 4 pixels,
+      nine offsets on each axis. Dopamine's labs and BBF's release leave it out.
 
   Returns:
     Images of the same shape and dtype.
   """
-  offsets = jax.random.randint(key, (2, images.shape[0]), -pad, pad + 1)
+  offsets = jax.random.randint(
+    key, (2, images.shape[0]), -pad, pad + 1 if inclusive else pad
+  )
   return shift(images, offsets[0], offsets[1], pad)
 
 

@@ -13,23 +13,25 @@ from jax.typing import DTypeLike
 
 
 class NatureEncoder(nn.Module):
-  """The convolutions of Mnih et al. (2015), flattened.
+  """The convolutions of Mnih et al. (2015).
 
   Attributes:
     channels: output channels of each convolution.
     kernels: side of each (square) kernel, in pixels.
     strides: stride of each convolution, in pixels.
     dtype: dtype of the computation; the parameters stay float32.
+    flatten: whether the features of an image become one vector.
   """
 
   channels: Sequence[int] = (32, 64, 64)
   kernels: Sequence[int] = (8, 4, 3)
   strides: Sequence[int] = (4, 2, 1)
   dtype: DTypeLike = jnp.float32
+  flatten: bool = True
 
   @nn.compact
   def __call__(self, x: chex.Array) -> chex.Array:
-    """Maps [B, height, width, stack] to features [B, F]."""
+    """Maps [B, height, width, stack] to features [B, F] or [B, h, w, C]."""
     layers = zip(self.channels, self.kernels, self.strides, strict=True)
     for features, kernel, stride in layers:
       x = nn.Conv(
@@ -40,7 +42,7 @@ class NatureEncoder(nn.Module):
         dtype=self.dtype,
       )(x)
       x = nn.relu(x)
-    return x.reshape((x.shape[0], -1))
+    return x.reshape((x.shape[0], -1)) if self.flatten else x
 
 
 class DuelingHead(nn.Module):

@@ -71,6 +71,22 @@ class Transition(NamedTuple):
   s_t: chex.Array
 
 
+class Future(NamedTuple):
+  """A batch of what followed the starts of transitions.
+
+  Attributes:
+    states: stacks of frames 1 .. K steps later, [B, K, stack,
+      *observation_shape].
+    actions: those taken 0 .. K-1 steps later, int32 [B, K].
+    inside: bool [B, K], whether the episode of the start went on 1 .. K steps.
+      (BBF's release leaves out an episode's last state here.)
+  """
+
+  states: chex.Array
+  actions: chex.Array
+  inside: chex.Array
+
+
 def init(
   capacity: int, observation_shape: Sequence[int], dtype: DTypeLike = jnp.uint8
 ) -> ReplayState:
@@ -121,7 +137,8 @@ def append(
     terminal: bool scalar, a_t ended the episode.
     truncation: bool scalar, the episode was cut off after a_t though the
       environment had not ended.
-    horizon: n of the n-step returns that will be sampled.
+    horizon: n of the n-step returns that will be sampled, or the largest number
+      of steps that will be read after a start.
     stack: number of frames that a network sees.
 
   Returns:
@@ -210,8 +227,10 @@ def transitions(
   starts: chex.Array,
   *,
   horizon: int,
-  gamma: float,
+  gamma: chex.Numeric,
   stack: int,
+  n: chex.Numeric | None = None,
+  bootstrap_early: bool = False,
 ) -> Transition:
   """Reads n-step transitions.
 
@@ -222,29 +241,71 @@ def transitions(
   Args:
     state: the replay.
     starts: positions from `sample_starts`, int32 [B].
-    horizon: n.
+    horizon: the largest n, at most what `append` was given.
     gamma: discount per step, in [0, 1].
     stack: number of frames that a network sees.
+    n: in ``1 .. horizon``, by default `horizon`. It and `gamma` may be traced,
+      so that they can change without a compilation.
+    bootstrap_early: whether to bootstrap from record t+n-1, if ``T >= t+n-1``,
+      still with gamma**n. So did BBF's release, which thereby counted r_{t+n-1}
+      twice.
 
   Returns:
     The batch. Where the episode terminated, `s_t` is the stack at the terminal
     record (it is not used, since its discount is 0).
   """
   capacity = state.actions.shape[0]
-  slots = (starts[:, None] + jnp.arange(horizon)) % capacity
+  n = horizon if n is None else n
+  steps = jnp.arange(horizon)
+  slots = (starts[:, None] + steps) % capacity
   survived = jnp.cumprod(1 - state.terminals[slots].astype(jnp.int32), axis=1)
   reached = jnp.concatenate(
     [jnp.ones_like(survived[:, :1]), survived[:, :-1]], axis=1
   )
   weights = gamma ** jnp.arange(horizon, dtype=jnp.float32)
   # Selected, not multiplied: a record after the end may hold anything.
-  rewards = jnp.where(reached == 1, state.rewards[slots], 0.0)
+  counted = (reached == 1) & (steps < n)
+  rewards = jnp.where(counted, state.rewards[slots], 0.0)
+  distance = n - 1 if bootstrap_early else n
+  ahead = jnp.sum(survived * (steps < distance), axis=1)
   return Transition(
     s_tm1=stack_frames(state, starts, stack),
     a_tm1=state.actions[starts % capacity],
     r_t=jnp.sum(weights * rewards, axis=1),
-    discount_t=gamma**horizon * survived[:, -1].astype(jnp.float32),
-    s_t=stack_frames(state, starts + jnp.sum(survived, axis=1), stack),
+    discount_t=gamma**n * (ahead == distance).astype(jnp.float32),
+    s_t=stack_frames(state, starts + ahead, stack),
+  )
+
+
+def future(
+  state: ReplayState, starts: chex.Array, *, jumps: int, stack: int
+) -> Future:
+  """Reads what followed record t, for a model that predicts it.
+
+  With T the first record at or after t that ended its episode, t+k belongs to
+  the episode if ``t+k <= T``.
+
+  Args:
+    state: the replay.
+    starts: positions from `sample_starts`, int32 [B].
+    jumps: number of steps K, at most the `horizon` that `append` was given.
+    stack: number of frames that a network sees.
+
+  Returns:
+    The batch. What lies beyond T is never read: T stands in for it.
+  """
+  capacity = state.actions.shape[0]
+  slots = (starts[:, None] + jnp.arange(jumps)) % capacity
+  inside = jnp.cumprod(1 - state.ends[slots].astype(jnp.int32), axis=1)
+  # Records from t to t+K, held at T.
+  ahead = jnp.cumsum(inside, axis=1)
+  positions = starts[:, None] + ahead
+  before = starts[:, None] + jnp.pad(ahead, ((0, 0), (1, 0)))[:, :-1]
+  states = stack_frames(state, positions.reshape(-1), stack)
+  return Future(
+    states=states.reshape(*positions.shape, *states.shape[1:]),
+    actions=state.actions[before % capacity],
+    inside=inside.astype(bool),
   )
 
 

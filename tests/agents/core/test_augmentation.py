@@ -37,6 +37,23 @@ def test_random_shift_draws_all_offsets_equally(pad):
     assert stats.chisquare(observed.ravel()).pvalue > 1e-3
 
 
+def test_random_shift_can_leave_out_its_last_offset():
+  # The pixel in the middle of 9x9 tells where it came from.
+  image = np.arange(81, dtype=np.uint8).reshape(1, 9, 9, 1)
+  images = jnp.repeat(image, 8000, axis=0)
+  shifted = augmentation.random_shift(
+    jax.random.key(0), images, inclusive=False
+  )
+  counts = np.bincount(np.asarray(shifted[:, 4, 4, 0]), minlength=81)
+  counts = counts.reshape(9, 9)
+  # Rows and columns -4 .. 3 equally often, 4 never.
+  assert not counts[8].any()
+  assert not counts[:, 8].any()
+  drawn = counts[:8, :8]
+  for observed in (drawn, drawn.sum(0), drawn.sum(1)):
+    assert stats.chisquare(observed.ravel()).pvalue > 1e-3
+
+
 def test_random_shift_moves_a_stack_as_one():
   image = jax.random.uniform(jax.random.key(0), (12, 12, 1))
   images = jnp.broadcast_to(image, (64, 12, 12, 3))

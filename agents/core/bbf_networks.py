@@ -1,0 +1,346 @@
+"""The networks of BBF and its relatives SPR, SR-SPR and DER (Flax modules).
+
+One network, `BBFNetwork`, whose parts are the groups of its parameters:
+
+    images -> encoder -> latent -> projection -> relu -> head -> logits
+                           |
+                 transition_model, K times -> projection -> predictor
+
+The upper row learns the values. The lower one, which has parameters only if it
+was there when they were drawn, is the self-supervised objective (SPR).
+"""
+
+from collections.abc import Sequence
+import functools
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+import numpy as np
+
+from agents.core import categorical
+
+_glorot = nn.initializers.xavier_uniform()
+
+
+class ImpalaEncoder(nn.Module):
+  """The ResNet of Espeholt et al. (2018): 15 convolutions in three stages.
+
+  A stage is a convolution, a pooling that halves the sides, and two residual
+  blocks. BBF makes it four times as wide as the original (16, 32, 32).
+
+  Attributes:
+    channels: output channels of each stage.
+    dtype: dtype of the computation; the parameters stay float32.
+  """
+
+  channels: Sequence[int] = (64, 128, 128)
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: chex.Array) -> chex.Array:
+    """Maps [B, height, width, stack] to features [B, h, w, C]."""
+
+    def conv(x: chex.Array, features: int) -> chex.Array:
+      return nn.Conv(features, (3, 3), kernel_init=_glorot, dtype=self.dtype)(x)
+
+    for features in self.channels:
+      x = _max_pool(conv(x, features))
+      for _ in range(2):
+        inner = conv(nn.relu(x), features)
+        x += conv(nn.relu(inner), features)
+    return nn.relu(x)
+
+
+def _max_pool(x: chex.Array) -> chex.Array:
+  """Maxima of 3x3 pixels at every second pixel, with "SAME" padding.
+
+  On XLA's CPU backend the gradient of `nn.max_pool` takes three times as long.
+  This one is shared by equal pixels, that one given to the first of them.
+  """
+  for axis in (1, 2):
+    size = x.shape[axis]
+    below = size % 2  # Even sides are padded at their end alone.
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (below, 1)
+    padded = jnp.pad(x, pads, constant_values=-jnp.inf)
+    last = size + below - 1
+    windows = [
+      jax.lax.slice_in_dim(padded, i, last + i, stride=2, axis=axis)
+      for i in range(3)
+    ]
+    x = functools.reduce(jnp.maximum, windows)
+  return x
+
+
+class TransitionModel(nn.Module):
+  """Predicts the latent of the next step from a latent and an action.
+
+  The action is added as planes of a constant, one-hot over the channels. The
+  dtype of the computation is that of the latents.
+
+  Attributes:
+    num_actions: number of actions A.
+  """
+
+  num_actions: int
+
+  @nn.compact
+  def __call__(self, latents: chex.Array, actions: chex.Array) -> chex.Array:
+    """Maps latents [B, h, w, C] and actions, integers [B], to [B, h, w, C]."""
+    batch, height, width, channels = latents.shape
+    planes = jax.nn.one_hot(actions, self.num_actions, dtype=latents.dtype)
+    planes = jnp.broadcast_to(
+      planes[:, None, None], (batch, height, width, self.num_actions)
+    )
+    x = jnp.concatenate([latents, planes], axis=-1)
+    for _ in range(2):
+      x = nn.Conv(channels, (3, 3), kernel_init=_glorot, dtype=latents.dtype)(x)
+      x = nn.relu(x)
+    return x
+
+
+class NoisyDense(nn.Module):
+  r"""A linear layer that learns how noisy its weights are; float32.
+
+  .. math::
+    y_j = \sum_i (\mu_{ij} + \sigma_{ij} f(\epsilon_i) f(\eta_j)) x_i
+      + \mu_j + \sigma_j f(\eta_j), \quad
+    f(u) = \mathrm{sign}(u) \sqrt{|u|}
+
+  with normal noise :math:`\epsilon, \eta`. It comes from the random key
+  ``noise``, anew for each example; without that key there is none.
+
+  Attributes:
+    features: number of outputs.
+
+  References:
+    Fortunato et al., "Noisy Networks for Exploration", 2018, section 3
+    (factorised Gaussian noise) and its initialisation, section 3.2.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: chex.Array, noise: bool = True) -> chex.Array:
+    """Maps [B, inputs] to [B, features], float32.
+
+    Args:
+      x: inputs.
+      noise: False computes with the mean weights, whatever keys there are.
+    """
+    inputs = x.shape[-1]
+    shape = (inputs, self.features)
+    bound = inputs**-0.5
+
+    def uniform(key: chex.PRNGKey, shape: tuple[int, ...]) -> chex.Array:
+      return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+    sigma = nn.initializers.constant(0.5 * bound)
+    kernel = self.param('kernel', uniform, shape)
+    bias = self.param('bias', uniform, shape[1:])
+    kernel_sigma = self.param('kernel_sigma', sigma, shape)
+    bias_sigma = self.param('bias_sigma', sigma, shape[1:])
+    x = x.astype(jnp.float32)
+    y = x @ kernel + bias
+    if not noise or not self.has_rng('noise'):
+      return y
+    input_key, output_key = jax.random.split(self.make_rng('noise'))
+    batch = x.shape[:-1]
+    input_noise = _signed_sqrt(jax.random.normal(input_key, x.shape))
+    output_noise = _signed_sqrt(
+      jax.random.normal(output_key, (*batch, self.features))
+    )
+    # No weights are formed: each example has its own, of rank one times sigma.
+    return y + ((x * input_noise) @ kernel_sigma + bias_sigma) * output_noise
+
+
+def _signed_sqrt(x: chex.Array) -> chex.Array:
+  return jnp.sign(x) * jnp.sqrt(jnp.abs(x))
+
+
+def _dense(features: int, noisy: bool, name: str | None = None) -> nn.Module:
+  if noisy:
+    return NoisyDense(features, name=name)
+  return nn.Dense(features, kernel_init=_glorot, dtype=jnp.float32, name=name)
+
+
+class CategoricalHead(nn.Module):
+  """A value and advantages (Wang et al., 2016), each as logits of atoms.
+
+  ``logits(s, a) = v(s) + adv(s, a) - mean_b adv(s, b)``, atom by atom.
+
+  Attributes:
+    num_actions: number of actions A.
+    num_atoms: number of atoms N.
+    noisy: whether its layers are noisy.
+  """
+
+  num_actions: int
+  num_atoms: int
+  noisy: bool = False
+
+  @nn.compact
+  def __call__(self, x: chex.Array) -> chex.Array:
+    """Maps features [B, F] to logits, float32 [B, A, N]."""
+    shape = (x.shape[0], self.num_actions, self.num_atoms)
+    outputs = self.num_actions * self.num_atoms
+    advantage = _dense(outputs, self.noisy, 'advantage')(x).reshape(shape)
+    value = _dense(self.num_atoms, self.noisy, 'value')(x)[:, None]
+    return value + advantage - jnp.mean(advantage, axis=1, keepdims=True)
+
+
+class BBFNetwork(nn.Module):
+  """Categorical Q-values and the self-supervised objective on one encoder.
+
+  Its parameters are in the groups `encoder`, `projection` and `head`; and, if
+  they are initialised by `logits_and_predictions`, `transition_model` and
+  `predictor`:
+
+      network.init(key, observations)  # BBF without SPR, DER
+      network.init(
+          key, observations, actions, method='logits_and_predictions'
+      )
+
+  The encoder's dtype is also the transition model's. All linear layers and what
+  follows them compute in float32 whatever that is, as BBF's release does: they
+  are a twentieth of the operations, and logits and angles want the precision.
+
+  Attributes:
+    num_actions: number of actions A.
+    encoder: module from floats [B, height, width, stack] to [B, h, w, C].
+    hidden: width of the projection D.
+    num_atoms: number of atoms N of a value's distribution.
+    v_max: value of the last atom; that of the first is its negative.
+    renormalize: whether latents are scaled to [0, 1].
+    noisy: whether projection and head are noisy: `NoisyDense`. The key
+      ``rngs={'noise': key}`` then draws the noise of the logits; predictions
+      and projections are without noise.
+
+  References:
+    Schwarzer et al., "Bigger, Better, Faster", 2023; the widths, the
+    renormalisation and the initialisation are those of its release.
+  """
+
+  num_actions: int
+  encoder: nn.Module = ImpalaEncoder()
+  hidden: int = 2048
+  num_atoms: int = 51
+  v_max: float = 10.0
+  renormalize: bool = True
+  noisy: bool = False
+
+  def setup(self) -> None:
+    """Names the groups of parameters."""
+    self.projection = _dense(self.hidden, self.noisy)
+    self.head = CategoricalHead(self.num_actions, self.num_atoms, self.noisy)
+    self.transition_model = TransitionModel(self.num_actions)
+    self.predictor = _dense(self.hidden, noisy=False)
+
+  @property
+  def support(self) -> np.ndarray:
+    """The values of the atoms, float32 [N]."""
+    return categorical.support(self.num_atoms, self.v_max)
+
+  def __call__(self, observations: chex.Array) -> chex.Array:
+    """Returns the Q-values.
+
+    Args:
+      observations: floats [B, height, width, stack], in [0, 1] for images.
+
+    Returns:
+      Q-values, float32 [B, A].
+    """
+    return categorical.q_values(self.logits(observations), self.support)
+
+  def logits(self, observations: chex.Array) -> chex.Array:
+    """Logits of the values' distributions, float32 [B, A, N]."""
+    return self._logits(self.encode(observations))
+
+  def logits_and_predictions(
+    self, observations: chex.Array, actions: chex.Array
+  ) -> tuple[chex.Array, chex.Array]:
+    """What the online network is trained on, from one pass of the encoder.
+
+    Args:
+      observations: as in `__call__`.
+      actions: the actions taken in these steps and after, integers [B, K].
+
+    Returns:
+      Logits, float32 [B, A, N]; and predictions of the projections of the
+      states after each of the actions, float32 [B, K, D].
+    """
+    latents = self.encode(observations)
+    return self._logits(latents), self._rollout(latents, actions)
+
+  def logits_and_projections(
+    self, observations: chex.Array, futures: chex.Array
+  ) -> tuple[chex.Array, chex.Array]:
+    """What the target network gives, from one pass of the encoder.
+
+    Args:
+      observations: as in `__call__`: the states that are bootstrapped from.
+      futures: the states that are predicted, [B, K, height, width, stack].
+
+    Returns:
+      Logits of the observations, float32 [B, A, N]; and the projections of the
+      futures, float32 [B, K, D].
+    """
+    batch, jumps = futures.shape[:2]
+    futures = futures.reshape((batch * jumps, *futures.shape[2:]))
+    latents = self.encode(jnp.concatenate([observations, futures]))
+    projections = self._project(latents[batch:])
+    return (
+      self._logits(latents[:batch]),
+      projections.reshape((batch, jumps, self.hidden)),
+    )
+
+  def encode(self, observations: chex.Array) -> chex.Array:
+    """The latents of observations, [B, h, w, C] in the encoder's dtype."""
+    return self._normalized(self.encoder(observations))
+
+  def _rollout(self, latents: chex.Array, actions: chex.Array) -> chex.Array:
+    """Predicts projections [B, K, D] from latents and actions [B, K]."""
+    predicted = []
+    # Not a scan: XLA's CPU backend computes a convolution inside a loop several
+    # times slower than outside.
+    for k in range(actions.shape[1]):
+      latents = self._normalized(self.transition_model(latents, actions[:, k]))
+      predicted.append(latents)
+    projections = self._project(jnp.concatenate(predicted))
+    predictions = self.predictor(projections)
+    predictions = predictions.reshape((len(predicted), -1, self.hidden))
+    return jnp.moveaxis(predictions, 0, 1)
+
+  def _logits(self, latents: chex.Array) -> chex.Array:
+    return self.head(nn.relu(self.projection(_flat(latents))))
+
+  def _project(self, latents: chex.Array) -> chex.Array:
+    flat = _flat(latents)
+    if self.noisy:
+      return self.projection(flat, noise=False)
+    return self.projection(flat)
+
+  def _normalized(self, latents: chex.Array) -> chex.Array:
+    return renormalize(latents) if self.renormalize else latents
+
+
+def renormalize(latents: chex.Array) -> chex.Array:
+  """Scales each latent to [0, 1]: ``(x - min) / (max - min + 1e-5)``.
+
+  Args:
+    latents: [B, h, w, C]; minimum and maximum are over all but B.
+
+  Returns:
+    The same shape and dtype, computed in float32.
+  """
+  x = latents.astype(jnp.float32)
+  low = jnp.min(x, axis=(1, 2, 3), keepdims=True)
+  high = jnp.max(x, axis=(1, 2, 3), keepdims=True)
+  return ((x - low) / (high - low + 1e-5)).astype(latents.dtype)
+
+
+def _flat(latents: chex.Array) -> chex.Array:
+  return latents.reshape((latents.shape[0], -1))
