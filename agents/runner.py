@@ -185,7 +185,7 @@ class Atari100kRunner(run_experiment.Runner):
 
     Raises:
       StoppedError: `stop_requested` was set; call the same again to go on.
-      drq_agent.DivergedError: a loss was NaN or infinite.
+      device_agent.DivergedError: a loss was NaN or infinite.
       checkpoint.CheckpointError: the disk would not take a checkpoint.
     """
     try:

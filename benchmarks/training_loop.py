@@ -156,7 +156,8 @@ def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
     replay_capacity=1000,
     seed=0,
   )
-  learner, run = agent.learner, agent.run_state
+  learner: Any = agent.learner
+  run = agent.run_state
   replay = run.replay._replace(last=run.replay.last + 100)
   batch = jax.jit(learner.sample)(replay, jax.random.PRNGKey(0))
 

@@ -19,7 +19,7 @@ from typing import Any
 from absl import app, flags, logging
 import gin
 
-from agents import atari, checkpoint, drq_agent
+from agents import atari, bbf_agent, checkpoint, device_agent, drq_agent
 from agents import runner as runner_lib
 from experiments import progress
 from experiments.command import (
@@ -80,7 +80,7 @@ def guarded(action: Callable[[], None]) -> int:
     return fail(error, EXIT_WRONG_SETTING)
   except (
     checkpoint.CheckpointError,
-    drq_agent.DivergedError,
+    device_agent.DivergedError,
     OSError,  # A full disk, say.
   ) as error:
     return fail(error, EXIT_FAILED)
@@ -113,7 +113,7 @@ def run(
     SettingsError: a setting is wrong.
     runner_lib.StoppedError: a signal asked the run to stop.
     checkpoint.CheckpointError: no checkpoint can be written or read.
-    drq_agent.DivergedError: a loss was NaN or infinite.
+    device_agent.DivergedError: a loss was NaN or infinite.
   """
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
@@ -199,14 +199,29 @@ def summary(result: dict[str, Any]) -> str:
   )
 
 
+@gin.configurable('train')
+def agent_class(agent: Any = None) -> type[device_agent.DeviceAgent]:
+  """The agent that is trained, as `train.agent` names it.
+
+  Raises:
+    ValueError: it names none.
+  """
+  known = (drq_agent.DrQAgent, bbf_agent.BBFAgent)
+  if not (isinstance(agent, type) and issubclass(agent, known)):
+    raise ValueError(
+      f'train.agent must be @DrQAgent or @BBFAgent, not {agent!r}'
+    )
+  return agent
+
+
 def _make_runner(
   run_dir: pathlib.Path, config: str, game: str, seed: int
 ) -> runner_lib.Atari100kRunner:
   def create_agent(
     sess: None, environment: atari.AtariEnvironment, summary_writer: str
-  ) -> drq_agent.DrQAgent:
+  ) -> device_agent.DeviceAgent:
     del sess, summary_writer  # Of Dopamine's TensorFlow agents.
-    return drq_agent.DrQAgent(
+    return agent_class()(
       int(environment.action_space.n),
       observation_shape=environment.observation_space.shape[:2],
       observation_dtype=environment.observation_space.dtype,

@@ -10,8 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agents import configurables
+from agents.core import bbf_networks, networks
 from experiments import config, train
 import ht_rl
+
+pytestmark = pytest.mark.usefixtures('compile_fast')
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'gin_configs'
 FILES = sorted(FOLDER.glob('*.gin'))
@@ -29,6 +33,79 @@ ROWS = {
   'drq_eps': (0.0, None, 1, None, 1.0, 0.0),
 }
 
+# BBF as its paper and its release have it; the steps of the resets are in the
+# environment, as documented.
+BBF = {
+  'replay_ratio': 2,
+  'encoder': bbf_networks.ImpalaEncoder((64, 128, 128)),
+  'hidden': 2048,
+  'renormalize': True,
+  'noisy': False,
+  'n': (10, 3),
+  'gamma': (0.97, 0.997),
+  'data_augmentation': True,
+  'jumps': 5,
+  'momentum': 0.995,
+  'update_every': 1,
+  'restart': None,
+  'target_action_selection': True,
+  'resets': tuple(range(20_000, 100_000, 20_000)),
+  'keep': (0.5, 0.0),
+  'weight_decay': 0.1,
+  'epsilon': (0.0, 2001, 2000),
+  'released': False,
+}
+NATURE = networks.NatureEncoder((32, 64, 64), flatten=False)
+EVERY_5000 = tuple(range(5000, 100_000, 5000))
+
+# How its relatives differ, as its release configures them; and the two other
+# rows of the paper's Table 1 (section 5.3).
+BBF_ROWS = {
+  'bbf': {},
+  'bbf_no_ssl': {'jumps': 0},
+  'bbf_ht': {'jumps': 0, 'restart': 4000},
+  'bbf_rr8': {'replay_ratio': 8, 'resets': EVERY_5000},
+  'bbf_released': {'released': True, 'resets': (20_002, 40_003, 60_004)},
+  'sr_spr': {
+    'replay_ratio': 8,
+    'encoder': NATURE,
+    'hidden': 512,
+    'n': (10, 10),
+    'gamma': (0.99, 0.99),
+    'resets': EVERY_5000,
+    'keep': (0.8, 0.0),
+    'weight_decay': 0.0,
+  },
+  'spr': {
+    'encoder': NATURE,
+    'hidden': 512,
+    'noisy': True,
+    'n': (10, 10),
+    'gamma': (0.99, 0.99),
+    'momentum': 0.0,
+    'target_action_selection': False,
+    'resets': (),
+    'weight_decay': 0.0,
+  },
+  'der': {
+    'replay_ratio': 1,
+    'encoder': NATURE,
+    'hidden': 512,
+    'renormalize': False,
+    'noisy': True,
+    'n': (10, 10),
+    'gamma': (0.99, 0.99),
+    'data_augmentation': False,
+    'jumps': 0,
+    'momentum': 0.0,
+    'update_every': 8000,
+    'target_action_selection': False,
+    'resets': (),
+    'weight_decay': 0.0,
+    'epsilon': (0.01, 2000, 1600),
+  },
+}
+
 # What the rows have in common does not depend on the size of these.
 SMALL = (
   'DuelingQNetwork.channels = (2,)',
@@ -36,6 +113,11 @@ SMALL = (
   'DuelingQNetwork.strides = (12,)',
   'DuelingQNetwork.hidden = 4',
   'DrQAgent.replay_capacity = 100',
+  "BBFNetwork.encoder = 'nature'",
+  'BBFNetwork.channels = (2, 2, 2)',
+  'BBFNetwork.hidden = 4',
+  'BBFNetwork.num_atoms = 5',
+  'BBFAgent.replay_capacity = 100',
 )
 
 
@@ -54,7 +136,7 @@ def make_agent(file, run_dir):
 
 
 def update_number(count, optimizer):
-  """Hare and tortoise before and after that update."""
+  """Hare and tortoise after that update, of [1, -2] and [0.5, 4]."""
   params = {'w': jnp.array([1.0, -2.0])}
   state = optimizer.init(params)
   state = ht_rl.replace_tortoise(state, {'w': jnp.array([0.5, 4.0])})
@@ -65,7 +147,7 @@ def update_number(count, optimizer):
 
 
 def test_every_row_has_its_file():
-  assert ROWS.keys() <= {file.stem for file in FILES}
+  assert ROWS.keys() | BBF_ROWS.keys() <= {file.stem for file in FILES}
 
 
 @pytest.mark.parametrize('name', ROWS)
@@ -112,6 +194,102 @@ def test_the_agent_of_a_row(name, tmp_path):
   assert gin.query_parameter('Atari100kRunner.num_eval_episodes') == 100
 
 
+@pytest.mark.parametrize('name', BBF_ROWS)
+def test_the_agent_of_a_row_of_bbf(name, tmp_path):
+  row = BBF | BBF_ROWS[name]
+  file = FOLDER / f'{name}.gin'
+  agent = make_agent(file, tmp_path)
+  assert_optimizer(agent.learner.optimizer, row)
+  assert_settings(agent, row)
+
+  # All resets of a run, and the gradient steps before each.
+  due = []
+  for steps in range(1, 100_001):
+    agent.training_steps = steps + 1  # As it is when so many are done.
+    if agent._reset_is_due():
+      due.append(steps)
+  assert tuple(due) == row['resets']
+  ratio, warm_up = agent._replay_ratio, agent.min_replay_history
+  gradient_steps = [ratio * (steps - warm_up) for steps in due]
+  if name == 'bbf':
+    assert gradient_steps == [36_000, 76_000, 116_000, 156_000]
+  if name == 'bbf_released':
+    assert gradient_steps == [36_004, 76_006, 116_008]
+  if name == 'bbf_rr8':  # 40k between two resets, as at replay ratio 2.
+    assert set(np.diff(gradient_steps)) == {40_000}
+
+  # What was small above.
+  config.load_config([str(file)], [])
+  assert gin.query_parameter('BBFAgent.replay_capacity') == 100_000
+  assert gin.query_parameter('Atari100kRunner.training_steps') == 100_000
+  assert gin.query_parameter('Atari100kRunner.num_eval_episodes') == 100
+  assert configurables.bbf_network(6) == bbf_networks.BBFNetwork(
+    6,
+    encoder=row['encoder'],
+    hidden=row['hidden'],
+    num_atoms=51,
+    v_max=10.0,
+    renormalize=row['renormalize'],
+    noisy=row['noisy'],
+  )
+
+
+def assert_settings(agent, row):
+  learner = agent.learner
+  assert agent._replay_ratio == row['replay_ratio']
+  n, gamma = jax.jit(jax.vmap(learner.schedule))(jnp.array([0, 10_000]))
+  assert tuple(n.tolist()) == row['n']
+  np.testing.assert_allclose(gamma, row['gamma'], rtol=1e-7)
+  if row['n'] == (10, 3):
+    # n falls to 9 after 426 gradient steps, to 3 after 8719 (by its formula).
+    n, gamma = jax.jit(jax.vmap(learner.schedule))(
+      jnp.array([426, 427, 5000, 8719, 8720])
+    )
+    assert n.tolist() == [10, 9, 5, 4, 3]
+    np.testing.assert_allclose(gamma[2], 0.99051, atol=1e-5)
+  assert learner.jumps == row['jumps']
+  assert learner.spr_weight == 5.0
+  assert (learner.keep_encoder, learner.keep_head) == row['keep']
+  assert row['epsilon'] == (
+    learner.epsilon_train,
+    learner.epsilon_decay_period,
+    learner.min_replay_history,
+  )
+  assert (learner.batch_size, learner.epsilon_eval) == (32, 0.001)
+  assert learner.data_augmentation == row['data_augmentation']
+  assert learner.target_action_selection == row['target_action_selection']
+  released = row['released']
+  assert learner.priorities == ('batch_mean' if released else 'per_sample')
+  assert learner.bootstrap_early == released
+  assert learner.batches_by_age == released
+  assert learner.separate_target_draw == released
+  assert learner.exclusive_shift == released
+
+
+def assert_optimizer(optimizer, row):
+  # Adam's first step, 1e-4 all but for its epsilon of 1.5e-4; vectors do not
+  # decay.
+  gradient = np.array([0.3, 0.1])
+  expected = np.array([1.0, -2.0]) - 1e-4 * gradient / (gradient + 1.5e-4)
+  for count in (3999, 4000, 8000):
+    hare, tortoise = update_number(count, optimizer)
+    averaged = np.array([0.5, 4.0])
+    if count % row['update_every'] == 0:
+      momentum = row['momentum']
+      averaged = momentum * averaged + (1 - momentum) * expected
+    np.testing.assert_allclose(tortoise, averaged, rtol=1e-6)
+    if row['restart'] and count % row['restart'] == 0:
+      np.testing.assert_array_equal(hare, tortoise)
+    else:
+      np.testing.assert_allclose(hare, expected, rtol=1e-6)
+  matrix = {'w': jnp.ones((2, 2))}
+  updates, _ = optimizer.update(
+    {'w': jnp.zeros((2, 2))}, optimizer.init(matrix), matrix
+  )
+  decay = -1e-4 * row['weight_decay']
+  np.testing.assert_allclose(updates['w'], decay, rtol=1e-6)
+
+
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 def test_a_file_says_only_what_differs(file):
   text = file.read_text()
@@ -135,7 +313,7 @@ def test_a_file_says_only_what_differs(file):
 
 @pytest.mark.parametrize(
   'file',
-  [file for file in FILES if file.stem not in ROWS],
+  [file for file in FILES if file.stem not in ROWS | BBF_ROWS],
   ids=lambda file: file.stem,
 )
 def test_the_other_files_make_an_agent(file, tmp_path):

@@ -1,4 +1,6 @@
-"""DrQ with Hare & Tortoise: acting, storing and learning as pure functions.
+"""Acting, storing and learning as pure functions: what the agents share.
+
+`drq_learner` and `bbf_learner` add the gradient steps of theirs.
 
 One environment step is one call of `Learner.step`: it appends what the last
 action brought, runs all gradient steps that are due, and chooses the next
@@ -12,7 +14,8 @@ population of runs in one process.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+import types
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 from flax import linen as nn
@@ -21,7 +24,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 import optax
 
-from agents.core import augmentation, losses
+from agents.core import augmentation
 from agents.core import replay as replay_lib
 import ht_rl
 
@@ -33,6 +36,7 @@ class LearnerState(NamedTuple):
     params: online parameters, the hare.
     opt_state: optimizer state; the target network, the tortoise, is in it.
     gradient_steps: int32, number of gradient steps done.
+    cycle_steps: int32, number of them since the last reset.
     first_bad_step: int32, the first gradient step with a NaN or infinite loss,
       counted from 1; 0 if there was none.
     key: random key, constant; each step folds in its number.
@@ -41,6 +45,7 @@ class LearnerState(NamedTuple):
   params: Any
   opt_state: optax.OptState
   gradient_steps: chex.Array
+  cycle_steps: chex.Array
   first_bad_step: chex.Array
   key: chex.PRNGKey
 
@@ -65,31 +70,13 @@ class AgentState(NamedTuple):
   """All that a run consists of, on the agent's side."""
 
   learner: LearnerState
-  replay: replay_lib.ReplayState
+  replay: Any
   actor: ActorState
-
-
-class Metrics(NamedTuple):
-  """Figures of the last gradient step.
-
-  Attributes:
-    loss: mean Huber loss, float32.
-    q: mean Q-value of the actions learned about, float32.
-    gradient_norm: global norm of the gradient, float32.
-    gradient_steps: gradient steps done so far, int32.
-    first_bad_step: see `LearnerState`.
-  """
-
-  loss: chex.Array
-  q: chex.Array
-  gradient_norm: chex.Array
-  gradient_steps: chex.Array
-  first_bad_step: chex.Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """The DrQ agent's settings, and its pure functions.
+  """An agent's settings, and its pure functions.
 
   Attributes:
     network: module from floats [B, *observation_shape, stack] to Q-values.
@@ -135,6 +122,19 @@ class Learner:
   keep_encoder: float = 1.0
   keep_head: float = 0.0
 
+  # The functions that store: a module with `init`, `append`, `trim`, `untrim`.
+  storage: ClassVar[types.ModuleType] = replay_lib
+
+  @property
+  def horizon(self) -> int:
+    """How many steps are read after the start of a transition, at most."""
+    return self.update_horizon
+
+  @property
+  def keep(self) -> dict[str, float]:
+    """The fraction that `reset` keeps of each group of parameters."""
+    return {'encoder': self.keep_encoder, 'head': self.keep_head}
+
   def init(self, key: chex.PRNGKey) -> AgentState:
     """Returns the state at the beginning of a run, drawn from `key`."""
     init_key, learn_key, act_key = jax.random.split(key, 3)
@@ -145,10 +145,11 @@ class Learner:
         params=params,
         opt_state=self.optimizer.init(params),
         gradient_steps=jnp.zeros((), jnp.int32),
+        cycle_steps=jnp.zeros((), jnp.int32),
         first_bad_step=jnp.zeros((), jnp.int32),
         key=learn_key,
       ),
-      replay=replay_lib.init(
+      replay=self.storage.init(
         self.replay_capacity, self.observation_shape, self.observation_dtype
       ),
       actor=ActorState(
@@ -164,54 +165,6 @@ class Learner:
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     return self.network.init(key, observations)
 
-  def loss(
-    self,
-    params: Any,
-    target_params: Any,
-    batch: replay_lib.Transition,
-  ) -> tuple[chex.Array, chex.Array]:
-    """Mean Huber loss of double Q-learning, and the mean Q-value.
-
-    Args:
-      params: online parameters.
-      target_params: the target network's parameters.
-      batch: transitions whose `s_tm1` and `s_t` are ready for the network.
-
-    Returns:
-      Two scalars.
-    """
-    q_tm1 = self.network.apply(params, batch.s_tm1)
-    q_t_selector = self.network.apply(params, batch.s_t)
-    q_t_value = self.network.apply(target_params, batch.s_t)
-    errors = jax.vmap(losses.double_q_error)(
-      q_tm1,
-      batch.a_tm1,
-      batch.r_t,
-      batch.discount_t,
-      q_t_value,
-      q_t_selector,
-    )
-    q_a = jnp.take_along_axis(q_tm1, batch.a_tm1[:, None], axis=1)
-    return jnp.mean(losses.huber(errors)), jnp.mean(q_a)
-
-  def sample(
-    self, replay: replay_lib.ReplayState, key: chex.PRNGKey
-  ) -> replay_lib.Transition:
-    """Draws a batch and augments it, ready for the network."""
-    start_key, tm1_key, t_key = jax.random.split(key, 3)
-    starts = replay_lib.sample_starts(replay, start_key, self.batch_size)
-    batch = replay_lib.transitions(
-      replay,
-      starts,
-      horizon=self.update_horizon,
-      gamma=self.gamma,
-      stack=self.stack_size,
-    )
-    return batch._replace(
-      s_tm1=self.network_input(batch.s_tm1, tm1_key),
-      s_t=self.network_input(batch.s_t, t_key),
-    )
-
   def network_input(
     self, observations: chex.Array, key: chex.PRNGKey
   ) -> chex.Array:
@@ -221,53 +174,47 @@ class Learner:
     if not self.data_augmentation:
       return augmentation.scale(x)
     shift_key, intensity_key = jax.random.split(key)
-    x = augmentation.scale(augmentation.random_shift(shift_key, x))
+    x = augmentation.scale(self.shift(shift_key, x))
     return augmentation.random_intensity(intensity_key, x)
 
-  def update(
-    self, learner: LearnerState, replay: replay_lib.ReplayState
-  ) -> tuple[LearnerState, Metrics]:
-    """One gradient step on one batch."""
-    key = jax.random.fold_in(learner.key, learner.gradient_steps)
-    batch = self.sample(replay, key)
-    (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-      learner.params, ht_rl.tortoise_params(learner.opt_state), batch
-    )
+  def shift(self, key: chex.PRNGKey, images: chex.Array) -> chex.Array:
+    """Shifts each stack by its own random offsets."""
+    return augmentation.random_shift(key, images)
+
+  def descend(
+    self, learner: LearnerState, gradients: Any, loss: chex.Array
+  ) -> LearnerState:
+    """Follows the gradient of a loss, counts, and marks a bad loss."""
     updates, opt_state = self.optimizer.update(
       gradients, learner.opt_state, learner.params
     )
     gradient_steps = learner.gradient_steps + 1
     is_first_bad = (learner.first_bad_step == 0) & ~jnp.isfinite(loss)
-    first_bad_step = jnp.where(
-      is_first_bad, gradient_steps, learner.first_bad_step
-    )
-    learner = learner._replace(
+    return learner._replace(
       params=optax.apply_updates(learner.params, updates),
       opt_state=opt_state,
       gradient_steps=gradient_steps,
-      first_bad_step=first_bad_step,
+      cycle_steps=learner.cycle_steps + 1,
+      first_bad_step=jnp.where(
+        is_first_bad, gradient_steps, learner.first_bad_step
+      ),
     )
-    metrics = Metrics(
-      loss=loss,
-      q=q,
-      gradient_norm=optax.tree.norm(gradients),
-      gradient_steps=gradient_steps,
-      first_bad_step=first_bad_step,
-    )
-    return learner, metrics
 
   def learn(
-    self,
-    learner: LearnerState,
-    replay: replay_lib.ReplayState,
-    num_updates: int,
-  ) -> tuple[LearnerState, Metrics]:
-    """`num_updates` gradient steps on batches of one replay, at least one."""
-    # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
-    # branch several times slower than outside.
-    for _ in range(num_updates):
-      learner, metrics = self.update(learner, replay)
-    return learner, metrics
+    self, learner: LearnerState, replay: Any, num_updates: int
+  ) -> tuple[LearnerState, Any, Any]:
+    """`num_updates` gradient steps on batches of one replay.
+
+    Args:
+      learner: what learns.
+      replay: what it learns from.
+      num_updates: static, at least 1.
+
+    Returns:
+      The learner, the replay, and the figures of the last gradient step, a
+      NamedTuple.
+    """
+    raise NotImplementedError
 
   def step(
     self,
@@ -277,7 +224,7 @@ class Learner:
     truncation: chex.Numeric,
     observation: chex.Array,
     num_updates: int,
-  ) -> tuple[AgentState, chex.Array, Metrics | None]:
+  ) -> tuple[AgentState, chex.Array, Any]:
     """One environment step: append, learn, act.
 
     Args:
@@ -295,19 +242,19 @@ class Learner:
       step, if there was one.
     """
     actor = state.actor
-    replay = replay_lib.append(
+    replay = self.storage.append(
       state.replay,
       actor.frames[-1],
       actor.action,
       reward,
       terminal,
       truncation,
-      horizon=self.update_horizon,
+      horizon=self.horizon,
       stack=self.stack_size,
     )
     learner, metrics = state.learner, None
     if num_updates:
-      learner, metrics = self.learn(learner, replay, num_updates)
+      learner, replay, metrics = self.learn(learner, replay, num_updates)
     ended = jnp.logical_or(terminal, truncation)
     actor = self.act(learner, actor, observation, ended)
     return AgentState(learner, replay, actor), actor.action, metrics
@@ -332,11 +279,9 @@ class Learner:
       params = ht_rl.tortoise_params(learner.opt_state)
     steps = actor.steps + 1
     frames = push_frame(actor.frames[None], observation[None], first)
+    key = jax.random.fold_in(actor.key, steps)
     actions = self.epsilon_greedy(
-      params,
-      frames,
-      jax.random.fold_in(actor.key, steps),
-      self.epsilon(steps),
+      params, frames, key, self.epsilon(steps), noisy=True
     )
     return actor._replace(frames=frames[0], action=actions[0], steps=steps)
 
@@ -369,12 +314,14 @@ class Learner:
     frames: chex.Array,
     key: chex.PRNGKey,
     epsilon: chex.Numeric,
+    noisy: bool = False,
   ) -> chex.Array:
     """Actions for stacks [N, stack, ...]: random with probability epsilon."""
     explore_key, action_key = jax.random.split(key)
     num = frames.shape[0]
     observations = augmentation.scale(jnp.moveaxis(frames, 1, -1))
-    q = self.network.apply(params, observations)
+    noise = {'noise': jax.random.fold_in(key, 2)} if noisy else {}
+    q = self.network.apply(params, observations, rngs=noise)
     explore = jax.random.uniform(explore_key, (num,)) < epsilon
     random = jax.random.randint(action_key, (num,), 0, self.num_actions)
     return jnp.where(explore, random, jnp.argmax(q, axis=-1)).astype(jnp.int32)
@@ -396,25 +343,37 @@ class Learner:
     """
     # `update` folds in the number of a gradient step, which is smaller.
     reset_key = jax.random.fold_in(learner.key, 2**31)
-    fresh = self.init_params(
-      jax.random.fold_in(reset_key, learner.gradient_steps)
+    reset_key = jax.random.fold_in(reset_key, learner.gradient_steps)
+    fresh, fresh_tortoise = self.draw_anew(reset_key)
+    params = self.mix(learner.params, fresh)
+    tortoise = ht_rl.tortoise_params(learner.opt_state)
+    opt_state = ht_rl.replace_tortoise(
+      self.optimizer.init(params), self.mix(tortoise, fresh_tortoise)
     )
-    keep = {'params': {'encoder': self.keep_encoder, 'head': self.keep_head}}
+    return learner._replace(
+      params=params,
+      opt_state=opt_state,
+      cycle_steps=jnp.zeros((), jnp.int32),
+    )
 
-    def mix(params: Any) -> Any:
+  def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
+    """Fresh parameters to mix into the hare and into the tortoise."""
+    fresh = self.init_params(key)
+    return fresh, fresh
+
+  def mix(self, params: Any, fresh: Any) -> Any:
+    """``keep * params + (1 - keep) * fresh``, group by group."""
+
+    def mix_group(keep: float, old: Any, new: Any) -> Any:
       return jax.tree.map(
-        lambda k, old, new: jax.tree.map(
-          lambda o, n: (k * o + (1.0 - k) * n).astype(o.dtype), old, new
-        ),
-        keep,
-        params,
-        fresh,
+        lambda o, n: (keep * o + (1.0 - keep) * n).astype(o.dtype), old, new
       )
 
-    params = mix(learner.params)
-    tortoise = mix(ht_rl.tortoise_params(learner.opt_state))
-    opt_state = ht_rl.replace_tortoise(self.optimizer.init(params), tortoise)
-    return learner._replace(params=params, opt_state=opt_state)
+    groups = {
+      name: mix_group(keep, params['params'][name], fresh['params'][name])
+      for name, keep in self.keep.items()
+    }
+    return {'params': groups}
 
 
 def push_frame(

@@ -12,7 +12,13 @@ from agents import dopamine_repair  # isort: skip  (before Dopamine)
 from dopamine.discrete_domains import run_experiment
 from dopamine.jax.agents.dqn import dqn_agent
 
-from agents import atari, checkpoint, configurables, drq_agent
+from agents import (
+  atari,
+  checkpoint,
+  configurables,
+  device_agent,
+  drq_agent,
+)
 import ht_rl
 
 del dopamine_repair  # Imported for what it does.
@@ -413,14 +419,14 @@ def test_a_bad_loss_stops_the_run(learning):
       learning.metrics()
 
   try:
-    with pytest.raises(drq_agent.DivergedError) as error:
+    with pytest.raises(device_agent.DivergedError) as error:
       learn()
     step = error.value.gradient_step
     assert step == learning.run_state.learner.first_bad_step
     assert int(before['run.learner.gradient_steps']) < step
     assert step <= learning.gradient_steps
     assert f'gradient step {step}' in str(error.value)
-    with pytest.raises(drq_agent.DivergedError):
+    with pytest.raises(device_agent.DivergedError):
       learning.get_state()
   finally:
     learning.set_state(before)

@@ -66,9 +66,42 @@ class Command:
         return error.code
 
 
+class BBFCommand(Command):
+  """The same for a tiny run of BBF or a relative."""
+
+  training_steps = 100
+  checkpoint_every = 25
+  settings = (
+    f'Atari100kRunner.training_steps = {training_steps}',
+    f'Atari100kRunner.checkpoint_every = {checkpoint_every}',
+    'Atari100kRunner.log_every = 1',
+    'Atari100kRunner.num_eval_episodes = 1',
+    'BBFAgent.min_replay_history = 15',
+    'BBFAgent.replay_capacity = 80',
+    'BBFAgent.replay_ratio = 2',
+    'BBFAgent.batch_size = 4',
+    "BBFNetwork.encoder = 'nature'",
+    'BBFNetwork.channels = (2, 2, 2)',
+    'BBFNetwork.hidden = 8',
+  )
+
+  def __init__(self, name, *settings):
+    self.config_file = str(self.root / 'gin_configs' / f'{name}.gin')
+    self.folder = pathlib.Path(name) / 'RoadRunner' / '1'
+    self.settings += settings
+
+  def environ(self):
+    return {**super().environ(), 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+
+
 @pytest.fixture(scope='session')
 def command():
   return Command()
+
+
+@pytest.fixture(scope='session')
+def bbf_command():
+  return BBFCommand
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -240,3 +240,43 @@ def test_stopped_then_starved_of_disk_then_damaged(
   )
   assert [line for line in lines if 'damaged' in line] == lines[:1]
   assert_equal_runs(run, reference)
+
+
+@pytest.mark.usefixtures('compile_fast')
+def test_bbf_killed_between_resets_and_restarts(bbf_command, tmp_path):
+  command = bbf_command(
+    'bbf_ht',
+    'BBFAgent.reset_every = 40',
+    'BBFAgent.no_resets_after = 100',
+    'hare_tortoise.reset_every = 20',
+  )
+  run, reference = (Run(command, tmp_path / str(i)) for i in range(2))
+  for folder in (run.base_dir, reference.base_dir):
+    folder.mkdir()
+  # After the first reset and restart, and after a checkpoint.
+  moment = int(np.random.default_rng(5).integers(55, 75))
+  run.start()
+  run.until(lambda: run.step() >= moment)
+  run.kill()
+  whole = run.checkpoints()[-1]
+  run.start()
+  # Meanwhile, the same in this process.
+  assert command.type(*command.arguments(reference.base_dir)) == 0
+  code, lines = run.wait()
+  assert code == 0
+  assert resumed_from(lines) == whole < command.training_steps
+  assert_equal_runs(run, reference)
+
+  # The last reset was at 80, the last restart in the last of 40 gradient steps.
+  arrays = state(run)
+  learner = 'agent.run.learner'
+  assert np.frombuffer(arrays[f'{learner}.cycle_steps'][2], np.int32) == 40
+  tortoise = f'{learner}.opt_state.tortoise.'
+  pairs = [
+    (value, arrays[name.replace(tortoise, f'{learner}.params.')])
+    for name, value in arrays.items()
+    if name.startswith(tortoise)
+  ]
+  assert pairs
+  assert all(slow == fast for slow, fast in pairs)
+  assert 'agent.run.replay.priorities' in arrays

@@ -14,7 +14,7 @@ from scipy import stats
 from agents import dopamine_repair  # isort: skip  (before Dopamine)
 from dopamine.jax.agents.dqn import dqn_agent
 
-from agents.core import augmentation, learner, networks, replay
+from agents.core import augmentation, drq_learner, networks, replay
 import ht_rl
 
 del dopamine_repair  # Imported for what it does.
@@ -25,7 +25,7 @@ LEARNING_RATE = 0.01
 
 @functools.cache
 def make_learner(momentum=0.5, reset_every=4, **settings):
-  return learner.Learner(
+  return drq_learner.DrQLearner(
     network=networks.DuelingQNetwork(
       3, channels=(2,), kernels=(4,), strides=(4,), hidden=8
     ),
@@ -380,7 +380,9 @@ def test_a_head_reset_changes_the_head_alone(warm):
   )
   assert equal(after.opt_state, expected)
   assert not equal(after.opt_state, before.opt_state)
-  rest = {'params': None, 'opt_state': None}
+  assert before.cycle_steps == before.gradient_steps > 0
+  assert after.cycle_steps == 0
+  rest = {'params': None, 'opt_state': None, 'cycle_steps': None}
   assert equal(after._replace(**rest), before._replace(**rest))
 
 
@@ -465,7 +467,7 @@ def test_a_population_of_three_equals_three_runs():
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_a_step_lowers_for_every_platform(dtype):
-  agent = learner.Learner(
+  agent = drq_learner.DrQLearner(
     network=networks.DuelingQNetwork(18, dtype=jnp.dtype(dtype)),
     num_actions=18,
     optimizer=ht_rl.hare_tortoise(
@@ -511,7 +513,7 @@ class Linear(nn.Module):
 
 def test_a_small_environment_without_images_is_learned():
   """Observations are unit vectors; the action that names the 1 earns 1."""
-  agent = learner.Learner(
+  agent = drq_learner.DrQLearner(
     network=Linear(4),
     num_actions=4,
     optimizer=ht_rl.hare_tortoise(

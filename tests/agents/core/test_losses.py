@@ -9,7 +9,7 @@ from dopamine.jax import losses as dopamine_losses
 from dopamine.jax import networks as dopamine_networks
 from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 
-from agents.core import learner, losses, networks, replay
+from agents.core import drq_learner, losses, networks, replay
 
 del dopamine_repair  # Imported for what it does.
 
@@ -73,7 +73,7 @@ def test_one_example_at_a_time():
 
 def test_loss_and_gradients_equal_dopamines(to_dopamine):
   actions, batch_size, cumulative_gamma = 4, 8, 0.99**10
-  ours = learner.Learner(
+  ours = drq_learner.DrQLearner(
     network=networks.DuelingQNetwork(actions),
     num_actions=actions,
     optimizer=optax.identity(),

@@ -1,0 +1,114 @@
+"""DrQ with Hare & Tortoise (Kostrikov et al., 2020): its gradient step."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from agents.core import learner as learner_lib
+from agents.core import losses
+from agents.core import replay as replay_lib
+import ht_rl
+
+
+class Metrics(NamedTuple):
+  """Figures of the last gradient step.
+
+  Attributes:
+    loss: mean Huber loss, float32.
+    q: mean Q-value of the actions learned about, float32.
+    gradient_norm: global norm of the gradient, float32.
+    gradient_steps: gradient steps done so far, int32.
+    first_bad_step: see `LearnerState`.
+  """
+
+  loss: chex.Array
+  q: chex.Array
+  gradient_norm: chex.Array
+  gradient_steps: chex.Array
+  first_bad_step: chex.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class DrQLearner(learner_lib.Learner):
+  """DrQ's gradient step; `learner.Learner` has the settings."""
+
+  def loss(
+    self,
+    params: Any,
+    target_params: Any,
+    batch: replay_lib.Transition,
+  ) -> tuple[chex.Array, chex.Array]:
+    """Mean Huber loss of double Q-learning, and the mean Q-value.
+
+    Args:
+      params: online parameters.
+      target_params: the target network's parameters.
+      batch: transitions whose `s_tm1` and `s_t` are ready for the network.
+
+    Returns:
+      Two scalars.
+    """
+    q_tm1 = self.network.apply(params, batch.s_tm1)
+    q_t_selector = self.network.apply(params, batch.s_t)
+    q_t_value = self.network.apply(target_params, batch.s_t)
+    errors = jax.vmap(losses.double_q_error)(
+      q_tm1,
+      batch.a_tm1,
+      batch.r_t,
+      batch.discount_t,
+      q_t_value,
+      q_t_selector,
+    )
+    q_a = jnp.take_along_axis(q_tm1, batch.a_tm1[:, None], axis=1)
+    return jnp.mean(losses.huber(errors)), jnp.mean(q_a)
+
+  def sample(
+    self, replay: replay_lib.ReplayState, key: chex.PRNGKey
+  ) -> replay_lib.Transition:
+    """Draws a batch and augments it, ready for the network."""
+    start_key, tm1_key, t_key = jax.random.split(key, 3)
+    starts = replay_lib.sample_starts(replay, start_key, self.batch_size)
+    batch = replay_lib.transitions(
+      replay,
+      starts,
+      horizon=self.update_horizon,
+      gamma=self.gamma,
+      stack=self.stack_size,
+    )
+    return batch._replace(
+      s_tm1=self.network_input(batch.s_tm1, tm1_key),
+      s_t=self.network_input(batch.s_t, t_key),
+    )
+
+  def update(
+    self, learner: learner_lib.LearnerState, replay: replay_lib.ReplayState
+  ) -> tuple[learner_lib.LearnerState, Metrics]:
+    """One gradient step on one batch."""
+    key = jax.random.fold_in(learner.key, learner.gradient_steps)
+    batch = self.sample(replay, key)
+    (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
+      learner.params, ht_rl.tortoise_params(learner.opt_state), batch
+    )
+    learner = self.descend(learner, gradients, loss)
+    metrics = Metrics(
+      loss=loss,
+      q=q,
+      gradient_norm=optax.tree.norm(gradients),
+      gradient_steps=learner.gradient_steps,
+      first_bad_step=learner.first_bad_step,
+    )
+    return learner, metrics
+
+  def learn(
+    self, learner: learner_lib.LearnerState, replay: Any, num_updates: int
+  ) -> tuple[learner_lib.LearnerState, Any, Any]:
+    """`num_updates` gradient steps on batches of one replay."""
+    # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
+    # branch several times slower than outside.
+    for _ in range(num_updates):
+      learner, metrics = self.update(learner, replay)
+    return learner, replay, metrics
