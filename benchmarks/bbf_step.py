@@ -1,0 +1,180 @@
+"""What a gradient step of BBF costs, and what an environment step adds to it.
+
+    python -m benchmarks.bbf_step
+
+For each network: milliseconds of an environment step of the training loop,
+emulator included, at replay ratio 2; of one of its gradient steps; and of a
+gradient step's network alone, on a batch that is ready. What is left of the
+environment step is the loop: emulator, replay, augmentation, acting. The
+operations are XLA's count for the network alone, and the matrix rate is that of
+a product of two float32 matrices, in turns with the rest.
+"""
+
+from collections.abc import Callable
+import functools
+import time
+from typing import Any
+
+from absl import app, flags, logging
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from agents import atari, bbf_agent, configurables
+from agents.core import prioritized
+import ht_rl
+
+_GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each part.')
+_NETWORKS = flags.DEFINE_list(
+  'networks', ['tiny', 'narrow', 'full'], 'Tiny, narrow, full.'
+)
+_JUMPS = flags.DEFINE_integer('jumps', 5, 'Steps of SPR.')
+
+WARM_UP = 100
+NETWORKS: dict[str, dict[str, Any]] = {
+  'tiny': {'encoder': 'nature', 'channels': (8, 8, 8), 'hidden': 8},
+  'narrow': {'channels': (8, 16, 16), 'hidden': 128},
+  'full': {},
+}
+STEPS = {'tiny': 50, 'narrow': 5, 'full': 1}  # Of one turn.
+RATIO = 2
+SIDE = 2048  # Of the matrices.
+
+
+def make_agent(num_actions: int, settings: dict[str, Any]) -> Any:
+  """BBF, about to learn."""
+  return bbf_agent.BBFAgent(
+    num_actions,
+    network=functools.partial(configurables.bbf_network, **settings),
+    replay_capacity=1000,
+    min_replay_history=WARM_UP,
+    replay_ratio=RATIO,
+    jumps=_JUMPS.value,
+    reset_every=None,
+    seed=0,
+  )
+
+
+def training_loop(agent: Any, environment: Any) -> Callable[[int], None]:
+  """Trains an agent for a number of environment steps."""
+  action = agent.begin_episode(environment.reset())
+
+  def train(steps: int) -> None:
+    nonlocal action
+    for _ in range(steps):
+      observation, reward, terminal, _ = environment.step(int(action))
+      if terminal or environment.game_over:
+        agent.end_episode(reward, terminal)
+        if environment.game_over:
+          observation = environment.reset()
+        action = agent.begin_episode(observation)
+      else:
+        action = agent.step(reward, observation)
+    jax.block_until_ready(agent.run_state)
+
+  return train
+
+
+def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
+  """Gradient steps on a batch that is ready, and the operations of one."""
+  learner: Any = agent.learner
+  run = agent.run_state
+  key = jax.random.PRNGKey(0)
+  starts, weights = prioritized.sample(run.replay, key, learner.batch_size)
+  batch = jax.jit(learner.read)(
+    run.replay, starts, weights, jnp.zeros((), jnp.int32), key
+  )
+
+  def update(state: Any, batch: Any) -> Any:
+    (loss, _), gradients = jax.value_and_grad(learner.loss, has_aux=True)(
+      state.params, ht_rl.tortoise_params(state.opt_state), batch
+    )
+    return learner.descend(state, gradients, loss)
+
+  state = jax.tree.map(jnp.copy, run.learner)
+  compiled = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
+
+  def train(steps: int) -> None:
+    nonlocal state
+    for _ in range(steps):
+      state = compiled(state, batch)
+    jax.block_until_ready(state)
+
+  cost = compiled.cost_analysis()
+  assert cost is not None
+  return train, cost['flops']
+
+
+def count_bytes(agent: Any) -> list[int]:
+  """Lets the agent note how many bytes go up to the device in each step."""
+  step, sizes = agent._step, []
+
+  def counted(state: Any, *uploads: np.ndarray, **static: int) -> Any:
+    sizes.append(sum(upload.nbytes for upload in uploads))
+    return step(state, *uploads, **static)
+
+  agent._step = counted
+  return sizes
+
+
+def timed(action: Callable[[int], None], times: int) -> float:
+  """Seconds of one of a number of times."""
+  begun = time.perf_counter()
+  action(times)
+  return (time.perf_counter() - begun) / times
+
+
+def main(argv: list[str]) -> None:
+  """Prints a table."""
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  matrix = jax.random.normal(jax.random.PRNGKey(0), (SIDE, SIDE))
+  multiply = jax.jit(jnp.matmul)
+
+  def multiply_matrices(times: int) -> None:
+    for _ in range(times):
+      multiply(matrix, matrix).block_until_ready()
+
+  device = jax.devices()[0]
+  print(
+    f'{_GAME.value}, batch 32, replay ratio {RATIO}, SPR of {_JUMPS.value} '
+    f'steps, on {device.device_kind}; medians of {_ROUNDS.value} turns'
+  )
+  for name in _NETWORKS.value:
+    environment = atari.AtariEnvironment(_GAME.value, 0)
+    agent = make_agent(int(environment.action_space.n), NETWORKS[name])
+    sizes = count_bytes(agent)
+    train = training_loop(agent, environment)
+    train(WARM_UP + 5)
+    alone, operations = network_alone(agent)
+    alone(1)
+    multiply_matrices(1)
+    steps = STEPS[name]
+    turns = [
+      (
+        timed(train, steps),
+        timed(alone, steps * RATIO),
+        timed(multiply_matrices, 3),
+      )
+      for _ in range(_ROUNDS.value)
+    ]
+    step, network, product = np.median(turns, axis=0)
+    rate = 2 * SIDE**3 / product
+    rest = step - RATIO * network
+    print(
+      f'{name}: {1e3 * step:.1f} ms an environment step, '
+      f'{1e3 * step / RATIO:.1f} ms a gradient step, '
+      f'{1e3 * network:.1f} ms its network alone\n'
+      f'  not the network: {1e3 * rest:.1f} ms, {100 * rest / step:.0f}% of '
+      f'an environment step; up to the device: {max(sizes):,} bytes\n'
+      f'  {operations / 1e9:.2f} GFLOP a gradient step, '
+      f'{operations / network / 1e9:.1f} GFLOP/s: '
+      f'{100 * operations / network / rate:.0f}% of the matrix rate '
+      f'({rate / 1e9:.0f} GFLOP/s)',
+      flush=True,
+    )
+
+
+if __name__ == '__main__':
+  app.run(main)
