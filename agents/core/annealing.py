@@ -78,7 +78,7 @@ def reset_steps(
   """The environment steps of a run after which the agent is reset.
 
   A reset at s comes when s environment steps have been done and their gradient
-  steps too, before an action is chosen. The steps are those of the run, with
+  steps too. The steps are those of the run, with
   the ones in which the replay fills. As documented (Schwarzer et al., 2023),
   they are the multiples of `reset_every` below `no_resets_after`: at that step
   itself, where the training of Atari-100k ends, a reset would only spoil what

@@ -37,8 +37,8 @@ jit = functools.partial(
 def make_network(**settings):
   return bbf_networks.BBFNetwork(
     3,
-    encoder=networks.NatureEncoder((2, 2, 2), flatten=False),
-    hidden=8,
+    encoder=networks.NatureEncoder((4, 4, 4), flatten=False),
+    hidden=16,
     num_atoms=len(SUPPORT),
     v_max=SUPPORT[-1],
     **settings,
@@ -170,13 +170,15 @@ def equal(one, other):
   return all(jax.tree.leaves(same))
 
 
-def assert_close(one, other, rtol=1e-4, atol=1e-6):
+def assert_close(one, other, rtol=1e-5, atol=1e-6):
+  """Beside the largest number of each array, as sums are rounded."""
+
+  def check(a, b):
+    size = np.max(np.abs(b), initial=0.0)
+    np.testing.assert_allclose(a, b, rtol=0, atol=atol + rtol * size)
+
   assert jax.tree.structure(one) == jax.tree.structure(other)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol),
-    one,
-    other,
-  )
+  jax.tree.map(check, one, other)
 
 
 def largest_change(before, after):
@@ -462,7 +464,7 @@ def test_a_loop_does_what_unrolled_steps_do(ready):
   looped, read_by_loop = learn(loop, learner, replay)
   assert equal(read, read_by_loop)
   # Two programs: the compiler may order their sums differently.
-  assert_close(looped, unrolled, rtol=1e-5)
+  assert_close(looped, unrolled)
   assert TRACES.count(loop) == 1
 
 
@@ -757,8 +759,9 @@ def test_a_population_of_three_equals_three_runs():
     member = jax.tree.map(lambda x, i=i: x[i], population)
     assert equal(member.actor, state.actor)
     assert equal(member.replay.replay, state.replay.replay)
-    # Not bitwise: XLA sums a batch of networks in another order.
-    assert_close(member, state, rtol=1e-4, atol=2e-6)
+    # Not bitwise: XLA sums a batch of networks in another order, and gradients
+    # are far larger than what they are sums of.
+    assert_close(member, state, rtol=1e-4)
 
 
 @pytest.mark.parametrize('members', [None, 3], ids=['alone', 'population'])
