@@ -21,7 +21,6 @@ class DrQAgent(device_agent.DeviceAgent):
   stand `optimizer`, where Hare & Tortoise is, and the other re-initialisations
   of the paper's Table 1: every `reset_every` gradient steps each group of the
   weights becomes ``keep * old + (1 - keep) * fresh``.
-
   """
 
   learner_class = drq_learner.DrQLearner

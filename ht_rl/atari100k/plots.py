@@ -25,16 +25,19 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 import numpy as np
 
+from ht_rl.atari100k import tables
 from ht_rl.atari100k._writing import write_files
 from ht_rl.atari100k.aggregates import Estimate
 from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.summary import Summary
 
+_HIGHER, _LOWER = '↑ higher is better', '↓ lower is better'
 METRIC_TITLES: dict[str, tuple[str, str]] = {
-  'iqm': ('IQM', '↑ higher is better'),
-  'median': ('Median', '↑ higher is better'),
-  'mean': ('Mean', '↑ higher is better'),
-  'optimality_gap': ('Optimality gap', '↓ lower is better'),
+  metric: (
+    title[0].upper() + title[1:],
+    _LOWER if metric == 'optimality_gap' else _HIGHER,
+  )
+  for metric, title in tables.METRIC_TITLES.items()
 }
 
 # Lengths are in inches, sizes of type in points: a page shows an inch as 96
