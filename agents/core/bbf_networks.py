@@ -1,6 +1,6 @@
 """The networks of BBF and its relatives SPR, SR-SPR and DER (Flax modules).
 
-One network, `BBFNetwork`, whose parts are the groups of its parameters:
+One network, `BBFNetwork`, whose parts are the groups of its parameters::
 
     images -> encoder -> latent -> projection -> relu -> head -> logits
                            |
@@ -197,7 +197,7 @@ class BBFNetwork(nn.Module):
 
   Its parameters are in the groups `encoder`, `projection` and `head`; and, if
   they are initialised by `logits_and_predictions`, `transition_model` and
-  `predictor`:
+  `predictor`::
 
       network.init(key, observations)  # BBF without SPR, DER
       network.init(

@@ -5,12 +5,12 @@
 One environment step is one call of `Learner.step`: it appends what the last
 action brought, runs all gradient steps that are due, and chooses the next
 action. Jit it with the state donated; then a frame, a reward and two flags go
-up to the device, an action comes back, and nothing else moves:
+up to the device, an action comes back, and nothing else moves::
 
     jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
 
-All methods are pure and can be `vmap`ped over a leading axis of the state: a
-population of runs in one process.
+All methods are pure and can be mapped by `vmap` over a leading axis of the
+state: a population of runs in one process.
 """
 
 import dataclasses
