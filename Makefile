@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint demo lock clean
+.PHONY: install test lint docs demo lock clean
 
 install: .venv/installed
 
@@ -29,15 +29,20 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: install
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs \
+	  docs/build/html
+
 demo: install
 	$(BIN)/python -m experiments.demo
 
 lock: install
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --generate-hashes --no-annotate --no-emit-index-url --quiet \
-	  --custom-compile-command 'make lock' --output-file requirements.lock
+	  --extra docs --extra examples --generate-hashes --no-annotate \
+	  --no-emit-index-url --quiet --custom-compile-command 'make lock' \
+	  --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist docs/build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

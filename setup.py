@@ -32,6 +32,15 @@ DEV = [
   'ruff>=0.14',
   'uv>=0.9',
 ]
+DOCS = ['furo', 'myst-parser>=4', 'sphinx>=8', 'sphinx-copybutton>=0.5']
+EXAMPLES = [  # What docs/examples ask for, so that the lock file has it.
+  'equinox>=0.13',
+  'flax>=0.12',
+  'gymnasium>=1.2',
+  'matplotlib>=3.9',
+  'orbax-checkpoint>=0.11.30',
+  'scikit-learn>=1.5',
+]
 RAY = ['ray>=2.50']
 SLURM = ['submitit>=1.5.3']
 SUPERVISED = ['datasets>=4', 'flax>=0.12']
@@ -61,6 +70,8 @@ setup(
     'agents': AGENTS,
     'analysis': ANALYSIS,
     'dev': DEV,
+    'docs': DOCS,
+    'examples': EXAMPLES,
     'ray': RAY,
     'slurm': SLURM,
     'supervised': SUPERVISED,

@@ -1,3 +1,8 @@
+import pathlib
+import shutil
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -10,3 +15,55 @@ def compile_fast():
   jax.config.update(name, True)
   yield
   jax.config.update(name, before)
+
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+class Environments:
+  """Makes virtual environments that hold the wheel of `ht_rl`."""
+
+  def __init__(self, folder: pathlib.Path):
+    self._folder = folder
+    # From a copy: a build writes into its source, and several may run at once.
+    source = folder / 'source'
+    shutil.copytree(
+      REPOSITORY / 'ht_rl',
+      source / 'ht_rl',
+      ignore=shutil.ignore_patterns('__pycache__'),
+    )
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
+      shutil.copy(REPOSITORY / name, source)
+    self._run('build', '--quiet', '--wheel', '--out-dir', folder, source)
+    (self._wheel,) = folder.glob('*.whl')
+
+  def make(self, name: str, *requirements: str) -> pathlib.Path:
+    """Returns the Python of a new environment with what is asked for.
+
+    Args:
+      name: of the environment.
+      *requirements: as pip takes them; `ht_rl` is the wheel. All come in the
+        versions of the lock file.
+    """
+    ours = {'ht_rl': f'ht_rl @ {self._wheel.as_uri()}'}
+    wanted = [
+      ours.get(requirement, requirement) for requirement in requirements
+    ]
+    python = self._folder / name / 'bin' / 'python'
+    self._run(
+      'venv', '--quiet', '--python', sys.executable, self._folder / name
+    )
+    self._run(
+      *('pip', 'install', '--quiet', '--python', python),
+      *('--constraints', REPOSITORY / 'requirements.lock', *wanted),
+    )
+    return python
+
+  def _run(self, *arguments: str | pathlib.Path) -> None:
+    subprocess.run([sys.executable, '-m', 'uv', *arguments], check=True)
+
+
+@pytest.fixture(scope='session')
+def environments(tmp_path_factory) -> Environments:
+  """Makes environments for what a user installs."""
+  return Environments(tmp_path_factory.mktemp('environments'))
