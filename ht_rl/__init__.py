@@ -1,5 +1,6 @@
 """Hare & Tortoise networks in JAX: fast weights restart from slow ones."""
 
+from ht_rl import plasticity
 from ht_rl.transforms.hare_tortoise import (
   HareTortoiseState,
   hare_tortoise,
@@ -7,11 +8,23 @@ from ht_rl.transforms.hare_tortoise import (
   replace_tortoise,
   tortoise_params,
 )
+from ht_rl.transforms.regenerate import RegenerateState, regenerate
+from ht_rl.transforms.reinitialize import (
+  ReinitializeState,
+  reset_subtree,
+  shrink_and_perturb,
+)
 
 __all__ = [
   'HareTortoiseState',
+  'RegenerateState',
+  'ReinitializeState',
   'hare_tortoise',
   'hare_tortoise_step',
+  'plasticity',
+  'regenerate',
   'replace_tortoise',
+  'reset_subtree',
+  'shrink_and_perturb',
   'tortoise_params',
 ]

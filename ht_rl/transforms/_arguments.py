@@ -8,6 +8,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 import numpy as np
 
+_FRACTIONS = (
+  'a number in [0, 1], or a tree of such numbers whose structure is that of '
+  'the parameters or a prefix of it, or a function from the parameters to such '
+  'a tree'
+)
+
 
 def check_number(
   name: str, value: Any, wanted: str, accepts: Callable[[Any], Any]
@@ -42,10 +48,54 @@ def broadcast_mask(name: str, mask: Any, tree: Any) -> Any:
   for leaf in jax.tree.leaves(mask):
     if not isinstance(leaf, bool | np.bool_):
       raise ValueError(f'{wanted}; got the leaf {leaf!r}.')
+  return _broadcast(wanted, mask, tree)
+
+
+def check_fractions(name: str, fractions: Any) -> None:
+  """Raises ValueError unless all leaves are numbers in [0, 1]."""
+  for leaf in jax.tree.leaves(fractions):
+    check_number(name, leaf, _FRACTIONS, lambda fraction: 0 <= fraction <= 1)
+
+
+def broadcast_fractions(name: str, fractions: Any, tree: Any) -> Any:
+  """Returns numbers like ``tree``, from a prefix of it or a function of it."""
+  fractions = fractions(tree) if callable(fractions) else fractions
+  check_fractions(name, fractions)
+  return _broadcast(f'{name} must be {_FRACTIONS}', fractions, tree)
+
+
+def check_like(name: str, tree: Any, like: Any, wanted: str) -> None:
+  """Raises ValueError unless structure and shapes are those of ``like``."""
+  expected: Any = jax.tree.structure(like)
+  given: Any = jax.tree.structure(tree)
+  if given != expected:
+    raise ValueError(
+      f'{name} must have the structure of {wanted}, {expected}; got {given}.'
+    )
+
+  def check(path: Any, a: Any, b: Any) -> None:
+    if jnp.shape(a) != jnp.shape(b):
+      raise ValueError(
+        f'{name}{jax.tree_util.keystr(path)} must have the shape of {wanted}, '
+        f'{jnp.shape(b)}; got {jnp.shape(a)}.'
+      )
+
+  jax.tree_util.tree_map_with_path(check, tree, like)
+
+
+def check_transformation(name: str, value: Any) -> None:
+  """Raises ValueError unless ``value`` is an optax transformation."""
+  if not callable(getattr(value, 'update', None)):
+    raise ValueError(
+      f'{name} must be an optax.GradientTransformation; got {value!r}.'
+    )
+
+
+def _broadcast(wanted: str, prefix: Any, tree: Any) -> Any:
   try:
-    return jax.tree.broadcast(mask, tree)
+    return jax.tree.broadcast(prefix, tree)
   except ValueError as error:
-    raise ValueError(f'{wanted}; got {mask!r}: {error}') from error
+    raise ValueError(f'{wanted}; got {prefix!r}: {error}') from error
 
 
 def _check_scalar(

@@ -50,10 +50,12 @@ def hare_tortoise(
       h &\leftarrow h + u_t
         && \text{with the updates } u_t \text{ of } \texttt{inner}, \\
       s &\leftarrow \mu\, s + (1 - \mu)\, h
-        && \text{if } t \bmod \texttt{update\_every} = 0, \\
+        && \text{if } t \bmod m = 0, \\
       h &\leftarrow s
-        && \text{if } t \bmod \texttt{reset\_every} = 0.
+        && \text{if } t \bmod n = 0,
     \end{align*}
+
+  where :math:`m` is ``update_every`` and :math:`n` is ``reset_every``.
 
   The tortoise is the network to predict with and, in value-based reinforcement
   learning, the target network; :func:`tortoise_params` reads it. Without
@@ -130,10 +132,7 @@ def hare_tortoise(
     section 4. (The momentum line of its Algorithm 1 has the two networks
     swapped; the equations of its section 4.2 are what is built here.)
   """
-  if not callable(getattr(inner, 'update', None)):
-    raise ValueError(
-      f'inner must be an optax.GradientTransformation; got {inner!r}.'
-    )
+  _arguments.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
   _check_rule(momentum, reset_every, update_every)
   if tortoise_dtype is not None:
@@ -221,7 +220,9 @@ def hare_tortoise_step(
   .. math::
 
     s \leftarrow h + \mu\, (s - h), \qquad
-    h \leftarrow s \ \text{ if } t \bmod \texttt{reset\_every} = 0.
+    h \leftarrow s \ \text{ if } t \bmod n = 0
+
+  with :math:`n` for ``reset_every``.
 
   Args:
     hare: the fast values, a tree of arrays.
@@ -318,23 +319,10 @@ def replace_tortoise(
       :class:`HareTortoiseState`, or if the structure or a shape differs.
   """
   present = tortoise_params(state)
-  wanted: Any = jax.tree.structure(present)
-  given: Any = jax.tree.structure(tortoise)
-  if given != wanted:
-    raise ValueError(
-      'tortoise must have the structure of the present tortoise, '
-      f'{wanted}; got {given}.'
-    )
-
-  def copy(path: Any, old: Any, new: Any) -> jax.Array:
-    if jnp.shape(new) != jnp.shape(old):
-      raise ValueError(
-        f'tortoise{jax.tree_util.keystr(path)} must have the shape of the '
-        f'present tortoise, {jnp.shape(old)}; got {jnp.shape(new)}.'
-      )
-    return jnp.array(new, dtype=old.dtype)
-
-  copied = jax.tree_util.tree_map_with_path(copy, present, tortoise)
+  _arguments.check_like('tortoise', tortoise, present, 'the present tortoise')
+  copied = jax.tree.map(
+    lambda old, new: jnp.array(new, dtype=old.dtype), present, tortoise
+  )
   return jax.tree.map(
     lambda node: node._replace(tortoise=copied) if _is_state(node) else node,
     state,

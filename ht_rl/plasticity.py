@@ -1,0 +1,251 @@
+"""What may tell that a network is losing its plasticity.
+
+Pure functions of weights, gradients or activations; all of them work inside
+``jit`` and ``vmap``. Computed in float32 at least, whatever comes in.
+
+Lee et al., 2024, "Slow and Steady Wins the Race: Maintaining Plasticity with
+Hare and Tortoise Networks", appendix C, compares them with generalisation.
+"""
+
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from ht_rl.transforms import _arguments
+
+PyTree: TypeAlias = Any
+
+
+def weight_magnitude(params: PyTree) -> jax.Array:
+  r"""The mean square of the weights of each layer, summed over the layers.
+
+  .. math:: \sum_l \frac{1}{n_l} \sum_{w \in l} |w|^2
+
+  >>> params = {'kernel': jnp.array([[1.0, 3.0]]), 'bias': jnp.array([2.0])}
+  >>> weight_magnitude(params)
+  Array(9., dtype=float32)
+
+  Args:
+    params: the weights, a tree; each of its arrays is a layer :math:`l` of
+      :math:`n_l` weights. (To leave biases out, hand in the kernels alone.)
+
+  Returns:
+    float32 scalar.
+
+  References:
+    Lee et al., 2024, appendix C.
+  """
+  squares = [jnp.square(jnp.abs(_wide(w))) for w in _layers(params)]
+  return sum(map(jnp.mean, squares), start=jnp.float32(0))
+
+
+def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
+  r"""The mean square distance from the initial weights, summed over the layers.
+
+  .. math:: \sum_l \frac{1}{n_l} \sum_{w \in l} |w - w_0|^2
+
+  >>> weight_distance({'kernel': jnp.array([4.0, 1])}, {'kernel': jnp.ones(2)})
+  Array(4.5, dtype=float32)
+
+  Args:
+    params: the weights, as in `weight_magnitude`.
+    initial: the weights at the start, of the same structure and shapes.
+
+  Returns:
+    float32 scalar.
+
+  Raises:
+    ValueError: the structure or a shape differs.
+
+  References:
+    Lee et al., 2024, appendix C.
+  """
+  _arguments.check_like('initial', initial, params, 'params')
+  pairs = zip(jax.tree.leaves(params), jax.tree.leaves(initial), strict=True)
+  return weight_magnitude(
+    [_wide(w) - _wide(w_0) for w, w_0 in pairs if _is_inexact(w)]
+  )
+
+
+def zero_ratio(tree: PyTree) -> jax.Array:
+  """The share of entries that are exactly zero.
+
+  Of the features that a backbone hands on it is the share of inactive ReLU
+  units; of a loss's gradient with respect to these features, or with respect
+  to the parameters, it is the share of what can't learn.
+
+  >>> zero_ratio({'kernel': jnp.array([[0.0, 1.0]]), 'bias': jnp.zeros(2)})
+  Array(0.75, dtype=float32)
+
+  Args:
+    tree: features or gradients: an array, or a tree of them of any shapes.
+
+  Returns:
+    float32 scalar in [0, 1].
+
+  Raises:
+    ValueError: there is no entry.
+
+  References:
+    Lee et al., 2024, appendix C (gradients and features of the backbone's
+    output); Abbas et al., 2023, "Loss of Plasticity in Continual Deep
+    Reinforcement Learning".
+  """
+  return _share('tree', [_wide(x) == 0 for x in _layers(tree)])
+
+
+def dormant_units(activations: ArrayLike, threshold: ArrayLike) -> jax.Array:
+  r"""Which units of a layer are dormant.
+
+  Unit :math:`i` is, if its mean activation is small beside that of the layer:
+
+  .. math::
+
+    \mathbb{E}_x |h_i(x)| \le
+    \texttt{threshold} \cdot \frac{1}{n} \sum_{k=1}^{n} \mathbb{E}_x |h_k(x)|
+
+  In a layer that is all zero, all are.
+
+  >>> dormant_units(jnp.array([[0.0, 1.0, 0.1], [0.0, 9.0, 0.1]]), 0.1)
+  Array([ True, False,  True], dtype=bool)
+
+  Args:
+    activations: what the layer puts out, [batch, ..., units]; of a convolution
+      with its positions.
+    threshold: the score up to which a unit is dormant, at least 0; 0 for units
+      that are zero on the whole batch.
+
+  Returns:
+    bool [units].
+
+  References:
+    Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
+    Learning", definition 3.1.
+  """
+  _arguments.check_number(
+    'threshold', threshold, 'a number of at least 0', lambda t: t >= 0
+  )
+  magnitude = jnp.abs(_wide(activations))
+  activity = jnp.mean(magnitude, axis=tuple(range(magnitude.ndim - 1)))
+  return activity <= threshold * jnp.mean(activity)
+
+
+def dormant_ratio(activations: PyTree, threshold: ArrayLike) -> jax.Array:
+  """The share of dormant units among the units of all layers.
+
+  >>> layers = {'conv': jnp.zeros((2, 3, 3, 1)), 'dense': jnp.ones((2, 3))}
+  >>> dormant_ratio(layers, threshold=0.1)
+  Array(0.25, dtype=float32)
+
+  Args:
+    activations: a tree of what the layers put out, each [batch, ..., units].
+    threshold: as in `dormant_units`.
+
+  Returns:
+    float32 scalar in [0, 1].
+
+  Raises:
+    ValueError: there is no unit.
+
+  References:
+    Sokar et al., 2023, section 3.
+  """
+  dormant = [dormant_units(layer, threshold) for layer in _layers(activations)]
+  return _share('activations', dormant)
+
+
+def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
+  r"""How many singular values hold a given share of their sum (*srank*).
+
+  With the singular values :math:`\sigma_1 \ge \sigma_2 \ge \dots` of the
+  features it is
+
+  .. math::
+
+    \min \Bigl\{ k : \sum_{i=1}^k \sigma_i \ge
+      \texttt{threshold} \cdot \sum_i \sigma_i \Bigr\}.
+
+  >>> features = jnp.diag(jnp.array([5.0, 4.0, 0.5, 0.5]))
+  >>> feature_rank(features, threshold=0.85)
+  Array(2, dtype=int32)
+
+  Args:
+    features: what the backbone hands on, [batch, units].
+    threshold: the share, a number in (0, 1].
+
+  Returns:
+    int32 scalar, from 1 to the smaller side of `features`; 0 if all are zero.
+
+  References:
+    Kumar et al., 2021, "Implicit Under-Parameterization Inhibits Data-Efficient
+    Deep Reinforcement Learning", section 3 (the threshold is its 1 - delta).
+  """
+  _arguments.check_number(
+    'threshold', threshold, 'a number in (0, 1]', lambda t: 0 < t <= 1
+  )
+  sums = jnp.cumsum(_singular_values(features))
+  rank = 1 + jnp.sum(sums < threshold * sums[-1], dtype=jnp.int32)
+  return jnp.where(sums[-1] == 0, 0, rank)
+
+
+def effective_rank(features: ArrayLike) -> jax.Array:
+  r"""The exponential of the entropy of the normalised singular values.
+
+  .. math::
+
+    \exp \Bigl( - \sum_i p_i \log p_i \Bigr), \qquad
+    p_i = \sigma_i \Big/ \sum_j \sigma_j
+
+  Unlike `feature_rank` it has no threshold, and changes smoothly.
+
+  >>> effective_rank(jnp.diag(jnp.array([3.0, 3.0, 0.0])))
+  Array(2., dtype=float32)
+
+  Args:
+    features: what the backbone hands on, [batch, units].
+
+  Returns:
+    float32 scalar, from 1 to the smaller side of `features`; 0 if all are zero.
+
+  References:
+    Roy & Vetterli, 2007, "The Effective Rank: A Measure of Effective
+    Dimensionality".
+  """
+  values = _singular_values(features)
+  total = jnp.sum(values)
+  rank = jnp.exp(jnp.sum(jax.scipy.special.entr(values / total)))
+  return jnp.where(total == 0, 0, rank)
+
+
+def _is_inexact(x: Any) -> bool:
+  return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+
+
+def _layers(tree: PyTree) -> list[Any]:
+  """Returns the arrays of floats that have an entry."""
+  leaves = jax.tree.leaves(tree)
+  return [x for x in leaves if _is_inexact(x) and jnp.size(x)]
+
+
+def _wide(x: ArrayLike) -> jax.Array:
+  return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def _share(name: str, masks: list[jax.Array]) -> jax.Array:
+  """Returns the share of True among all entries."""
+  total = sum(mask.size for mask in masks)
+  if not total:
+    raise ValueError(f'{name} must hold at least one number; it has none.')
+  counts = jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in masks])
+  return jnp.sum(counts / float(total))
+
+
+def _singular_values(features: ArrayLike) -> jax.Array:
+  if jnp.ndim(features) != 2 or not jnp.size(features):
+    raise ValueError(
+      'features must have the shape [batch, units], neither of them 0; '
+      f'got {jnp.shape(features)}.'
+    )
+  return jnp.linalg.svd(_wide(features), compute_uv=False)

@@ -1,0 +1,356 @@
+"""Re-initialisation: trained weights give way to freshly drawn ones."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+import optax
+
+from ht_rl.transforms import _arguments
+
+PyTree: TypeAlias = Any
+Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
+
+
+class ReinitializeState(NamedTuple):
+  """State of :func:`shrink_and_perturb` and of :func:`reset_subtree`.
+
+  Attributes:
+    count: int32 scalar, the number of updates done.
+    inner_state: the state of the inner transformation.
+  """
+
+  count: jax.Array  # type: ignore[assignment]
+  inner_state: optax.OptState
+
+
+def shrink_and_perturb(
+  inner: optax.GradientTransformation,
+  init: Callable[[jax.Array], PyTree],
+  *,
+  keep: PyTree | Callable[[PyTree], PyTree],
+  reset_every: ArrayLike | Predicate,
+  key: ArrayLike = 0,
+  reset_inner_state: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Trains with ``inner``; mixes fresh weights into the trained ones.
+
+  Update number :math:`t = 1, 2, \dots` of the parameters :math:`\theta` is
+
+  .. math::
+
+    \begin{align*}
+      \theta &\leftarrow \theta + u_t
+        && \text{with the updates } u_t \text{ of } \texttt{inner}, \\
+      \theta &\leftarrow \lambda\, \theta
+        + (1 - \lambda)\, \texttt{init}(\texttt{key}_t)
+        && \text{if } t \bmod n = 0,
+    \end{align*}
+
+  where :math:`n` is ``reset_every``, :math:`\lambda` is ``keep`` and
+  :math:`\texttt{key}_t` is ``key`` with :math:`t` folded in: every reset draws
+  other weights. With :math:`\lambda = 0` the weights start anew; with
+  :math:`\lambda = 1` they are left alone.
+
+  What is mixed in is all in ``init``:
+
+  - fresh weights, the ``init`` of the network:
+    ``lambda key: network.init(key, x)``;
+  - the network's own initial weights, as Lee et al. (2024) do:
+    ``lambda key: first_params`` (a copy, where the parameters are donated);
+  - noise of standard deviation :math:`\sigma`, which with the shrinking is what
+    Ash & Adams (2020) write:
+    ``lambda key: optax.tree.scale(sigma / (1 - keep), optax.tree.random_like(
+    key, params))``.
+
+  By default ``inner`` starts anew with the weights, all of it: of Adam's state
+  the moments and the count by which it corrects their bias. Then
+
+  - ``shrink_and_perturb(hare_tortoise(...), ...)`` makes the tortoise a copy of
+    the re-initialised hare and begins the interval to the next restart; with
+    ``reset_inner_state=False`` the tortoise is kept, and averages on;
+  - ``hare_tortoise(shrink_and_perturb(...), ...)`` re-initialises the hare
+    alone: the tortoise is kept, and the next restart from it takes the hare
+    back to before the re-initialisation, but for what was averaged meanwhile.
+    (With a ``reset_inner_state`` of its own, a restart begins the count here
+    again, and with it the draws.)
+
+  Fresh weights are drawn inside ``jax.lax.cond``, so that the other updates do
+  not pay for them. (``vmap`` over states with counts of their own makes a
+  selection of it, and each update pays. Over runs that ``init`` and ``scan``
+  inside the ``vmap`` the count is common, and nothing is lost.)
+
+  .. warning::
+    Only updates lead to the new weights: whatever changes these updates later
+    (the next element of a chain, say) changes where they lead, and parameters
+    that are NaN or infinite stay so.
+
+  .. warning::
+    ``optax.inject_hyperparams`` takes every callable for a schedule: name
+    ``init`` in its ``static_args``, as well as other functions.
+
+  Args:
+    inner: the transformation that trains: a whole optimizer, with its learning
+      rate.
+    init: a function from a random key to parameters, a tree with the structure
+      and shapes of the parameters. (Where those hold an ``optax.MaskedNode``,
+      inside ``optax.partition`` say, it may have anything.)
+    keep: :math:`\lambda`, the fraction that remains of the trained weights. A
+      number in [0, 1]; or a tree of such numbers whose structure is that of the
+      parameters or a prefix of it, ``{'encoder': 0.5, 'head': 0.0}`` say; or a
+      function from the parameters to such a tree.
+    reset_every: how many updates lie between two resets, a positive integer; or
+      a function of :math:`t`, the number of updates done including this one
+      (int32 scalar), that says whether to reset now (bool scalar).
+    key: a random key, or an integer to make one of. Runs that should draw
+      different weights need different ones.
+    reset_inner_state: whether a reset also initializes the state of ``inner``
+      anew, all of it.
+
+  Returns:
+    A transformation whose ``update`` needs the parameters and whose state is a
+    :class:`ReinitializeState`. Parameters that are not inexact (integers, say)
+    are left alone.
+
+  Raises:
+    ValueError: if an argument is outside its range; from ``update``, if the
+      result of ``init`` is not like the parameters.
+
+  Examples:
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import ht_rl
+    >>> optimizer = ht_rl.shrink_and_perturb(
+    ...   optax.sgd(0.25), lambda key: jnp.array(8.0), keep=0.5, reset_every=3
+    ... )
+    >>> weight = jnp.array(8.0)
+    >>> state = optimizer.init(weight)
+    >>> for _ in range(4):
+    ...   gradient = jax.grad(jnp.square)(weight)
+    ...   updates, state = optimizer.update(gradient, state, weight)
+    ...   weight = optax.apply_updates(weight, updates)
+    ...   print(f'{weight:.2f}')
+    4.00
+    2.00
+    4.50
+    2.25
+
+  References:
+    Ash & Adams, `On Warm-Starting Neural Network Training
+    <https://arxiv.org/abs/1910.08475>`_, NeurIPS 2020, section 4; D'Oro et al.,
+    Sample-Efficient Reinforcement Learning by Breaking the Replay Ratio
+    Barrier, ICLR 2023 (the encoder shrunk and perturbed, the head reset); Lee
+    et al., `Slow and Steady Wins the Race: Maintaining Plasticity with Hare and
+    Tortoise Networks <https://arxiv.org/abs/2406.02596>`_, ICML 2024,
+    appendix A.4 (whose shrinkage is :math:`1 - \lambda`).
+  """
+  _arguments.check_transformation('inner', inner)
+  inner = optax.with_extra_args_support(inner)
+  if not callable(init):
+    raise ValueError(
+      f'init must be a function from a random key to parameters; got {init!r}.'
+    )
+  if not callable(keep):
+    _arguments.check_fractions('keep', keep)
+  if not callable(reset_every):
+    _arguments.check_positive_integer(
+      'reset_every',
+      reset_every,
+      'a positive integer or a function of the number of updates',
+    )
+  key = _as_key(key)
+
+  # Outside jit, lax.cond compiles both branches at each call.
+  @jax.jit
+  def reset_if(
+    due: ArrayLike,
+    count: jax.Array,
+    params: optax.Params,
+    updates: optax.Updates,
+    inner_state: optax.OptState,
+  ) -> tuple[optax.Updates, optax.OptState]:
+    fractions = _arguments.broadcast_fractions('keep', keep, params)
+
+    def reset() -> tuple[optax.Updates, optax.OptState]:
+      fresh = _fresh(init, jax.random.fold_in(key, count), params)
+      mixed = jax.tree.map(_mix, fractions, params, updates, fresh)
+      # Compiled together with their uses, the updates and the parameters might
+      # not be the numbers that the caller gets.
+      mixed = jax.lax.optimization_barrier(mixed)
+      if not reset_inner_state:
+        return mixed, inner_state
+      landed = optax.apply_updates(params, mixed)
+      new = inner.init(jax.lax.optimization_barrier(landed))
+      # An update may have made a state of wider dtypes than init does.
+      return mixed, jax.tree.map(
+        lambda n, old: jnp.asarray(n, old.dtype), new, inner_state
+      )
+
+    return jax.lax.cond(due, reset, lambda: (updates, inner_state))
+
+  def init_fn(params: optax.Params) -> ReinitializeState:
+    return ReinitializeState(jnp.zeros([], jnp.int32), inner.init(params))
+
+  def update_fn(
+    updates: optax.Updates,
+    state: ReinitializeState,
+    params: optax.Params | None = None,
+    **extra_args: Any,
+  ) -> tuple[optax.Updates, ReinitializeState]:
+    if params is None:
+      raise ValueError(
+        'a re-initialisation changes the parameters, so `update` needs them: '
+        '`update(updates, state, params)`.'
+      )
+    updates, inner_state = inner.update(
+      updates, state.inner_state, params, **extra_args
+    )
+    count = optax.safe_increment(state.count)
+    due = (
+      reset_every(count) if callable(reset_every) else count % reset_every == 0
+    )
+    updates, inner_state = reset_if(due, count, params, updates, inner_state)
+    return updates, ReinitializeState(count, inner_state)
+
+  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def reset_subtree(
+  inner: optax.GradientTransformation,
+  init: Callable[[jax.Array], PyTree],
+  *,
+  reset_mask: PyTree | Callable[[PyTree], PyTree],
+  reset_every: ArrayLike | Predicate,
+  key: ArrayLike = 0,
+  reset_inner_state: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Trains with ``inner``; replaces a part of the weights by fresh ones.
+
+  This is :func:`shrink_and_perturb` with :math:`\lambda = 0` where
+  ``reset_mask`` is True and :math:`\lambda = 1` elsewhere; the head reset, for
+  one. Update number :math:`t = 1, 2, \dots` is
+
+  .. math::
+
+    \theta \leftarrow \theta + u_t, \qquad
+    \theta_{\text{mask}} \leftarrow \texttt{init}(\texttt{key}_t)_{\text{mask}}
+    \ \text{ if } t \bmod n = 0
+
+  with :math:`n` for ``reset_every``.
+
+  By default the whole state of ``inner`` starts anew, also that of the weights
+  that stay: Adam has one count for all of them, and zero moments under an old
+  count make its next steps several times too long. To keep the state of the
+  others, give each part an optimizer of its own, which is then reset whole::
+
+    optax.partition(
+      {
+        'body': optax.adam(1e-4),
+        'head': ht_rl.reset_subtree(
+          optax.adam(1e-4), init, reset_mask=True, reset_every=20_000
+        ),
+      },
+      {'body': 'body', 'head': 'head'},
+    )
+
+  Args:
+    inner: as in :func:`shrink_and_perturb`.
+    init: as in :func:`shrink_and_perturb`: it draws all parameters, and only
+      those of the mask are used.
+    reset_mask: which parameters are reset. A tree of bools whose structure is
+      that of the parameters or a prefix of it, or a function from the
+      parameters to such a tree.
+    reset_every: as in :func:`shrink_and_perturb`.
+    key: as in :func:`shrink_and_perturb`.
+    reset_inner_state: as in :func:`shrink_and_perturb`.
+
+  Returns:
+    As :func:`shrink_and_perturb`.
+
+  Raises:
+    ValueError: as :func:`shrink_and_perturb`; from ``update``, if
+      ``reset_mask`` does not fit the parameters.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import ht_rl
+    >>> params = {'body': jnp.array(1.0), 'head': jnp.array(1.0)}
+    >>> optimizer = ht_rl.reset_subtree(
+    ...   optax.sgd(0.5),
+    ...   lambda key: {'body': jnp.array(7.0), 'head': jnp.array(7.0)},
+    ...   reset_mask={'body': False, 'head': True},
+    ...   reset_every=1,
+    ... )
+    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+    >>> optax.apply_updates(params, updates)
+    {'body': Array(0.5, dtype=float32), 'head': Array(7., dtype=float32)}
+
+  References:
+    Nikishin et al., `The Primacy Bias in Deep Reinforcement Learning
+    <https://arxiv.org/abs/2205.07802>`_, ICML 2022, section 4.
+  """
+
+  def keep(params: PyTree) -> PyTree:
+    mask = _arguments.broadcast_mask('reset_mask', reset_mask, params)
+    return jax.tree.map(lambda m: 0.0 if m else 1.0, mask)
+
+  return shrink_and_perturb(
+    inner,
+    init,
+    keep=keep,
+    reset_every=reset_every,
+    key=key,
+    reset_inner_state=reset_inner_state,
+  )
+
+
+def _fresh(
+  init: Callable[[jax.Array], PyTree], key: jax.Array, params: PyTree
+) -> PyTree:
+  """Returns ``init(key)``, if it is like the parameters."""
+
+  def is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+  def cut(p: Any, f: Any) -> Any:
+    return p if is_masked(p) else f
+
+  fresh = init(key)
+  if any(map(is_masked, jax.tree.leaves(params, is_leaf=is_masked))):
+    fresh = jax.tree.map(cut, params, fresh, is_leaf=is_masked)
+  _arguments.check_like('init(key)', fresh, params, 'the parameters')
+  return fresh
+
+
+def _mix(fraction: Any, p: Any, u: Any, fresh: Any) -> Any:
+  """Returns the update of a leaf that leads to the mixed weights."""
+  known = not isinstance(fraction, jax.core.Tracer)
+  left_alone = known and np.asarray(fraction) == 1
+  if left_alone or not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
+    return u
+  wide = jnp.promote_types(jnp.result_type(p), jnp.float32)
+  trained, fresh = jnp.asarray(p + u, wide), jnp.asarray(fresh, wide)
+  # Of a product with 0 a NaN would be left.
+  kept = jnp.where(fraction == 0, 0, fraction * trained)
+  mixed = kept + (1 - fraction) * fresh
+  return (mixed - p).astype(jnp.result_type(u))
+
+
+def _as_key(key: Any) -> jax.Array:
+  """Returns a random key as it is, and makes one of an integer."""
+  if isinstance(key, jax.Array) and jnp.issubdtype(
+    key.dtype, jax.dtypes.prng_key
+  ):
+    return key
+  try:
+    return jax.random.key(key)
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      'key must be a random key, from jax.random.key, or an integer; '
+      f'got {key!r}.'
+    ) from error

@@ -1,0 +1,132 @@
+"""Every transform on eight devices.
+
+The number of devices is fixed when JAX starts, so the checks run in a process
+of their own: this file, as a script.
+"""
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import numpy as np
+import optax
+
+import ht_rl
+
+HARE_TORTOISE = ht_rl.hare_tortoise(
+  optax.adam(0.1), momentum=0.9, reset_every=2, reset_inner_state=True
+)
+OPTIMIZERS = {
+  'hare_tortoise': HARE_TORTOISE,
+  'shrink_and_perturb': ht_rl.shrink_and_perturb(
+    HARE_TORTOISE, lambda key: parameters('float32'), keep=0.75, reset_every=3
+  ),
+  'reset_subtree': ht_rl.reset_subtree(
+    optax.adam(0.1),
+    lambda key: jax.random.normal(key, (4, 16)),
+    reset_mask=True,
+    reset_every=2,
+  ),
+  'regenerate': optax.chain(ht_rl.regenerate(0.1), optax.adam(0.1)),
+}
+
+
+def parameters(dtype):
+  rng = np.random.default_rng(0)
+  return jnp.asarray(rng.normal(size=(4, 16)), dtype)
+
+
+def make_step(optimizer):
+  def step(params, state):
+    updates, state = optimizer.update(params, state, params)
+    return optax.apply_updates(params, updates), state
+
+  return step
+
+
+def check_types_in_explicit_mode(optimizer, dtype):
+  """The sharding is in the type; no step may change it, jitted or not."""
+  mesh = jax.make_mesh((8,), ('x',), axis_types=(AxisType.Explicit,))
+  with jax.set_mesh(mesh):
+    params = jax.device_put(
+      parameters(dtype), NamedSharding(mesh, PartitionSpec(None, 'x'))
+    )
+    state = optimizer.init(params)
+    types = jax.tree.map(jax.typeof, state)
+    arrays = [t for t in jax.tree.leaves(types) if t.ndim]
+    assert arrays
+    assert {t.sharding.spec for t in arrays} == {PartitionSpec(None, 'x')}
+    assert jax.tree.map(jax.typeof, jax.jit(optimizer.init)(params)) == types
+    step = make_step(optimizer)
+    for function in (step, jax.jit(step)):
+      new = params, state
+      for _ in range(3):
+        new = function(*new)
+        assert jax.tree.map(jax.typeof, new) == (jax.typeof(params), types)
+
+
+def check_values_and_donation_in_automatic_mode(optimizer, dtype):
+  """Sharded equals unsharded, and the state lies where the parameters lie."""
+  mesh = jax.make_mesh((4, 2), ('x', 'y'), axis_types=(AxisType.Auto,) * 2)
+  sharding = NamedSharding(mesh, PartitionSpec('x', 'y'))
+  step = make_step(optimizer)
+  alone = parameters(dtype), optimizer.init(parameters(dtype))
+  params = jax.device_put(parameters(dtype), sharding)
+  sharded = params, jax.jit(optimizer.init)(params)
+  # What is made of them lies there from the start, zeros after an update.
+  for x in jax.tree.leaves(sharded[1]):
+    copied = x.ndim and (x == params).all()
+    assert not copied or x.sharding.is_equivalent_to(sharding, 2)
+  alone_step = jax.jit(step)
+  donating = jax.jit(step, donate_argnums=(0, 1))
+  for t in range(1, 5):
+    old = sharded
+    alone, sharded = alone_step(*alone), donating(*sharded)
+    assert old[0].is_deleted()
+    assert t == 1 or all(x.is_deleted() for x in jax.tree.leaves(old) if x.ndim)
+    for x in jax.tree.leaves(sharded):
+      assert not x.ndim or x.sharding.is_equivalent_to(sharding, 2)
+    if optimizer is HARE_TORTOISE:
+      equal = sharded[0].astype(jnp.float32) == sharded[1].tortoise
+      assert equal.all() if t % 2 == 0 else not equal.any()
+    # The same operations on each element, but for XLA's contractions.
+    close = 1e-6 if dtype == 'float32' else 2**-7
+    for a, b in zip(
+      jax.tree.leaves(sharded), jax.tree.leaves(alone), strict=True
+    ):
+      np.testing.assert_allclose(
+        np.asarray(a, np.float32), np.asarray(b, np.float32), close, close
+      )
+
+
+def test_eight_devices():
+  root = Path(ht_rl.__file__).parents[1]
+  environment = {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': str(root),
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+  }
+  done = subprocess.run(
+    [sys.executable, __file__],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.split() == ['8', 'devices', 'checked']
+
+
+if __name__ == '__main__':
+  for name, checked in OPTIMIZERS.items():
+    check_types_in_explicit_mode(checked, 'bfloat16')
+    check_values_and_donation_in_automatic_mode(checked, 'bfloat16')
+    if name == 'hare_tortoise':
+      check_types_in_explicit_mode(checked, 'float32')
+      check_values_and_donation_in_automatic_mode(checked, 'float32')
+  print(len(jax.devices()), 'devices checked')
