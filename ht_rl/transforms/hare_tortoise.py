@@ -1,6 +1,7 @@
 """Hare & Tortoise: slow weights average fast ones, which restart from them."""
 
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -12,6 +13,7 @@ from ht_rl.transforms import _arguments
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
+Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 
 
 class HareTortoiseState(NamedTuple):
@@ -32,7 +34,7 @@ def hare_tortoise(
   inner: optax.GradientTransformation,
   *,
   momentum: ArrayLike | Schedule,
-  reset_every: ArrayLike | Schedule | None = None,
+  reset_every: ArrayLike | Predicate | None = None,
   update_every: ArrayLike = 1,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
   reset_inner_state: bool = False,
@@ -71,7 +73,8 @@ def hare_tortoise(
     the updates that it emits will leave them, so whatever changes these updates
     later (the next element of a chain, say) parts the hare from the tortoise.
     A wrapper that hands the updates on whole or skips them together with the
-    new state, like ``optax.MultiSteps``, may go around it.
+    new state, like ``optax.MultiSteps``, goes around it: then only updates that
+    change the weights are counted.
 
   .. warning::
     ``optax.inject_hyperparams`` takes every callable for a schedule (name a
@@ -82,7 +85,8 @@ def hare_tortoise(
   Args:
     inner: the transformation that trains the hare: a whole optimizer, with its
       learning rate.
-    momentum: :math:`\mu`, a number in [0, 1); or a schedule, a function of the
+    momentum: :math:`\mu`, a number in [0, 1), often written
+      :math:`1 - \tau`; or a schedule, a function of the
       number of updates done before this one (as in all of optax).
     reset_every: how many updates lie between two restarts, a positive integer;
       or a function of :math:`t`, the number of updates done including this one
@@ -93,7 +97,8 @@ def hare_tortoise(
       bools whose structure is that of the parameters or a prefix of it, or a
       function from the parameters to such a tree. None: all restart.
     reset_inner_state: whether a restart also initializes the state of ``inner``
-      anew, all of it.
+      anew, all of it: moments, counts, and with the counts the schedules of
+      learning rates.
     tortoise_dtype: dtype of the slow weights of real floating parameters. None:
       float32 for parameters narrower than that (an average held in bfloat16
       stalls long before it arrives), else the dtype of the parameters.
@@ -166,13 +171,16 @@ def hare_tortoise(
       updates, state.inner_state, params, **extra_args
     )
     count = optax.safe_increment(state.count)
-    hare, tortoise = hare_tortoise_step(
+    step = functools.partial(
+      hare_tortoise_step,
+      count=count,
+      momentum=momentum,
+      update_every=update_every,
+    )
+    hare, _ = step(
       optax.apply_updates(params, updates),
       state.tortoise,
-      count,
-      momentum=momentum,
       reset_every=reset_every,
-      update_every=update_every,
       reset_mask=reset_mask,
     )
     due, restarts = _restarts(params, count, reset_every, reset_mask)
@@ -189,9 +197,11 @@ def hare_tortoise(
       return jnp.where(due, _cast(h, t.dtype), t) if restart else t
 
     # p + (h - p) is not always h: both networks restart from where the emitted
-    # updates lead.
+    # updates lead. The average is of these weights, too: where no restart is
+    # due they are the same, and XLA need not hold the others until the end.
     updates = jax.tree.map(emit, restarts, hare, params, updates)
     hare = optax.apply_updates(params, updates)
+    _, tortoise = step(hare, state.tortoise)
     tortoise = jax.tree.map(land, restarts, hare, tortoise)
     if reset_inner_state:
       inner_state = jax.tree.map(
@@ -208,7 +218,7 @@ def hare_tortoise_step(
   count: ArrayLike,
   *,
   momentum: ArrayLike | Schedule,
-  reset_every: ArrayLike | Schedule | None = None,
+  reset_every: ArrayLike | Predicate | None = None,
   update_every: ArrayLike = 1,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> tuple[PyTree, PyTree]:
@@ -254,7 +264,8 @@ def hare_tortoise_step(
     As for :func:`hare_tortoise`, section 4.2.
   """
   _check_rule(momentum, reset_every, update_every)
-  count = jnp.asarray(count)
+  _arguments.check_like('tortoise', tortoise, hare, 'the hare')
+  count = _arguments.as_count('count', count)
   mu = momentum(count - 1) if callable(momentum) else momentum
   averages = count % update_every == 0
   due, restarts = _restarts(hare, count, reset_every, reset_mask)
@@ -286,7 +297,9 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
       (``optax.chain``, ``optax.MultiSteps``, ``optax.masked``, a dict, ...).
 
   Returns:
-    The tortoise, a tree like the parameters.
+    The tortoise, a tree like the parameters; inside ``optax.masked`` or
+    ``optax.partition`` like the part of them that `hare_tortoise` saw, with an
+    ``optax.MaskedNode`` in place of each other.
 
   Raises:
     ValueError: if ``state`` does not hold exactly one
@@ -296,7 +309,8 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
   if len(states) != 1:
     raise ValueError(
       'state must hold exactly one HareTortoiseState, made by the init of '
-      f'hare_tortoise; got {len(states)}.'
+      f'hare_tortoise; got {len(states)}. Of several optimizers, give the '
+      'state of the one that is meant.'
     )
   return states[0].tortoise
 
@@ -344,7 +358,7 @@ def _states(tree: PyTree) -> list[HareTortoiseState]:
 def _restarts(
   params: PyTree,
   count: jax.Array,
-  reset_every: ArrayLike | Schedule | None,
+  reset_every: ArrayLike | Predicate | None,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None,
 ) -> tuple[jax.Array, PyTree]:
   """Returns whether a restart is due, and the tree of bools of who restarts.
@@ -361,10 +375,7 @@ def _restarts(
     mask,
     params,
   )
-  due = (
-    reset_every(count) if callable(reset_every) else count % reset_every == 0
-  )
-  return jnp.asarray(due, bool), restarts
+  return _arguments.is_due('reset_every', reset_every, count), restarts
 
 
 def _cast(x: jax.Array, dtype: Any) -> jax.Array:
