@@ -80,7 +80,8 @@ def zero_ratio(tree: PyTree) -> jax.Array:
   Array(0.75, dtype=float32)
 
   Args:
-    tree: features or gradients: an array, or a tree of them of any shapes.
+    tree: features or gradients: an array of floats, or a tree of them, of any
+      shapes.
 
   Returns:
     float32 scalar in [0, 1].
@@ -176,7 +177,8 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
     threshold: the share, a number in (0, 1].
 
   Returns:
-    int32 scalar, from 1 to the smaller side of `features`; 0 if all are zero.
+    int32 scalar, from 1 to the smaller side of `features`; 0 if all are zero or
+    one is NaN or infinite.
 
   References:
     Kumar et al., 2021, "Implicit Under-Parameterization Inhibits Data-Efficient
@@ -187,7 +189,7 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
   )
   sums = jnp.cumsum(_singular_values(features))
   rank = 1 + jnp.sum(sums < threshold * sums[-1], dtype=jnp.int32)
-  return jnp.where(sums[-1] == 0, 0, rank)
+  return jnp.where(sums[-1] > 0, rank, 0)  # Not greater either: NaN.
 
 
 def effective_rank(features: ArrayLike) -> jax.Array:

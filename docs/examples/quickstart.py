@@ -1,6 +1,9 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = ["ht_rl"]
+#
+# [tool.uv.sources]
+# ht_rl = { path = "../.." }
 # ///
 """Hare & Tortoise in a plain optax training loop.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 import numpy as np
 
 _FRACTIONS = (
@@ -25,6 +25,45 @@ def check_number(
 def check_positive_integer(name: str, value: Any, wanted: str) -> None:
   """Raises ValueError unless ``value`` is an integer scalar of at least 1."""
   _check_scalar(name, value, wanted, (jnp.integer,), lambda x: x >= 1)
+
+
+def as_count(name: str, count: ArrayLike) -> jax.Array:
+  """Returns an integer scalar as an array; ValueError if it is none."""
+  array = jnp.asarray(count)
+  if array.ndim or not jnp.issubdtype(array.dtype, jnp.integer):
+    raise ValueError(f'{name} must be an integer scalar; got {count!r}.')
+  return array
+
+
+def is_due(
+  name: str, every: ArrayLike | Callable[..., Any], count: jax.Array
+) -> jax.Array:
+  """Returns whether update number ``count`` is one of ``every``.
+
+  Args:
+    name: what the user calls ``every``.
+    every: an interval, or a function that says whether an update is due.
+    count: the number of updates done, this one included.
+
+  Returns:
+    bool scalar.
+
+  Raises:
+    ValueError: if ``every`` is a function and its result is no bool scalar.
+  """
+  if not callable(every):
+    return jnp.asarray(count % every == 0)
+  due = every(count)
+  is_array = isinstance(due, jax.Array | np.ndarray | np.bool_)
+  if not (
+    isinstance(due, bool)
+    or (is_array and due.ndim == 0 and due.dtype == jnp.bool_)
+  ):
+    raise ValueError(
+      f'{name}, a function of the number of updates, must return a bool '
+      f'scalar, as `lambda t: t % 4000 == 0` does; it returned {due!r}.'
+    )
+  return jnp.asarray(due)
 
 
 def check_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:

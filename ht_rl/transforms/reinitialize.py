@@ -67,7 +67,9 @@ def shrink_and_perturb(
     key, params))``.
 
   By default ``inner`` starts anew with the weights, all of it: of Adam's state
-  the moments and the count by which it corrects their bias. Then
+  the moments and the count by which it corrects their bias, and with the counts
+  every schedule of a learning rate (which goes on only with
+  ``reset_inner_state=False``). Then
 
   - ``shrink_and_perturb(hare_tortoise(...), ...)`` makes the tortoise a copy of
     the re-initialised hare and begins the interval to the next restart; with
@@ -210,9 +212,7 @@ def shrink_and_perturb(
       updates, state.inner_state, params, **extra_args
     )
     count = optax.safe_increment(state.count)
-    due = (
-      reset_every(count) if callable(reset_every) else count % reset_every == 0
-    )
+    due = _arguments.is_due('reset_every', reset_every, count)
     updates, inner_state = reset_if(due, count, params, updates, inner_state)
     return updates, ReinitializeState(count, inner_state)
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import tomllib
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,12 @@ assert accuracies[1].mean() > 30
 """
 
 
-def requirements(script: pathlib.Path) -> list[str]:
-  """What a script states in its inline metadata (PEP 723)."""
+def metadata(script: pathlib.Path) -> dict[str, Any]:
+  """What a script states in its first lines (PEP 723)."""
   block = re.match(r'# /// script\n((?:#.*\n)*?)# ///\n', script.read_text())
   assert block, f'{script.name} must begin with its inline metadata.'
   lines = [line[2:] for line in block[1].splitlines()]
-  return tomllib.loads('\n'.join(lines))['dependencies']
+  return tomllib.loads('\n'.join(lines))
 
 
 def run(python: pathlib.Path, *arguments: str | pathlib.Path, cwd) -> str:
@@ -64,10 +65,16 @@ def test_every_example_is_run():
   assert scripts == {*CHECKS, 'ablation.py'}
 
 
+def test_uv_finds_ht_rl_beside_every_example():
+  for script in EXAMPLES.glob('*.py'):
+    folder = metadata(script)['tool']['uv']['sources']['ht_rl']['path']
+    assert (EXAMPLES / folder / 'setup.py').exists(), script.name
+
+
 @pytest.mark.parametrize('name', sorted(CHECKS))
 def test_example_runs_from_the_wheel(name, environments, tmp_path):
   script = EXAMPLES / name
-  python = environments.make(script.stem, *requirements(script))
+  python = environments.make(script.stem, *metadata(script)['dependencies'])
   last = run(python, script, cwd=tmp_path).splitlines()[-1]
   numbers = [float(x) for x in re.findall(r'-?\d+\.?\d*(?:e-?\d+)?', last)]
   assert CHECKS[name](*numbers), last
@@ -76,7 +83,7 @@ def test_example_runs_from_the_wheel(name, environments, tmp_path):
 
 def test_ablation_runs_in_small(environments, tmp_path):
   script = EXAMPLES / 'ablation.py'
-  python = environments.make('ablation', *requirements(script))
+  python = environments.make('ablation', *metadata(script)['dependencies'])
   printed = run(python, '-c', SMALL_ABLATION, EXAMPLES, cwd=tmp_path)
   assert 'restart every ... epochs' in printed
   assert (tmp_path / 'momentum_and_interval.png').exists()

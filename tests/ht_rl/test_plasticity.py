@@ -301,3 +301,8 @@ def test_narrow_dtypes_are_measured_in_float32(measure):
 def test_wrong_arguments_are_named(measure, message):
   with pytest.raises(ValueError, match=message):
     measure()
+
+
+def test_features_with_a_nan_have_no_rank():
+  features = jnp.ones((5, 3)).at[2, 1].set(jnp.nan)
+  assert plasticity.feature_rank(features) == 0

@@ -1,5 +1,7 @@
 """The rule of Hare & Tortoise: its numbers, its options, its errors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -682,3 +684,34 @@ def test_update_needs_the_parameters():
   optimizer = ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)
   with pytest.raises(ValueError, match='averages the parameters'):
     optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)))
+
+
+@pytest.mark.parametrize(
+  'reset_every',
+  [
+    optax.constant_schedule(4000),  # A schedule says how much, not whether.
+    lambda t: t % 4000,
+    lambda t: None,
+    lambda t: np.array([True, False]),
+  ],
+)
+def test_a_predicate_must_return_a_bool(reset_every):
+  params = jnp.ones(2)
+  for wrap in (
+    functools.partial(ht_rl.hare_tortoise, momentum=0.9),
+    functools.partial(ht_rl.shrink_and_perturb, init=lambda k: params, keep=0),
+  ):
+    optimizer = wrap(optax.sgd(0.1), reset_every=reset_every)
+    with pytest.raises(ValueError, match=r'^reset_every, .* a bool scalar'):
+      optimizer.update(params, optimizer.init(params), params)
+
+
+def test_step_names_what_does_not_fit():
+  step = functools.partial(ht_rl.hare_tortoise_step, momentum=0.9)
+  with pytest.raises(ValueError, match=r'^tortoise must have the shape of the'):
+    step(jnp.ones(3), jnp.ones(()), 1)
+  with pytest.raises(ValueError, match=r'^tortoise must have the structure of'):
+    step({'a': jnp.ones(3)}, {'b': jnp.ones(3)}, 1)
+  for count in (0.5, jnp.array([1, 2])):
+    with pytest.raises(ValueError, match=r'^count must be an integer scalar'):
+      step(jnp.ones(3), jnp.ones(3), count)
