@@ -30,7 +30,7 @@ lint: install
 	$(BIN)/mypy
 
 docs: install
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs \
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs \
 	  docs/build/html
 
 demo: install
