@@ -39,9 +39,9 @@ demo: install
 lock: install
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --extra docs --extra examples --generate-hashes --no-annotate \
-	  --no-emit-index-url --quiet --custom-compile-command 'make lock' \
-	  --output-file requirements.lock
+	  --extra docs --extra examples --extra supervised --generate-hashes \
+	  --no-annotate --no-emit-index-url --quiet \
+	  --custom-compile-command 'make lock' --output-file requirements.lock
 
 clean:
 	rm -rf .venv build dist docs/build *.egg-info

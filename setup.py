@@ -43,7 +43,13 @@ EXAMPLES = [  # What docs/examples ask for, so that the lock file has it.
 ]
 RAY = ['ray>=2.50']
 SLURM = ['submitit>=1.5.3']
-SUPERVISED = ['datasets>=4', 'flax>=0.12']
+SUPERVISED = [
+  'datasets>=4',
+  'flax>=0.12',
+  'huggingface-hub>=0.34',
+  'mlxtend>=0.23',
+  'pillow>=11',
+]
 
 setup(
   name='ht_rl',

@@ -1,0 +1,1 @@
+"""The supervised experiments: warm starts and continual learning with noise."""
