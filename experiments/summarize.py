@@ -25,8 +25,8 @@ from experiments.command import (
   parse_flags,
   say,
 )
+from ht_rl._writing import write_files
 from ht_rl.atari100k import curves, paper, score_files, tables
-from ht_rl.atari100k._writing import write_files
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 
 _FORMAT = flags.DEFINE_enum(
