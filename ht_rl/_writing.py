@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import errno
+import os
 import pathlib
 
 
@@ -22,7 +23,9 @@ def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
       if path.exists() and not path.is_file():
         raise OSError(errno.EEXIST, 'this is there and no file', str(path))
       path.parent.mkdir(parents=True, exist_ok=True)
-      unfinished[path] = path.with_name(path.name + '.unfinished')
+      # Of this process alone: several may write the same file.
+      suffix = f'.{os.getpid()}.unfinished'
+      unfinished[path] = path.with_name(path.name + suffix)
       unfinished[path].write_bytes(content)
     for path, written in unfinished.items():
       written.replace(path)

@@ -1,10 +1,18 @@
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
-import jax
-import pytest
+# Tests and the processes that they start often compile the same program. (Said
+# before JAX is imported, for it reads these variables once.)
+_COMPILED = tempfile.TemporaryDirectory(prefix='ht_rl-compiled-')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _COMPILED.name)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope='module')

@@ -29,9 +29,10 @@ class Result:
       'tortoise'.
     rows: the evaluations in the order in which they were made. Each names its
       `phase` (from 0), `epoch` (of the phase), `step` (of the run) and
-      `moment`: 'start' and 'end' of a phase, 'epoch' within it, or 'reset',
-      after what a method does between two phases. Every other entry is a
-      figure, as `hare_test_accuracy`: a list with a number for each seed.
+      `moment`: 'start' and 'end' of a phase, or 'epoch' within it. What a
+      method does between two phases comes before the 'start' of the second.
+      Every other entry is a figure, as `hare_test_accuracy`: a list with a
+      number for each seed.
   """
 
   name: str

@@ -22,11 +22,13 @@ class Schedule:
     setting: the setting.
     phase: which of its phases, from 0.
     num_samples: how many samples the phase has.
+    num_train: how many there are in the whole training set.
   """
 
   setting: Setting
   phase: int
   num_samples: int
+  num_train: int
 
   @property
   def epochs(self) -> int:
@@ -43,13 +45,22 @@ class Schedule:
     """How many gradient steps there are."""
     return self.epochs * self.steps_per_epoch
 
-  @property
-  def redo_epochs(self) -> int | None:
-    """After how many epochs dormant units are recycled; None for never."""
-    if self.setting.redo is None:
-      return None
-    share = self.setting.ratios[self.phase]
-    return max(1, round(self.setting.redo_every / share))
+  def as_long_as(self, epochs: int) -> int:
+    """How many epochs of the phase take as long as some of all data.
+
+    Args:
+      epochs: number of epochs of the whole training set.
+
+    Returns:
+      Number of epochs of the phase, at least 1.
+    """
+    return max(1, round(epochs * self.num_train / self.num_samples))
+
+  def recycles(self, epoch: int) -> bool:
+    """Whether dormant units are recycled before an epoch of the phase."""
+    if self.setting.redo is None or (self.phase == 0 and epoch == 0):
+      return False
+    return epoch % self.as_long_as(self.setting.redo_every) == 0
 
   @property
   def reset_every(self) -> Callable[[ArrayLike], Any] | None:

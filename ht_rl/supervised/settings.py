@@ -12,6 +12,8 @@ import math
 import numbers
 from typing import Any, get_args
 
+import jax
+
 from ht_rl.supervised import phases, results
 
 # A value for each phase, or one for all.
@@ -119,10 +121,10 @@ class Setting:
 
   def __post_init__(self) -> None:
     """Raises ValueError where a value is outside its range."""
-    for name in _PER_PHASE + _LISTS:
-      value = getattr(self, name)
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
       if isinstance(value, list):
-        object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, field.name, tuple(value))
     for name in _LISTS:
       value = getattr(self, name)
       if not isinstance(value, tuple) or len(value) != len(self.ratios):
@@ -225,14 +227,25 @@ class Setting:
       fields[name] = fields[name][: phase + 1]
     for name in _PER_PHASE:
       fields[name] = [self.of_phase(name, k) for k in range(phase + 1)]
-    if phase == 0:
-      for name in ('head_reset', 'shrink', 'perturb'):
-        del fields[name]
-    if self.buffer_size is None:
-      del fields['buffer_policy']
-    text = json.dumps([fields, list(seeds)], sort_keys=True)
+    without_effect = []
+    if phase == 0:  # What comes between two phases.
+      without_effect += ['head_reset', 'shrink', 'perturb', 'buffer_size']
+    if phase == 0 or self.buffer_size is None:
+      without_effect += ['buffer_policy']
+    if self.redo is None:
+      without_effect += ['redo_every']
+    for name in without_effect:
+      del fields[name]
+    # 1 and 1.0 are one value; None has no leaves in a tree.
+    fields = jax.tree.map(
+      lambda x: x if isinstance(x, str) else float(x), fields
+    )
+    text = json.dumps([_VERSION, fields, list(seeds)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+
+# To be raised when a setting comes to mean another training.
+_VERSION = 1
 
 _LISTS = ('ratios', 'noises', 'epochs')
 _PER_PHASE = ('learning_rate', 'reset_epochs', 'reset_steps')

@@ -21,7 +21,7 @@ from ht_rl.supervised.settings import Setting
 )
 def test_steps(num_samples, epochs, steps_per_epoch, steps):
   setting = Setting(ratios=(1.0,), noises=(0.0,), epochs=(epochs,))
-  schedule = Schedule(setting, 0, num_samples)
+  schedule = Schedule(setting, 0, num_samples, 60_000)
   assert schedule.steps_per_epoch == steps_per_epoch
   assert schedule.steps == steps
 
@@ -33,18 +33,18 @@ def restart_steps(schedule):
 def test_restarts_come_after_the_first_epoch_and_every_tenth_from_there():
   setting = Setting(epochs=(25, 12), reset_epochs=10, batch_size=4)
   for phase, epochs in ((0, [1, 11, 21]), (1, [1, 11])):
-    schedule = Schedule(setting, phase, 10)  # 3 steps an epoch.
+    schedule = Schedule(setting, phase, 10, 10)  # 3 steps each.
     assert restart_steps(schedule) == [3 * epoch for epoch in epochs]
 
 
 def test_restarts_in_steps():
   setting = Setting(epochs=(9, 1), reset_steps=5, batch_size=4)
-  assert restart_steps(Schedule(setting, 0, 10)) == [5, 10, 15, 20, 25]
+  assert restart_steps(Schedule(setting, 0, 10, 10)) == [5, 10, 15, 20, 25]
 
 
 def test_restarts_in_one_phase_alone():
   setting = Setting(epochs=(3, 3), reset_epochs=(None, 2), batch_size=4)
-  first, second = (Schedule(setting, phase, 8) for phase in (0, 1))
+  first, second = (Schedule(setting, phase, 8, 8) for phase in (0, 1))
   assert first.reset_every is None
   assert restart_steps(first) == []
   assert restart_steps(second) == [2, 6]
@@ -54,14 +54,27 @@ def test_the_momentum_is_none_after_a_restart_with_one_memory():
   setting = Setting(
     epochs=(3, 3), reset_steps=3, momentum=0.75, reset_alias=True
   )
-  momenta = [float(Schedule(setting, 0, 999).momentum(k)) for k in range(8)]
+  momenta = [
+    float(Schedule(setting, 0, 999, 999).momentum(k)) for k in range(8)
+  ]
   assert momenta == [0.75, 0.75, 0.75, 0, 0.75, 0.75, 0, 0.75]
 
 
 def test_redo_counts_epochs_of_all_data():
-  setting = Setting(redo=0.1)
-  assert [Schedule(setting, k, 1).redo_epochs for k in (0, 1)] == [50, 5]
-  assert Schedule(Setting(), 0, 1).redo_epochs is None
+  setting = Setting(redo=0.1, epochs=(160, 12))
+  tenth, whole = Schedule(setting, 0, 6, 60), Schedule(setting, 1, 60, 60)
+  assert [e for e in range(160) if tenth.recycles(e)] == [50, 100, 150]
+  # Before a later phase, too.
+  assert [e for e in range(12) if whole.recycles(e)] == [0, 5, 10]
+  assert not Schedule(Setting(), 1, 60, 60).recycles(0)
+
+
+def test_epochs_that_take_as_long():
+  def of(num_samples):
+    return Schedule(Setting(), 0, num_samples, 60_000).as_long_as(5)
+
+  assert [of(n) for n in (6000, 18_000, 60_000)] == [50, 17, 5]
+  assert Schedule(Setting(), 0, 60_000, 100).as_long_as(5) == 1
 
 
 def test_the_optimizer_warms_up_in_a_tenth_of_each_phase():
@@ -73,7 +86,7 @@ def test_the_optimizer_warms_up_in_a_tenth_of_each_phase():
     max_grad_norm=1e9,
   )
   for phase, (rate, warmup) in enumerate([(0.5, 8), (0.25, 2)]):
-    optimizer = Schedule(setting, phase, 4).optimizer()
+    optimizer = Schedule(setting, phase, 4, 4).optimizer()
     weight = np.float32(0.0)
     state = optimizer.init(weight)
     moved = []

@@ -117,15 +117,29 @@ def test_all_else_sets_runs_apart(field):
     other = 'tortoise'
   else:
     other = default * 0.5 + 0.125
-  same = {'reported', 'head_reset', 'shrink', 'perturb', 'buffer_policy'}
+  same = {'reported', 'head_reset', 'shrink', 'perturb', 'redo_every'}
+  same |= {'buffer_size', 'buffer_policy'}
   assert (digests(**{field: other})[0] == digests()[0]) == (field in same)
 
 
-def test_a_buffers_policy_counts_where_there_is_a_buffer():
-  def of(policy):
-    return digests(buffer_size=10, buffer_policy=policy)
+def test_a_buffers_policy_counts_from_the_second_phase_on():
+  uniform = digests(buffer_size=10)
+  lowest = digests(buffer_size=10, buffer_policy='lowest_index')
+  assert uniform[0] == lowest[0] == digests()[0]
+  assert uniform[1] != lowest[1]
+  assert uniform[1] != digests()[1]
+  assert digests()[1] == digests(buffer_policy='lowest_index')[1]
 
-  assert of('uniform') != of('lowest_index')
+
+def test_the_interval_of_redo_counts_where_there_is_redo():
+  assert digests(redo=0.1, redo_every=6)[0] != digests(redo=0.1)[0]
+
+
+def test_numbers_are_the_same_however_they_are_written():
+  assert digests(ratios=(0.1, 1), width=1, momentum=0) == digests(
+    ratios=(0.1, 1.0), width=1.0, momentum=0.0
+  )
+  assert digests(shrink=1) == digests(shrink=1.0)
 
 
 def test_seeds_set_runs_apart():
