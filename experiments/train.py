@@ -21,7 +21,7 @@ import gin
 
 from agents import atari, bbf_agent, checkpoint, device_agent, drq_agent
 from agents import runner as runner_lib
-from experiments import progress
+from experiments import gin_flags, progress
 from experiments.command import (
   EXIT_FAILED,
   EXIT_STOPPED,
@@ -35,15 +35,9 @@ from experiments.command import (
 from experiments.config import check_effects, explain, load_config
 from ht_rl import atari100k
 
-_GIN_FILES = flags.DEFINE_multi_string(
-  'gin_files', [], 'Configuration files, such as gin_configs/drq_ht.gin.'
-)
-_GIN_BINDINGS = flags.DEFINE_multi_string(
-  'gin_bindings', [], "More settings, such as 'DrQAgent.gamma = 0.99'."
-)
 _GAME = flags.DEFINE_string('game', None, 'The game, such as Breakout.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run, 0 or more.')
-_BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Where runs are kept.')
+flags.adopt_module_key_flags(gin_flags)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,11 +47,11 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
       raise SettingsError(f'unexpected argument {argv[1]!r}')
     run(
-      _GIN_FILES.value,
-      _GIN_BINDINGS.value,
+      gin_flags.GIN_FILES.value,
+      gin_flags.GIN_BINDINGS.value,
       _GAME.value,
       _SEED.value,
-      _BASE_DIR.value,
+      gin_flags.BASE_DIR.value,
     )
 
   return guarded(action)
