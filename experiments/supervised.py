@@ -17,7 +17,6 @@ written a checkpoint.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import difflib
 import functools
 import json
 import pathlib
@@ -27,12 +26,9 @@ from typing import Any
 
 from absl import app, flags, logging
 import gin
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from agents import checkpoint
-from agents.settings import check_float, check_int
 from experiments import gin_flags
 from experiments.command import (
   EXIT_FAILED,
@@ -53,10 +49,17 @@ from experiments.phase_runs import (
   is_finished,
 )
 from experiments.progress import Progress
+from experiments.supervised_settings import (
+  Experiment,
+  check_setting,
+  check_shown,
+  load_dataset,
+  make_experiment,
+  make_schedule,
+)
 from ht_rl import _writing
-from ht_rl._figures import Figure, write_figures
-from ht_rl.supervised import data, figures, models, results, tables
-from ht_rl.supervised.schedule import Schedule
+from ht_rl._figures import write_figures
+from ht_rl.supervised import results, tables
 from ht_rl.supervised.settings import Setting
 from ht_rl.supervised.training import Trainer
 
@@ -66,166 +69,6 @@ _DRAW_ONLY = flags.DEFINE_bool(
 flags.adopt_module_key_flags(gin_flags)
 
 _POLL_SECONDS = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-  """What is run, and how it is shown.
-
-  Attributes:
-    settings: the settings by their names, in the order in which they run.
-    seeds: each setting is run with each of them.
-    seeds_at_once: how many seeds train side by side in one program.
-    evaluate_every: how many epochs of the whole training set lie between two
-      evaluations.
-    checkpoint_seconds: time between two checkpoints.
-    draw: makes a figure of the results.
-    tabulate: makes a table of them.
-  """
-
-  settings: Mapping[str, Setting]
-  seeds: tuple[int, ...]
-  seeds_at_once: int
-  evaluate_every: int
-  checkpoint_seconds: float
-  draw: Callable[[Sequence[results.Result]], Any]
-  tabulate: Callable[[Sequence[results.Result]], tables.Table]
-
-  def groups(self) -> list[tuple[int, ...]]:
-    """The seeds that train side by side."""
-    size = self.seeds_at_once
-    starts = range(0, len(self.seeds), size)
-    return [self.seeds[start : start + size] for start in starts]
-
-
-@gin.configurable('experiment')
-def make_experiment(
-  settings: Mapping[str, Mapping[str, Any]] | None = None,
-  seeds: Sequence[int] = (1, 2, 3, 4, 5),
-  seeds_at_once: int | None = None,
-  evaluate_every: int = 5,
-  checkpoint_seconds: float = 60.0,
-  draw: Callable[[Sequence[results.Result]], Any] | None = None,
-  tabulate: Callable[
-    [Sequence[results.Result]], tables.Table
-  ] = tables.method_table,
-) -> Experiment:
-  """Makes an experiment of what a gin file says.
-
-  Args:
-    settings: for each name the fields of `Setting` by which it differs from
-      those that the gin file gives (`Setting.model`, say).
-    seeds: integers of at least 0.
-    seeds_at_once: None for all of them.
-    evaluate_every: an integer of at least 1.
-    checkpoint_seconds: a number of at least 0.
-    draw: one of the functions of `ht_rl.supervised.figures`.
-    tabulate: one of those of `ht_rl.supervised.tables`.
-
-  Raises:
-    ValueError: a value is outside its range, or a field is unknown.
-  """
-  if not isinstance(settings, Mapping) or not settings:
-    raise ValueError(
-      'experiment.settings must be a dictionary from names to what differs, '
-      "such as {'WS': {}, 'HR': {'head_reset': True}}"
-    )
-  if not callable(draw):
-    raise ValueError(
-      f'experiment.draw must be a figure, such as @figures.bars, not {draw!r}'
-    )
-  if not isinstance(seeds, (tuple, list)) or not seeds:
-    raise ValueError(
-      f'experiment.seeds must be one or more seeds, as (1, 2), not {seeds!r}'
-    )
-  for seed in seeds:
-    check_int('experiment.seeds', seed, 0)
-  if len(set(seeds)) != len(seeds) or max(seeds) >= 2**32:
-    raise ValueError(
-      f'experiment.seeds must be different and below 2**32, not {seeds!r}'
-    )
-  if seeds_at_once is None:
-    seeds_at_once = len(seeds)
-  check_int('experiment.seeds_at_once', seeds_at_once, 1)
-  check_int('experiment.evaluate_every', evaluate_every, 1)
-  check_float(
-    'experiment.checkpoint_seconds', checkpoint_seconds, 0, float('inf')
-  )
-  return Experiment(
-    {name: _make_setting(name, fields) for name, fields in settings.items()},
-    tuple(seeds),
-    seeds_at_once,
-    evaluate_every,
-    float(checkpoint_seconds),
-    draw,
-    tabulate,
-  )
-
-
-@gin.configurable
-def warm_starts(
-  ratios: Sequence[float], noises: Sequence[float], epochs: int = 100
-) -> dict[str, dict[str, Any]]:
-  """Warm starts from parts of the data with noisy labels.
-
-  The first phase has as many gradient steps whatever its part of the data: of a
-  tenth of it ten times as many epochs.
-
-  Args:
-    ratios: parts of the data that the first phase has, each in (0, 1].
-    noises: shares of its labels that are wrong, each in [0, 1].
-    epochs: how often the second phase goes over all data.
-
-  Returns:
-    For `experiment.settings`: all combinations.
-
-  References:
-    Lee et al., 2024, section 3.1.
-  """
-  for ratio in ratios:
-    check_float('warm_starts.ratios', ratio, 0, 1)
-    if not ratio:
-      raise ValueError('warm_starts.ratios must be numbers in (0, 1], not 0')
-  return {
-    f'ratio {ratio:g}, noise {noise:g}': {
-      'ratios': (ratio, 1.0),
-      'noises': (noise, 0.0),
-      'epochs': (int(epochs / ratio + 1e-9), epochs),
-    }
-    for ratio in ratios
-    for noise in noises
-  }
-
-
-_setting = gin.external_configurable(Setting, 'Setting')
-for _draw in (
-  figures.bars,
-  figures.curves,
-  figures.grid,
-  figures.lines,
-  figures.metrics,
-):
-  gin.external_configurable(_draw, module='figures')
-gin.external_configurable(tables.grid_table, module='tables')
-
-
-def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:
-  if not isinstance(name, str) or not isinstance(fields, Mapping):
-    raise ValueError(
-      'experiment.settings must have a text for each name and a dictionary for '
-      f'what differs, not {name!r}: {fields!r}'
-    )
-  known = [field.name for field in dataclasses.fields(Setting)]
-  for field in fields:
-    if field not in known:
-      near = difflib.get_close_matches(field, known, n=1)
-      hint = f': did you mean {near[0]}?' if near else ''
-      raise ValueError(f'{name!r} has an unknown setting {field!r}{hint}')
-  try:
-    return _setting(**fields)
-  except ValueError as error:
-    # Not the lines that gin adds.
-    raise ValueError(f'{name!r}: {str(error).splitlines()[0]}') from error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -280,8 +123,8 @@ def run(
   try:
     experiment = make_experiment()
     for setting in experiment.settings.values():
-      _check(setting)
-    _check_shown(experiment)
+      check_setting(setting)
+    check_shown(experiment)
   except (ValueError, TypeError, ImportError) as error:
     raise SettingsError(explain(error)) from error
   check_effects()
@@ -356,7 +199,8 @@ def _train(
         # What settings have in common is trained as a part of the first.
         pending.setdefault(phase_run.folder, (name, phase_run))
   steps = {
-    path: _schedule(phase_run).steps * len(phase_run.seeds)
+    path: make_schedule(phase_run.setting, phase_run.phase).steps
+    * len(phase_run.seeds)
     for path, (_, phase_run) in pending.items()
   }
 
@@ -434,81 +278,7 @@ def _phase_summary(phase_run: PhaseRun) -> str:
 @functools.lru_cache(maxsize=1)
 def _trainer(setting: Setting, seeds: tuple[int, ...]) -> Trainer:
   """The trainer of the phases in turn; made anew it would compile again."""
-  return Trainer(setting, seeds, _dataset(setting))
-
-
-def _dataset(setting: Setting) -> data.Dataset:
-  return _load(
-    setting.dataset,
-    setting.folder,
-    setting.train_size,
-    setting.validation_size,
-  )
-
-
-@functools.cache
-def _load(
-  name: str,
-  folder: str | None,
-  train_size: int | None,
-  validation_size: int | None,
-) -> data.Dataset:
-  return data.load(
-    name, folder, train_size=train_size, validation_size=validation_size
-  )
-
-
-def _check(setting: Setting) -> None:
-  """Raises ValueError where a setting can't be run, before anything is."""
-  for name in ('dataset', 'folder', 'model'):
-    value = getattr(setting, name)
-    if not isinstance(value, str) and (name, value) != ('folder', None):
-      raise ValueError(f'{name} must be a text, not {value!r}')
-  dataset = _dataset(setting)
-  model = models.make_model(
-    setting.model,
-    dataset.num_classes,
-    width=setting.width,
-    crelu=setting.crelu,
-    dtype=setting.dtype,
-  )
-  images = jnp.zeros((1, *dataset.train_images.shape[1:]))
-  jax.eval_shape(model.init, jax.random.key(0), images)
-  for phase_run in chain(pathlib.Path(), setting, (0,)):
-    _schedule(phase_run)
-
-
-def _check_shown(experiment: Experiment) -> None:
-  """Raises ValueError where what is drawn at the end could not be."""
-  unfinished = [
-    results.Result(
-      name, setting.to_json(), experiment.seeds, setting.reported, []
-    )
-    for name, setting in experiment.settings.items()
-  ]
-  for name, make, kind, example in (
-    ('draw', experiment.draw, Figure, 'figure, such as @figures.bars'),
-    ('tabulate', experiment.tabulate, tables.Table, 'table of results'),
-  ):
-    try:
-      shown = make(unfinished)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-      raise ValueError(
-        f'experiment.{name} can not show these settings: '
-        f'{str(error).splitlines()[0]}'
-      ) from error
-    if not isinstance(shown, kind):
-      raise ValueError(f'experiment.{name} must be a {example}')
-  # Where a package is missing for it, that is said now too.
-  tables.markdown(experiment.tabulate(unfinished))
-
-
-def _schedule(phase_run: PhaseRun) -> Schedule:
-  setting = phase_run.setting
-  dataset = _dataset(setting)
-  num_train = len(dataset.train_labels)
-  size = setting.num_samples(phase_run.phase, num_train)
-  return Schedule(setting, phase_run.phase, size, num_train)
+  return Trainer(setting, seeds, load_dataset(setting))
 
 
 def _show(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from agents import checkpoint
-from experiments import config, supervised
+from experiments import config, supervised, supervised_settings
 from experiments.command import parse_flags
 from ht_rl.supervised import data, results, tables
 
@@ -272,7 +272,7 @@ def test_a_package_that_is_missing(capfd, tmp_path, monkeypatch):
     raise ImportError("this needs mlxtend: pip install 'ht_rl[supervised]'")
 
   monkeypatch.setattr(data, 'load', load)
-  supervised._load.cache_clear()
+  supervised_settings._load.cache_clear()
   code = type_command(*arguments(tmp_path))
   assert_refused(capfd, code, "this needs mlxtend: pip install 'ht_rl[superv")
   assert contents(tmp_path) == {}
@@ -310,22 +310,22 @@ def _any_data(monkeypatch):
     )
 
   monkeypatch.setattr(data, 'load', load)
-  supervised._load.cache_clear()
+  supervised_settings._load.cache_clear()
   yield
-  supervised._load.cache_clear()
+  supervised_settings._load.cache_clear()
 
 
 def load_experiment(*names):
   """The experiment of some gin files, all of whose settings are made."""
   config.load_config([str(CONFIGS / f'{name}.gin') for name in names], [])
-  experiment = supervised.make_experiment()
+  experiment = supervised_settings.make_experiment()
   config.check_effects()
   return experiment
 
 
 @pytest.mark.parametrize('name', WHOLE)
 def test_a_file_that_is_an_experiment_by_itself(name):
-  supervised._check_shown(load_experiment(name))
+  supervised_settings.check_shown(load_experiment(name))
 
 
 @pytest.mark.usefixtures('_any_data')
@@ -336,7 +336,7 @@ def test_every_file_with_every_data_set(dataset):
     experiment = load_experiment(name, dataset)
     assert experiment.seeds == tuple(range(1, seeds + 1))
     if dataset == 'mnist':  # Of all data it looks the same.
-      supervised._check_shown(experiment)
+      supervised_settings.check_shown(experiment)
     # The others differ in what the file says of them.
     plain = next(iter(experiment.settings.values()))
     assert [
@@ -359,7 +359,9 @@ def test_every_file_with_every_data_set(dataset):
     augmented = name in ('hare_tortoise', 'continual', 'continual_limited')
     # The paper never augments digits.
     assert plain.augment == (augmented and plain.dataset in SIDES)
-  supervised._check(plain)  # Of the network: it can read the images.
+  supervised_settings.check_setting(
+    plain
+  )  # Of the network: it can read the images.
 
 
 def test_the_grid_of_warm_starts():
