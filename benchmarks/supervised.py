@@ -1,0 +1,195 @@
+"""Images a second in training: this project beside a plain PyTorch loop.
+
+    pip install torch
+    python -m benchmarks.supervised
+
+Both train the same networks on random images with batches of 256, AdamW and
+clipping, in turns, in one process; this project also averages the tortoise's
+weights in every step. The PyTorch loops have a `DataLoader` on a
+`TensorDataset`, or draw batches by indexing the tensors; they train one seed
+after the other. Images are those of all seeds.
+
+Where other programs run, pin it to one core (`taskset -c 0 python -m ...`): the
+threads of PyTorch wait for each other, and for cores that are taken.
+"""
+
+from collections.abc import Callable, Iterator
+import functools
+import time
+from typing import Any
+
+from absl import app, flags
+import jax
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (everyone's name for it)
+from torch.utils import data as torch_data
+
+from ht_rl.supervised import training
+from ht_rl.supervised.data import Dataset
+from ht_rl.supervised.settings import Setting
+
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
+_CASES = flags.DEFINE_list(
+  'cases', ['mlp', 'narrow'], 'MLP, narrow ResNet-18; resnet: all of it.'
+)
+
+BATCH = 256
+# Model, width, seeds, side and channels of the images, batches of an epoch,
+# epochs of a turn.
+CASES: dict[str, tuple[str, float, int, int, int, int, int]] = {
+  'mlp': ('mlp', 1.0, 5, 28, 1, 24, 4),
+  'narrow': ('resnet18', 0.125, 1, 32, 3, 4, 1),
+  'resnet': ('resnet18', 1.0, 1, 32, 3, 1, 1),
+}
+
+
+def random_images(side: int, channels: int, batches: int) -> Dataset:
+  """As many random images as an epoch has."""
+  rng = np.random.default_rng(0)
+  shape = (batches * BATCH, side, side, channels)
+  images = rng.integers(0, 256, shape, np.uint8)
+  labels = np.sort(rng.integers(0, 10, len(images))).astype(np.int32)
+  return Dataset(
+    'random',
+    images,
+    labels,
+    images[:BATCH],
+    labels[:BATCH],
+    10,
+    (0.5,) * channels,
+    (0.25,) * channels,
+  )
+
+
+def ours(
+  dataset: Dataset, model: str, width: float, seeds: int
+) -> Callable[[int], None]:
+  """Returns a function that trains for a number of epochs."""
+  setting = Setting(
+    model=model, width=width, ratios=(1.0,), noises=(0.0,), epochs=(10_000,)
+  )
+  trainer = training.Trainer(setting, range(seeds), dataset)
+  state, epoch = trainer.begin_phase(0), 0
+
+  def train(epochs: int) -> None:
+    nonlocal state, epoch
+    for _ in range(epochs):
+      state, _ = trainer.epoch(0, epoch, state)
+      epoch += 1
+    jax.block_until_ready(state)
+
+  return train
+
+
+class Block(nn.Module):
+  """A residual block."""
+
+  def __init__(self, inputs: int, outputs: int, stride: int):
+    super().__init__()
+    self.body = nn.Sequential(
+      nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+      nn.BatchNorm2d(outputs),
+      nn.ReLU(),
+      nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+      nn.BatchNorm2d(outputs),
+    )
+    self.shortcut: nn.Module = nn.Identity()
+    if stride > 1:
+      self.shortcut = nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+        nn.BatchNorm2d(outputs),
+      )
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Adds the body's result to the input."""
+    return F.relu(self.body(x) + self.shortcut(x))
+
+
+def torch_network(model: str, width: float) -> nn.Module:
+  """The network in PyTorch."""
+  if model == 'mlp':
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs in (28 * 28, 100):
+      layers += [nn.Linear(inputs, 100), nn.BatchNorm1d(100), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(100, 10))
+  c = round(64 * width)
+  layers = [nn.Conv2d(3, c, 3, 1, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
+  layers += [Block(c, c, 1), Block(c, c, 1)]
+  for _ in range(3):
+    layers += [Block(c, 2 * c, 2), Block(2 * c, 2 * c, 1)]
+    c *= 2
+  layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+  layers += [nn.Linear(c, c), nn.ReLU(), nn.Linear(c, 10)]
+  return nn.Sequential(*layers)
+
+
+def theirs(
+  dataset: Dataset, model: str, width: float, seeds: int, load: bool
+) -> Callable[[int], None]:
+  """The same in PyTorch, with a `DataLoader` or without."""
+  images = torch.from_numpy(dataset.train_images.transpose(0, 3, 1, 2).copy())
+  images = (images / 255 - 0.5) / 0.25
+  labels = torch.from_numpy(dataset.train_labels).long()
+  loader = torch_data.DataLoader(
+    torch_data.TensorDataset(images, labels), batch_size=BATCH, shuffle=True
+  )
+
+  def index() -> Iterator[Any]:
+    for rows in torch.randperm(len(images)).split(BATCH):
+      yield images[rows], labels[rows]
+
+  runs: list[Any] = []
+  for _ in range(seeds):
+    network = torch_network(model, width).train()
+    optimizer = torch.optim.AdamW(
+      network.parameters(), lr=1e-3, weight_decay=1e-4
+    )
+    runs.append((network, optimizer))
+
+  def train(epochs: int) -> None:
+    for network, optimizer in runs:
+      for _ in range(epochs):
+        for x, y in loader if load else index():
+          optimizer.zero_grad()
+          F.cross_entropy(network(x), y).backward()
+          nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+          optimizer.step()
+
+  return train
+
+
+def main(argv: list[str]) -> None:
+  """Prints a table."""
+  del argv
+  print(f'{"":8}{"":28}{"images/s":>10}{"fastest":>10}{"ms a step":>11}')
+  for case in _CASES.value:
+    model, width, seeds, side, channels, batches, epochs = CASES[case]
+    dataset = random_images(side, channels, batches)
+    make = functools.partial(theirs, dataset, model, width, seeds)
+    sides = {
+      'ht_rl': ours(dataset, model, width, seeds),
+      'PyTorch, DataLoader': make(load=True),
+      'PyTorch, indexed tensors': make(load=False),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for train in sides.values():
+      train(1)
+    for _ in range(_ROUNDS.value):
+      for name, train in sides.items():
+        begun = time.perf_counter()
+        train(epochs)
+        seconds[name].append(time.perf_counter() - begun)
+    steps = seeds * epochs * batches
+    for name, values in seconds.items():
+      median, fastest = np.median(values), min(values)
+      print(
+        f'{case:8}{name:28}{BATCH * steps / median:10.0f}'
+        f'{BATCH * steps / fastest:10.0f}{1e3 * median / steps:11.2f}',
+        flush=True,
+      )
+
+
+if __name__ == '__main__':
+  app.run(main)
