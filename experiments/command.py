@@ -1,7 +1,10 @@
 """What all commands share: exit codes, and errors of one line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import signal
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -37,3 +40,20 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return flags.FLAGS(argv)
   except flags.Error as error:
     sys.exit(fail(error, EXIT_WRONG_SETTING))
+
+
+@contextlib.contextmanager
+def on_stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+  """Calls `stop` where SIGTERM or SIGINT would end the process."""
+
+  def handle(signum: int, frame: Any) -> None:
+    del signum, frame
+    stop()
+
+  signals = (signal.SIGTERM, signal.SIGINT)
+  before = [signal.signal(number, handle) for number in signals]
+  try:
+    yield
+  finally:
+    for number, handler in zip(signals, before, strict=True):
+      signal.signal(number, handler)

@@ -14,13 +14,11 @@ Exit codes: 0, done; 1, a run failed (one line says why); 2, a setting is wrong
 written a checkpoint.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import contextlib
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import json
 import pathlib
-import signal
 import time
 from typing import Any
 
@@ -36,6 +34,7 @@ from experiments.command import (
   EXIT_WRONG_SETTING,
   SettingsError,
   fail,
+  on_stop_signals,
   one_line,
   parse_flags,
   say,
@@ -209,7 +208,9 @@ def _train(
 
   progress = Progress('training', 'step', sum(steps.values()), done())
   failed: dict[pathlib.Path, DivergedError] = {}
-  with _stopping_on_signals() as stop:
+  # No threading.Event: a handler that runs while it waits would lock up.
+  asked_to_stop: list[bool] = []
+  with on_stop_signals(lambda: asked_to_stop.append(True)):
     while pending:
       blocked = {}
       for path, (name, phase_run) in pending.items():
@@ -240,7 +241,7 @@ def _train(
               evaluate_every=experiment.evaluate_every,
               checkpoint_seconds=experiment.checkpoint_seconds,
               report=report,
-              stop=stop,
+              stop=lambda: bool(asked_to_stop),
             )
           except DivergedError as error:
             failed[path] = error
@@ -248,7 +249,7 @@ def _train(
           else:
             say(f'{name}: {_phase_summary(phase_run)}')
       if blocked.keys() == pending.keys():
-        if stop():
+        if asked_to_stop:
           raise StoppedError('stopped while other processes train')
         time.sleep(_POLL_SECONDS)
       pending = blocked
@@ -304,25 +305,6 @@ def _show(
   written += write_figures({'figure': figure}, folder)
   print(tables.markdown(table), end='', flush=True)
   say(f'written: {", ".join(map(str, written))}')
-
-
-@contextlib.contextmanager
-def _stopping_on_signals() -> Iterator[Callable[[], bool]]:
-  """Gives a function that says whether SIGTERM or SIGINT asked to stop."""
-  asked = False
-
-  def stop(signum: int, frame: Any) -> None:
-    nonlocal asked
-    del signum, frame
-    asked = True
-
-  signals = (signal.SIGTERM, signal.SIGINT)
-  before = [signal.signal(number, stop) for number in signals]
-  try:
-    yield lambda: asked
-  finally:
-    for number, handler in zip(signals, before, strict=True):
-      signal.signal(number, handler)
 
 
 if __name__ == '__main__':

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import fcntl
 import pathlib
-import signal
 from typing import Any
 
 from absl import app, flags, logging
@@ -28,6 +27,7 @@ from experiments.command import (
   EXIT_WRONG_SETTING,
   SettingsError,
   fail,
+  on_stop_signals,
   one_line,
   parse_flags,
   say,
@@ -133,7 +133,7 @@ def run(
       runner_lib.write_text(
         run_dir / 'operative_config.gin', gin.operative_config_str()
       )
-      with _stopping_on_signals(runner):
+      with on_stop_signals(lambda: setattr(runner, 'stop_requested', True)):
         result = runner.run_experiment()
   say(summary(result))
   return result
@@ -234,25 +234,6 @@ def _make_runner(
     )
   except (ValueError, TypeError) as error:
     raise SettingsError(explain(error)) from error
-
-
-@contextlib.contextmanager
-def _stopping_on_signals(
-  runner: runner_lib.Atari100kRunner,
-) -> Iterator[None]:
-  """Lets SIGTERM and SIGINT ask the run to stop at its next step."""
-
-  def stop(signum: int, frame: Any) -> None:
-    del signum, frame
-    runner.stop_requested = True
-
-  signals = (signal.SIGTERM, signal.SIGINT)
-  before = [signal.signal(number, stop) for number in signals]
-  try:
-    yield
-  finally:
-    for number, handler in zip(signals, before, strict=True):
-      signal.signal(number, handler)
 
 
 def _first_difference(there: str, here: str) -> str:

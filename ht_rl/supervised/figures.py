@@ -405,8 +405,8 @@ def lines(results: Sequence[Result], field: str, scale: str = 'log') -> Figure:
     for the method, hollow marks show the means of its hare.
 
   Raises:
-    ValueError: there is more than one dataset or model, there is no such scale,
-      or a value has no place on it or is there twice.
+    ValueError: there is more than one dataset or model, there is no such scale
+      or field, or a value has no place on it or is there twice.
   """
   if scale not in _SCALES:
     raise ValueError(
@@ -417,6 +417,8 @@ def lines(results: Sequence[Result], field: str, scale: str = 'log') -> Figure:
   references = _references(named)
   swept: dict[float, Result] = {}
   for name, result in named.items():
+    if field not in result.setting:
+      raise ValueError(f'a setting has no field {field!r}')
     value = result.setting[field]
     if name in (WARM_START, FRESH) or value is None:
       continue

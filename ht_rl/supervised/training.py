@@ -92,12 +92,12 @@ class Trainer:
       )
       for seed in seeds
     ]
-    self._phases = [
-      Phase(*map(np.stack, zip(*of_seeds, strict=True)))
-      for of_seeds in zip(*phases, strict=True)
-    ]
     devices = jax.local_devices()
     self._mesh = jax.sharding.Mesh(np.array(devices), ('data',))
+    self._phases = [
+      self._put(Phase(*map(np.stack, zip(*of_seeds, strict=True))))
+      for of_seeds in zip(*phases, strict=True)
+    ]
     self._images = self._put(dataset.train_images)
     self._programs: dict[int, Callable[..., Any]] = {}
     # Not jitted: XLA takes long to compile many draws into one program.
@@ -173,7 +173,7 @@ class Trainer:
       each float32 [seeds], means over the samples of the epoch (with their
       noisy labels).
     """
-    indices, labels = map(jnp.asarray, self._phases[phase])
+    indices, labels = self._phases[phase]
     if self.schedule(phase).recycles(epoch):
       keys = _streams(self._keys, _REDO, phase, epoch)
       fresh, _ = jax.vmap(self._init)(keys)
@@ -235,7 +235,7 @@ class Trainer:
       state,
       self._initial,
       self._images,
-      *map(jnp.asarray, self._phases[phase]),
+      *self._phases[phase],
     )
     return {name: np.asarray(x, float) for name, x in figures.items()}
 

@@ -9,8 +9,6 @@ import shutil
 
 from absl.testing import flagsaver
 import gin
-import jax
-from jax.experimental.compilation_cache import compilation_cache
 import numpy as np
 import pytest
 
@@ -20,7 +18,7 @@ from experiments.command import parse_flags
 from ht_rl.supervised import data, results, tables
 
 pytest.importorskip('mlxtend')
-pytestmark = pytest.mark.usefixtures('compile_fast', '_compile_once')
+pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = ROOT / 'gin_configs' / 'supervised'
@@ -45,26 +43,12 @@ SHOWN = ('table.md', 'table.csv', 'figure.svg', 'figure.png')
 
 
 @pytest.fixture(scope='module')
-def _compile_once(tmp_path_factory):
-  """Compiles a program once, and traces a phase of a setting once."""
-  options = {
-    'jax_compilation_cache_dir': str(
-      tmp_path_factory.getbasetemp() / 'compiled'
-    ),
-    'jax_persistent_cache_min_compile_time_secs': 0,
-    'jax_persistent_cache_min_entry_size_bytes': -1,
-  }
-  before = {name: getattr(jax.config, name) for name in options}
+def _trace_once():
+  """Traces a phase of a setting once for all tests."""
   with pytest.MonkeyPatch.context() as patch:
     trainer = functools.cache(supervised._trainer.__wrapped__)
     patch.setattr(supervised, '_trainer', trainer)
-    for name, value in options.items():
-      jax.config.update(name, value)
-    compilation_cache.reset_cache()
     yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
 
 
 def type_command(*arguments):
@@ -211,7 +195,7 @@ WRONG_SETTINGS = {
   'experiment.draw = @Setting': 'experiment.draw must be a figure',
   'experiment.draw = @figures.lines': 'draw can not show these settings: lines',
   "experiment.draw = @figures.lines\nfigures.lines.field = 'momentun'": (
-    "experiment.draw can not show these settings: 'momentun'"
+    "can not show these settings: a setting has no field 'momentun'"
   ),
   'experiment.tabulate = 3': 'experiment.tabulate can not show these settings',
   'experiment.tabulate = @figures.grid': 'experiment.tabulate must be a table',

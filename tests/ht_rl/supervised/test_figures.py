@@ -510,3 +510,9 @@ def test_without_matplotlib_it_says_what_to_install():
   )
   message = "pictures need matplotlib: pip install 'ht_rl[analysis]'\n"
   assert done.stdout == message
+
+
+def test_a_field_that_no_setting_has(make):
+  result = make(np.random.default_rng(0), 'H&T', 0.8)
+  with pytest.raises(ValueError, match="a setting has no field 'momentun'"):
+    figures.lines([result], 'momentun')
