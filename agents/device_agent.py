@@ -75,6 +75,12 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       check_float(f'{name}.{key}', settings[key], 0.0, 1.0)
     for key in ('data_augmentation', 'target_action_selection'):
       check_bool(f'{name}.{key}', settings[key])
+    shape = settings['observation_shape']
+    if settings['data_augmentation'] and len(shape) != 2:
+      raise ValueError(
+        f'{name}.data_augmentation must be False where a frame is no image '
+        f'(height, width): observation_shape is {shape}'
+      )
     if seed is not None:
       check_int(f'{name}.seed', seed, minimum=0)
     if not callable(network):

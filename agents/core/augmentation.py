@@ -1,54 +1,73 @@
-"""DrQ's image augmentation (Kostrikov et al., 2020): shift and intensity."""
+"""DrQ's image augmentation (Kostrikov et al., 2020): shift and intensity.
+
+A frame is padded once, when it is stored, and cropped whenever it is read: so
+a shift costs no more than reading does.
+"""
 
 import chex
 import jax
 import jax.numpy as jnp
 
+# The largest shift, in pixels.
+PAD = 4
 
-def shift(
-  images: chex.Array, offset_y: chex.Array, offset_x: chex.Array, pad: int = 4
-) -> chex.Array:
-  """Moves each stack of images, repeating the pixels at the edge.
+
+def pad(frames: chex.Array) -> chex.Array:
+  """Repeats the pixels at the edge `PAD` times on each side.
 
   Args:
-    images: [B, height, width, stack], any dtype.
-    offset_y: rows to look further down, integers [B] in ``-pad .. pad``.
-    offset_x: columns to look further right, likewise.
-    pad: the largest offset, in pixels.
+    frames: [..., height, width], any dtype.
 
   Returns:
-    Images of the same shape and dtype with
-    ``out[b, y, x] = images[b, clip(y + offset_y[b]), clip(x + offset_x[b])]``.
+    [..., height + 2 * PAD, width + 2 * PAD].
   """
-  chex.assert_rank([images, offset_y, offset_x], [4, 1, 1])
-  shape = images.shape[1:]
-  padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), 'edge')
-
-  def crop(image: chex.Array, y: chex.Array, x: chex.Array) -> chex.Array:
-    return jax.lax.dynamic_slice(image, (y + pad, x + pad, 0), shape)
-
-  return jax.vmap(crop)(padded, offset_y, offset_x)
+  widths = [(0, 0)] * (frames.ndim - 2) + [(PAD, PAD)] * 2
+  return jnp.pad(frames, widths, 'edge')
 
 
-def random_shift(
-  key: chex.PRNGKey, images: chex.Array, pad: int = 4, inclusive: bool = True
+def crop(
+  frames: chex.Array, offset_y: chex.Array, offset_x: chex.Array
 ) -> chex.Array:
-  """Shifts each stack by its own offsets, uniform in ``-pad .. pad``.
+  """Cuts frames out of padded ones: a shift that repeats the edge.
+
+  Args:
+    frames: what `pad` made of stacks `f`, [B, stack, height + 2 * PAD, width +
+      2 * PAD]. A stack moves as one.
+    offset_y: rows to look further down, integers [B] in ``-PAD .. PAD``.
+    offset_x: columns to look further right, likewise.
+
+  Returns:
+    [B, stack, height, width], with
+    ``out[b, :, y, x] = f[b, :, clip(y + offset_y[b]), clip(x + offset_x[b])]``.
+  """
+  chex.assert_rank([frames, offset_y, offset_x], [4, 1, 1])
+  _, stack, height, width = frames.shape
+  shape = (stack, height - 2 * PAD, width - 2 * PAD)
+
+  def crop_one(padded: chex.Array, y: chex.Array, x: chex.Array) -> chex.Array:
+    return jax.lax.dynamic_slice(padded, (0, y + PAD, x + PAD), shape)
+
+  return jax.vmap(crop_one)(frames, offset_y, offset_x)
+
+
+def random_crop(
+  key: chex.PRNGKey, frames: chex.Array, inclusive: bool = True
+) -> chex.Array:
+  """Shifts each stack by its own offsets, uniform in ``-PAD .. PAD``.
 
   Args:
     key: random key.
-    images: [B, height, width, stack], any dtype. A stack moves as one.
-    pad: largest shift, in pixels.
-    inclusive: whether `pad` itself is drawn as well as -`pad`: for 4 pixels,
-      nine offsets on each axis. Dopamine's labs and BBF's release leave it out.
+    frames: padded stacks, [B, stack, height + 2 * PAD, width + 2 * PAD].
+    inclusive: whether `PAD` itself is drawn as well as -`PAD`: nine offsets on
+      each axis. Dopamine's labs and BBF's release leave it out.
 
   Returns:
-    Images of the same shape and dtype.
+    [B, stack, height, width].
   """
   offsets = jax.random.randint(
-    key, (2, images.shape[0]), -pad, pad + 1 if inclusive else pad
+    key, (2, frames.shape[0]), -PAD, PAD + 1 if inclusive else PAD
   )
-  return shift(images, offsets[0], offsets[1], pad)
+  return crop(frames, offsets[0], offsets[1])
 
 
 def random_intensity(
@@ -65,7 +84,10 @@ def random_intensity(
     Images of the same shape and dtype.
   """
   noise = jax.random.normal(key, (images.shape[0],) + (1,) * (images.ndim - 1))
-  factor = 1.0 + scale * jnp.clip(noise, -2.0, 2.0)
+  noise = scale * jnp.clip(noise, -2.0, 2.0)
+  # A reduction, which XLA computes once. As 1 + noise it is fused into what
+  # follows, and the normal numbers computed again for every pixel.
+  factor = jnp.sum(jnp.stack([jnp.ones_like(noise), noise]), axis=0)
   return images * factor.astype(images.dtype)
 
 

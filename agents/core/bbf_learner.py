@@ -204,10 +204,10 @@ class BBFLearner(learner_lib.Learner):
       future = future._replace(states=states.reshape(*lead, *states.shape[1:]))
     return Batch(batch, future, weights, noise)
 
-  def shift(self, key: chex.PRNGKey, images: chex.Array) -> chex.Array:
+  def shift(self, key: chex.PRNGKey, stored: chex.Array) -> chex.Array:
     """Shifts each stack by its own random offsets."""
-    return augmentation.random_shift(
-      key, images, inclusive=not self.exclusive_shift
+    return augmentation.random_crop(
+      key, stored, inclusive=not self.exclusive_shift
     )
 
   def loss(

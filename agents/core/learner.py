@@ -131,6 +131,14 @@ class Learner:
     return self.update_horizon
 
   @property
+  def stored_shape(self) -> tuple[int, ...]:
+    """Shape of a frame in the replay: with a margin, if frames are shifted."""
+    if not self.data_augmentation:
+      return self.observation_shape
+    height, width = self.observation_shape
+    return height + 2 * augmentation.PAD, width + 2 * augmentation.PAD
+
+  @property
   def keep(self) -> dict[str, float]:
     """The fraction that `reset` keeps of each group of parameters."""
     return {'encoder': self.keep_encoder, 'head': self.keep_head}
@@ -150,7 +158,7 @@ class Learner:
         key=learn_key,
       ),
       replay=self.storage.init(
-        self.replay_capacity, self.observation_shape, self.observation_dtype
+        self.replay_capacity, self.stored_shape, self.observation_dtype
       ),
       actor=ActorState(
         frames=jnp.zeros(frames_shape, self.observation_dtype),
@@ -165,21 +173,20 @@ class Learner:
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     return self.network.init(key, observations)
 
-  def network_input(
-    self, observations: chex.Array, key: chex.PRNGKey
-  ) -> chex.Array:
-    """Stacks [B, stack, ...] to floats [B, ..., stack], augmented if set."""
-    # Transposed first: bytes are moved faster than floats.
-    x = jnp.moveaxis(observations, 1, -1)
-    if not self.data_augmentation:
-      return augmentation.scale(x)
-    shift_key, intensity_key = jax.random.split(key)
-    x = augmentation.scale(self.shift(shift_key, x))
-    return augmentation.random_intensity(intensity_key, x)
+  def network_input(self, stored: chex.Array, key: chex.PRNGKey) -> chex.Array:
+    """Stacks [B, stack, *stored_shape] to floats [B, ..., stack].
 
-  def shift(self, key: chex.PRNGKey, images: chex.Array) -> chex.Array:
+    They are augmented, if that is set, each stack in its own way.
+    """
+    if not self.data_augmentation:
+      return augmentation.scale(jnp.moveaxis(stored, 1, -1))
+    shift_key, intensity_key = jax.random.split(key)
+    x = jnp.moveaxis(self.shift(shift_key, stored), 1, -1)
+    return augmentation.random_intensity(intensity_key, augmentation.scale(x))
+
+  def shift(self, key: chex.PRNGKey, stored: chex.Array) -> chex.Array:
     """Shifts each stack by its own random offsets."""
-    return augmentation.random_shift(key, images)
+    return augmentation.random_crop(key, stored)
 
   def descend(
     self, learner: LearnerState, gradients: Any, loss: chex.Array
@@ -242,9 +249,10 @@ class Learner:
       step, if there was one.
     """
     actor = state.actor
+    frame = actor.frames[-1]
     replay = self.storage.append(
       state.replay,
-      actor.frames[-1],
+      augmentation.pad(frame) if self.data_augmentation else frame,
       actor.action,
       reward,
       terminal,

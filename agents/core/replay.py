@@ -161,10 +161,12 @@ def append(
   last = state.last + jnp.sum(known)
 
   # At most one start expires for one record that is overwritten, never a new
-  # one; its place may have been taken by the last of the new ones already.
+  # one; its place may have been taken by the last of the new ones already. Read
+  # from the new array, so that XLA need not copy the old one.
   oldest = position - capacity + stack
-  front = state.starts[state.first % capacity]
-  expired = (state.first < state.last) & (front < oldest)
+  taken = last - state.first > capacity
+  front = starts[state.first % capacity]
+  expired = (state.first < state.last) & (taken | (front < oldest))
 
   return ReplayState(
     frames=state.frames.at[slot].set(frame),

@@ -152,7 +152,8 @@ def test_records_are_what_the_loop_saw():
   observations, actions, rewards, terminals, ends = (
     np.array(column) for column in zip(*seen, strict=True)
   )
-  np.testing.assert_array_equal(stored.frames, observations[..., 0])
+  padded = np.pad(observations[..., 0], ((0, 0), (4, 4), (4, 4)), 'edge')
+  np.testing.assert_array_equal(stored.frames, padded)
   np.testing.assert_array_equal(stored.actions, actions)
   np.testing.assert_array_equal(stored.rewards, rewards)
   np.testing.assert_array_equal(stored.terminals, terminals)
@@ -400,6 +401,11 @@ def test_a_wrong_setting_of_a_part_is_named(make, name, value):
   first = {'num_actions': 4} if make is TINY else {}
   with pytest.raises(ValueError, match=f'^{name} must be'):
     make(**first, **{name.split('.')[1]: value})
+
+
+def test_only_images_can_be_shifted():
+  with pytest.raises(ValueError, match=r'must be False .* is \(4,\)'):
+    make_agent(observation_shape=(4,))
 
 
 def test_an_optimizer_without_a_tortoise_is_refused_at_once():

@@ -10,42 +10,42 @@ from agents.core import augmentation
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
-def test_shift_pads_by_the_edge_and_crops(dtype):
+def test_a_crop_of_a_padded_stack_is_a_shift_with_repeated_edges(dtype):
   offsets = np.array(list(itertools.product(range(-4, 5), repeat=2)))
   rng = np.random.default_rng(0)
-  images = rng.integers(256, size=(len(offsets), 12, 10, 2)).astype(dtype)
-  shifted = augmentation.shift(images, offsets[:, 0], offsets[:, 1])
+  stacks = rng.integers(256, size=(len(offsets), 2, 12, 10)).astype(dtype)
+  padded = augmentation.pad(stacks)
+  assert padded.shape == (81, 2, 20, 18)
+  shifted = augmentation.crop(padded, offsets[:, 0], offsets[:, 1])
   assert shifted.dtype == dtype
-  padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)), mode='edge')
   for i, (y, x) in enumerate(offsets):
-    crop = padded[i, 4 + y : 16 + y, 4 + x : 14 + x]
-    np.testing.assert_array_equal(shifted[i], crop)
+    rows = np.clip(np.arange(12) + y, 0, 11)
+    columns = np.clip(np.arange(10) + x, 0, 9)
+    expected = stacks[i][:, rows[:, None], columns]
+    np.testing.assert_array_equal(shifted[i], expected)
 
 
-@pytest.mark.parametrize('pad', [1, 4])
-def test_random_shift_draws_all_offsets_equally(pad):
-  side = 2 * pad + 1
-  # The pixel in the middle tells where it came from.
-  image = np.arange(side**2, dtype=np.uint8).reshape(1, side, side, 1)
-  images = jnp.repeat(image, 100 * side**2, axis=0)
-  shifted = augmentation.random_shift(jax.random.key(0), images, pad)
-  counts = np.bincount(
-    np.asarray(shifted[:, pad, pad, 0]), minlength=side**2
-  ).reshape(side, side)
+def shifts(inclusive):
+  """How often each pair of offsets is drawn, [9, 9]."""
+  # The pixel in the middle of 9x9 tells where it came from.
+  frame = jnp.arange(81, dtype=jnp.uint8).reshape(1, 1, 9, 9)
+  stacks = jnp.repeat(augmentation.pad(frame), 8100, axis=0)
+  shifted = augmentation.random_crop(
+    jax.random.key(0), stacks, inclusive=inclusive
+  )
+  counts = np.bincount(np.asarray(shifted[:, 0, 4, 4]), minlength=81)
+  return counts.reshape(9, 9)
+
+
+def test_random_crop_draws_all_offsets_equally():
+  counts = shifts(inclusive=True)
   for observed in (counts, counts.sum(0), counts.sum(1)):
     assert observed.min() > 0
     assert stats.chisquare(observed.ravel()).pvalue > 1e-3
 
 
-def test_random_shift_can_leave_out_its_last_offset():
-  # The pixel in the middle of 9x9 tells where it came from.
-  image = np.arange(81, dtype=np.uint8).reshape(1, 9, 9, 1)
-  images = jnp.repeat(image, 8000, axis=0)
-  shifted = augmentation.random_shift(
-    jax.random.key(0), images, inclusive=False
-  )
-  counts = np.bincount(np.asarray(shifted[:, 4, 4, 0]), minlength=81)
-  counts = counts.reshape(9, 9)
+def test_random_crop_can_leave_out_its_last_offset():
+  counts = shifts(inclusive=False)
   # Rows and columns -4 .. 3 equally often, 4 never.
   assert not counts[8].any()
   assert not counts[:, 8].any()
@@ -54,13 +54,13 @@ def test_random_shift_can_leave_out_its_last_offset():
     assert stats.chisquare(observed.ravel()).pvalue > 1e-3
 
 
-def test_random_shift_moves_a_stack_as_one():
-  image = jax.random.uniform(jax.random.key(0), (12, 12, 1))
-  images = jnp.broadcast_to(image, (64, 12, 12, 3))
-  shifted = augmentation.random_shift(jax.random.key(1), images)
-  np.testing.assert_array_equal(shifted[..., :1].repeat(3, axis=3), shifted)
-  assert len(np.unique(shifted[..., 0], axis=0)) > 32
-  other = augmentation.random_shift(jax.random.key(2), images)
+def test_random_crop_moves_a_stack_as_one():
+  frame = jax.random.uniform(jax.random.key(0), (1, 20, 20))
+  stacks = jnp.broadcast_to(frame, (64, 3, 20, 20))
+  shifted = augmentation.random_crop(jax.random.key(1), stacks)
+  np.testing.assert_array_equal(shifted[:, :1].repeat(3, axis=1), shifted)
+  assert len(np.unique(shifted[:, 0], axis=0)) > 32
+  other = augmentation.random_crop(jax.random.key(2), stacks)
   assert (other != shifted).any()
 
 

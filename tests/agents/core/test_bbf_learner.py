@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from agents.core import bbf_learner, bbf_networks, networks
+from agents.core import augmentation, bbf_learner, bbf_networks, networks
 import ht_rl
 
 WARM_UP = 24
@@ -150,7 +150,8 @@ def warm():
 def ready(warm):
   """A learner for SGD whose tortoise is elsewhere, and a replay.
 
-  The priorities differ, and are not those of the losses.
+  The frames have no margin, since `DOCUMENTED` does not shift them. The
+  priorities differ, and are not those of the losses.
   """
   state, _ = warm
   other = begin(RESTARTING, seed=7).learner.params
@@ -160,7 +161,11 @@ def ready(warm):
   old = np.array(state.replay.priorities)
   new = np.random.default_rng(2).uniform(0.5, 2.0, len(old))
   new = np.where(old > 0, new, 0).astype(np.float32)
-  return learner, state.replay._replace(priorities=jnp.array(new))
+  records = state.replay.replay
+  records = records._replace(frames=records.frames[:, 4:-4, 4:-4])
+  return learner, state.replay._replace(
+    replay=records, priorities=jnp.array(new)
+  )
 
 
 def equal(one, other):
@@ -497,14 +502,15 @@ def test_every_image_is_augmented_on_its_own(warm):
 
 def test_only_as_released_no_image_is_shifted_by_4(warm):
   ramp = jnp.broadcast_to(
-    jnp.arange(12, dtype=jnp.uint8)[:, None, None] * 10, (500, 12, 12, 1)
+    jnp.arange(12, dtype=jnp.uint8)[:, None] * 10, (500, 1, 12, 12)
   )
+  stored = augmentation.pad(ramp)
   for agent, offsets in (
     (RESTARTING, range(-4, 5)),
     (AS_RELEASED, range(-4, 4)),
   ):
-    shifted = jitted(agent, 'shift')(jax.random.key(0), ramp)
-    seen = (np.asarray(shifted)[:, 5, 0, 0].astype(int) - 50) // 10
+    shifted = jitted(agent, 'shift')(jax.random.key(0), stored)
+    seen = (np.asarray(shifted)[:, 0, 5, 0].astype(int) - 50) // 10
     assert sorted(set(seen)) == list(offsets)
 
 

@@ -180,9 +180,10 @@ def test_sample_augments_both_states_each_on_its_own(warm):
   agent, state = warm
   key = jax.random.key(5)
   plain = dataclasses.replace(agent, data_augmentation=False)
-  images = plain.sample(state.replay, key)
+  middle = state.replay._replace(frames=state.replay.frames[:, 4:-4, 4:-4])
+  images = plain.sample(middle, key)
   raw = replay.transitions(
-    state.replay,
+    middle,
     replay.sample_starts(state.replay, jax.random.split(key, 3)[0], 4),
     horizon=3,
     gamma=0.99,
@@ -197,7 +198,7 @@ def test_sample_augments_both_states_each_on_its_own(warm):
   pairs = zip(images, augmented, strict=True)
   same = replay.Transition(*(equal(*pair) for pair in pairs))
   assert same == replay.Transition(False, True, True, True, False)
-  ramp = jnp.broadcast_to(jnp.arange(12, dtype=jnp.uint8), (4, 2, 12, 12))
+  ramp = jnp.broadcast_to(jnp.arange(20, dtype=jnp.uint8), (4, 2, 20, 20))
   draw = jax.jit(agent.network_input)
   one, other = draw(ramp, jax.random.key(0)), draw(ramp, jax.random.key(1))
   assert not equal(one, other)
@@ -245,7 +246,7 @@ def test_a_step_appends_then_learns_then_acts(warm):
     )
     memory = append(
       state.replay,
-      state.actor.frames[-1],
+      np.pad(state.actor.frames[-1], 4, 'edge'),
       state.actor.action,
       reward,
       terminal,

@@ -186,6 +186,15 @@ def test_queue_and_fields_equal_the_loop(setting, steps, look):
         assert_equal(batch[start], expected)
 
 
+def test_the_queue_holds_every_record_when_all_are_terminal():
+  """A new start takes the place of the one that expires."""
+  append, _ = compiled(2, 1)
+  state = replay.init(4, (1,), jnp.int32)
+  for t in range(12):
+    state = append(state, np.array([t], np.int32), 0, 1.0, True, False)
+    assert queue(state) == list(range(max(0, t - 3), t + 1))
+
+
 def test_a_record_that_is_terminal_and_cut_off_is_terminal():
   frame = np.ones(1, np.float32)
   records = [Record(frame, 0, 1.0, False, False)] * 2
