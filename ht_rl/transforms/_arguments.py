@@ -27,6 +27,12 @@ def check_positive_integer(name: str, value: Any, wanted: str) -> None:
   _check_scalar(name, value, wanted, (jnp.integer,), lambda x: x >= 1)
 
 
+def check_bool(name: str, value: Any) -> None:
+  """Raises ValueError unless ``value`` is a bool."""
+  if not isinstance(value, (bool, np.bool_)):
+    raise ValueError(f'{name} must be True or False; got {value!r}.')
+
+
 def as_count(name: str, count: ArrayLike) -> jax.Array:
   """Returns an integer scalar as an array; ValueError if it is none."""
   array = jnp.asarray(count)

@@ -140,6 +140,7 @@ def hare_tortoise(
   _arguments.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
   _check_rule(momentum, reset_every, update_every)
+  _arguments.check_bool('reset_inner_state', reset_inner_state)
   if tortoise_dtype is not None:
     tortoise_dtype = _arguments.check_floating_dtype(
       'tortoise_dtype', tortoise_dtype

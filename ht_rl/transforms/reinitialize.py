@@ -164,6 +164,7 @@ def shrink_and_perturb(
       reset_every,
       'a positive integer or a function of the number of updates',
     )
+  _arguments.check_bool('reset_inner_state', reset_inner_state)
   key = _as_key(key)
 
   # Outside jit, lax.cond compiles both branches at each call.

@@ -638,6 +638,8 @@ def test_step_makes_both_equal(compile, dtype, slow_dtype):
     ('update_every', 1.5, 'a positive integer'),
     ('update_every', None, 'a positive integer'),
     ('update_every', lambda t: t, 'a positive integer'),
+    ('reset_inner_state', 'False', 'True or False'),
+    ('reset_inner_state', None, 'True or False'),
     ('tortoise_dtype', 'int32', 'a real floating dtype'),
     ('tortoise_dtype', 'complex64', 'a real floating dtype'),
     ('tortoise_dtype', 'float31', 'a real floating dtype'),

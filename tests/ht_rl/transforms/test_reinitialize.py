@@ -626,6 +626,7 @@ def test_resets_at_both_levels_make_bbf_in_one_line():
     ('reset_every', 2.0, 'a positive integer'),
     ('reset_every', True, 'a positive integer'),
     ('reset_every', None, 'a positive integer'),
+    ('reset_inner_state', 1, 'True or False'),
     ('key', 'seed', 'a random key'),
     ('key', 0.5, 'a random key'),
     ('key', None, 'a random key'),
