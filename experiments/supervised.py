@@ -55,6 +55,7 @@ from experiments.supervised_settings import (
   load_dataset,
   make_experiment,
   make_schedule,
+  with_unfinished,
 )
 from ht_rl import _writing
 from ht_rl._figures import write_figures
@@ -296,7 +297,7 @@ def _show(
     return
   try:
     table = experiment.tabulate(there)
-    figure = experiment.draw(there)
+    figure = experiment.draw(with_unfinished(experiment, there))
   except ValueError as error:
     raise SettingsError(
       f'the results can not be shown: {one_line(error)}'

@@ -219,14 +219,24 @@ def check_setting(setting: Setting) -> None:
     make_schedule(setting, phase)
 
 
-def check_shown(experiment: Experiment) -> None:
-  """Raises ValueError where what is drawn at the end could not be."""
-  unfinished = [
-    results.Result(
+def with_unfinished(
+  experiment: Experiment, finished: Sequence[results.Result]
+) -> list[results.Result]:
+  """A result for each setting, without rows for those not finished."""
+  there = {result.name: result for result in finished}
+  return [
+    there[name]
+    if name in there
+    else results.Result(
       name, setting.to_json(), experiment.seeds, setting.reported, []
     )
     for name, setting in experiment.settings.items()
   ]
+
+
+def check_shown(experiment: Experiment) -> None:
+  """Raises ValueError where what is drawn at the end could not be."""
+  unfinished = with_unfinished(experiment, [])
   for name, make, kind, example in (
     ('draw', experiment.draw, Figure, 'figure, such as @figures.bars'),
     ('tabulate', experiment.tabulate, tables.Table, 'table of results'),

@@ -158,7 +158,7 @@ def grid(results: Sequence[Result]) -> Figure:
         _say_empty(axes)
     for axes, title, label in zip(
       panels,
-      ('(a) right labels', '(b) all data', '(c) both'),
+      ('(a) right labels', '(b) all data', '(c) both, in %'),
       ('Data', 'Wrong labels', 'Data'),
       strict=True,
     ):
@@ -579,18 +579,18 @@ def _map(
   measured: Mapping[tuple[float, float], Spread],
   published: Mapping[tuple[float, float], Spread],
 ) -> None:
-  """Draws the accuracy of every cell, and below it small the paper's."""
+  """Draws the accuracy of every cell in %, and below it small the paper's."""
   values = np.full((len(noises), len(ratios)), np.nan)
   for (ratio, noise), (mean, _) in measured.items():
     x, y = ratios.index(ratio), noises.index(noise)
     values[y, x] = mean
     step = 0.2 if (ratio, noise) in published else 0.0
-    axes.text(x, y - step, f'{mean:.2f}', ha='center', va='center')
+    axes.text(x, y - step, f'{100 * mean:.1f}', ha='center', va='center')
     if (ratio, noise) in published:
       axes.text(
         x,
         y + 1.3 * step,
-        f'{published[ratio, noise].mean:.2f}',
+        f'{100 * published[ratio, noise].mean:.0f}',
         ha='center',
         va='center',
         size=SMALL,

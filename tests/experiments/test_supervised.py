@@ -522,6 +522,22 @@ def test_draw_only(finished, tmp_path, capfd):
   assert read_results(tmp_path / 'none') == []
 
 
+def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):
+  copy, drawn = tmp_path / 'copy', []
+  shutil.copytree(finished[0], copy)
+
+  def keep(figures, folder):
+    del folder
+    drawn.append(figures['figure'])
+    return []
+
+  monkeypatch.setattr(supervised, 'write_figures', keep)
+  settings = {'EMA': {}, 'HR': {'head_reset': True}}
+  assert type_command(*by_hand(copy, settings), '--draw_only') == 0
+  said = drawn[0].texts[1].get_text()
+  assert said.startswith('1 of 2 settings.')
+
+
 def arrays(base_dir):
   """What each phase has left, by the name of its folder."""
   left = {}

@@ -188,9 +188,9 @@ def test_grid_map(cells, all_figures):
     y, x = NOISES.index(level[1]), RATIOS.index(level[0])
     assert shades[y, x] == pytest.approx(mean)
     own, published = shown[level]
-    assert own.get_text() == f'{mean:.2f}'
+    assert own.get_text() == f'{100 * mean:.1f}'
     expected = paper.final_test_accuracy('cifar10', *level).mean
-    assert published.get_text() == f'{expected:.2f}'
+    assert published.get_text() == f'{100 * expected:.0f}'
     assert (own.get_style(), published.get_style()) == ('normal', 'italic')
   percent = [tick.get_text() for tick in axes.get_xticklabels()]
   assert percent == ['10', '20', '40', '60', '80', '100']
