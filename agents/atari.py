@@ -26,7 +26,7 @@ from gymnasium import spaces
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agents import settings
+from ht_rl import arguments
 from ht_rl.atari100k import games
 
 
@@ -126,10 +126,10 @@ class AtariEnvironment:
     Raises:
       ValueError: the game is unknown, or a number is out of range.
     """
-    settings.check_int('seed', seed, 0)
-    settings.check_bool('terminal_on_life_loss', terminal_on_life_loss)
-    settings.check_int('max_noops', max_noops, 0)
-    settings.check_int('max_episode_steps', max_episode_steps, 1)
+    arguments.check_int('seed', seed, 0)
+    arguments.check_bool('terminal_on_life_loss', terminal_on_life_loss)
+    arguments.check_int('max_noops', max_noops, 0)
+    arguments.check_int('max_episode_steps', max_episode_steps, 1)
     self.game = games.canonical_game(game, all_games())
     self._seed = seed
     self._terminal_on_life_loss = terminal_on_life_loss
@@ -348,10 +348,10 @@ def evaluate(
   Raises:
     ValueError: the game is unknown, or a number is out of range.
   """
-  settings.check_int('num_episodes', num_episodes, 1)
-  settings.check_int('seed', seed, 0)
-  settings.check_int('max_noops', max_noops, 0)
-  settings.check_int('max_episode_steps', max_episode_steps, 1)
+  arguments.check_int('num_episodes', num_episodes, 1)
+  arguments.check_int('seed', seed, 0)
+  arguments.check_int('max_noops', max_noops, 0)
+  arguments.check_int('max_episode_steps', max_episode_steps, 1)
   environments = make_evaluation_environments(
     game, num_episodes, num_threads=num_threads
   )
@@ -407,8 +407,8 @@ def make_evaluation_environments(
   Raises:
     ValueError: the game is unknown, or a number is out of range.
   """
-  settings.check_int('num_environments', num_environments, 1)
-  settings.check_int('num_threads', num_threads, 0)
+  arguments.check_int('num_environments', num_environments, 1)
+  arguments.check_int('num_threads', num_threads, 0)
   game = games.canonical_game(game, all_games())
   return vector_env.AtariVectorEnv(
     _rom_ids()[game],

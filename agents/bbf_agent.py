@@ -10,8 +10,8 @@ import optax
 
 from agents import configurables, device_agent
 from agents.core import annealing, bbf_learner, bbf_networks
-from agents.settings import check_bool, check_choice, check_float, check_int
 import ht_rl
+from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
 
 @gin.configurable('BBFAgent')

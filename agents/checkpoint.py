@@ -19,11 +19,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from agents.errors import CheckpointError
+
 _DIGEST = 'sha256'
-
-
-class CheckpointError(Exception):
-  """A checkpoint could not be written, or none could be read."""
 
 
 class Checkpoints:

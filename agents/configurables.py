@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import optax
 
 from agents.core import bbf_networks, networks
-from agents.settings import check_bool, check_choice, check_float, check_int
 import ht_rl
+from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
 hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
 

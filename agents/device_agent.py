@@ -17,8 +17,9 @@ import optax
 
 from agents import checkpoint
 from agents.core import learner as learner_lib
-from agents.settings import check_bool, check_float, check_int
+from agents.errors import CheckpointError, DivergedError
 import ht_rl
+from ht_rl.arguments import check_bool, check_float, check_int
 
 del dopamine_repair  # Imported for what it does.
 
@@ -294,7 +295,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       return {}
     figures = jax.device_get(self._metrics)
     if figures.first_bad_step:
-      raise DivergedError(int(figures.first_bad_step))
+      raise _diverged(int(figures.first_bad_step))
     named = figures._asdict()
     del named['first_bad_step']
     return {name: figure.item() for name, figure in named.items()}
@@ -322,7 +323,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     """
     self.metrics()
     if not np.isfinite(optax.tree.norm(self.online_params)):
-      raise DivergedError(self.gradient_steps + 1)
+      raise _diverged(self.gradient_steps + 1)
     replay = self.learner.storage.trim(self.run_state.replay)
     pending = self._pending or (0.0, False, False)
     return {
@@ -339,7 +340,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       arrays: its arrays by path, as `checkpoint.Checkpoints.restore` gives.
 
     Raises:
-      checkpoint.CheckpointError: they are of an agent with other settings.
+      CheckpointError: they are of an agent with other settings.
     """
     template = {
       'run': self.run_state,
@@ -353,7 +354,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     try:
       chex.assert_trees_all_equal_shapes_and_dtypes(run, self.run_state)
     except AssertionError as error:
-      raise checkpoint.CheckpointError(
+      raise CheckpointError(
         'the checkpoint is of an agent with other settings'
       ) from error
     self.run_state = run
@@ -385,7 +386,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     """Reads the checkpoint of an iteration; whether there was one.
 
     Raises:
-      checkpoint.CheckpointError: it can't be read, or is of an agent with other
+      CheckpointError: it can't be read, or is of an agent with other
         settings.
     """
     folder = os.path.join(checkpoint_dir, 'agent')
@@ -398,7 +399,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     if restored is None:
       return False
     if restored[0] != iteration_number:
-      raise checkpoint.CheckpointError(
+      raise CheckpointError(
         f'the checkpoint of iteration {iteration_number} in {folder} can not '
         "be read; move the runner's own files of the iterations after "
         f'{restored[0]} away to go on from there'
@@ -407,13 +408,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     return True
 
 
-class DivergedError(Exception):
-  """A loss was NaN or infinite.
-
-  Attributes:
-    gradient_step: the first such gradient step, counted from 1.
-  """
-
-  def __init__(self, gradient_step: int):
-    super().__init__(f'the loss of gradient step {gradient_step} is not finite')
-    self.gradient_step = gradient_step
+def _diverged(gradient_step: int) -> DivergedError:
+  return DivergedError(
+    f'the loss of gradient step {gradient_step} is not finite'
+  )

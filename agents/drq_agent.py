@@ -9,8 +9,8 @@ import optax
 
 from agents import configurables, device_agent
 from agents.core import drq_learner
-from agents.settings import check_int
 import ht_rl
+from ht_rl.arguments import check_int
 
 
 @gin.configurable('DrQAgent')

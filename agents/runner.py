@@ -23,8 +23,9 @@ import numpy as np
 from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
-from agents.settings import check_int
-from ht_rl import atari100k
+from agents.errors import CheckpointError, StoppedError
+from ht_rl import atari100k, files
+from ht_rl.arguments import check_int
 
 del dopamine_repair  # Imported for what it does.
 
@@ -37,10 +38,6 @@ class Progress(Protocol):
 
   def close(self) -> None:
     """Ends the phase."""
-
-
-class StoppedError(Exception):
-  """The run was asked to stop, and has written a checkpoint."""
 
 
 @gin.configurable
@@ -185,17 +182,20 @@ class Atari100kRunner(run_experiment.Runner):
 
     Raises:
       StoppedError: `stop_requested` was set; call the same again to go on.
-      device_agent.DivergedError: a loss was NaN or infinite.
-      checkpoint.CheckpointError: the disk would not take a checkpoint.
+      DivergedError: a loss was NaN or infinite.
+      CheckpointError: the disk would not take a checkpoint.
     """
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
       result = self._result(evaluation)
-      write_json(pathlib.Path(self._base_dir) / 'result.json', result)
+      files.write_text(
+        pathlib.Path(self._base_dir) / 'result.json',
+        json.dumps(result, indent=2) + '\n',
+      )
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
-    except checkpoint.CheckpointError:
+    except CheckpointError:
       raise  # It has said what follows.
     except Exception as error:
       if isinstance(error, tf_errors.OpError):  # Of TensorBoard's writer.
@@ -385,7 +385,7 @@ class MetricsFile:
     if path.exists():
       lines = path.read_text().splitlines()
       kept = [line for line in lines if _step_of(line) <= keep_until]
-      write_text(path, ''.join(f'{line}\n' for line in kept))
+      files.write_text(path, ''.join(f'{line}\n' for line in kept))
 
   def write(self, row: dict[str, Any]) -> None:
     """Appends a row."""
@@ -413,26 +413,6 @@ def _step_of(line: str) -> float:
     return json.loads(line)['step']
   except ValueError:  # The line that was being written.
     return float('inf')
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """Reads a JSON file."""
-  return json.loads(path.read_text())
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file whole or not at all."""
-  write_text(path, json.dumps(value, indent=2) + '\n')
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a text file whole or not at all."""
-  unfinished = path.with_name(path.name + '.unfinished')
-  with unfinished.open('w') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  unfinished.replace(path)
 
 
 class _Silent:

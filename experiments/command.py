@@ -6,7 +6,9 @@ import signal
 import sys
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
+
+from agents.errors import CheckpointError, DivergedError, StoppedError
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
@@ -40,6 +42,31 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return flags.FLAGS(argv)
   except flags.Error as error:
     sys.exit(fail(error, EXIT_WRONG_SETTING))
+
+
+def guarded(action: Callable[[], None]) -> int:
+  """Calls what a command does, and says in one line what stopped it.
+
+  Args:
+    action: raises SettingsError where a setting is wrong; CheckpointError,
+      DivergedError or OSError where a run fails; StoppedError where a signal
+      stopped it.
+
+  Returns:
+    The exit code.
+  """
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
+  try:
+    action()
+  except SettingsError as error:
+    return fail(error, EXIT_WRONG_SETTING)
+  except (CheckpointError, DivergedError, OSError) as error:
+    return fail(error, EXIT_FAILED)
+  except StoppedError as error:
+    say(f'{one_line(error)}; the same command goes on from there')
+    return EXIT_STOPPED
+  return 0
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ SEED = 0
 def main(argv: Sequence[str]) -> int:
   """Runs the demo; returns its exit code."""
   del argv
-  return train.guarded(lambda: run(flags.FLAGS.base_dir))
+  return command.guarded(lambda: run(flags.FLAGS.base_dir))
 
 
 def run(base_dir: str) -> None:

@@ -6,10 +6,8 @@ experiment that was stopped goes on where it was, and several processes can work
 on one experiment: each takes a phase that no other holds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import dataclasses
-import fcntl
 import json
 import pathlib
 import shutil
@@ -19,20 +17,13 @@ from typing import Any
 import numpy as np
 
 from agents import checkpoint
+from agents.errors import CheckpointError, DivergedError, StoppedError
 from experiments.command import say
-from ht_rl import _writing
+from ht_rl import files
 from ht_rl.supervised.settings import Setting
 from ht_rl.supervised.training import Trainer, TrainState
 
 _FINISHED = 'finished'
-
-
-class DivergedError(Exception):
-  """A loss was NaN or infinite."""
-
-
-class StoppedError(Exception):
-  """A signal asked the process to stop; a checkpoint is written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,19 +68,6 @@ class PhaseRun:
     """Whether it is trained to its end."""
     return is_finished(self.folder)
 
-  @contextlib.contextmanager
-  def claimed(self) -> Iterator[bool]:
-    """Holds the folder; False where another process holds it."""
-    self.folder.mkdir(parents=True, exist_ok=True)
-    with (self.folder / 'lock').open('w') as lock:
-      try:
-        # The system gives the lock back however the process ends.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        yield False
-        return
-      yield True
-
   def train(
     self,
     trainer: Trainer,
@@ -112,7 +90,7 @@ class PhaseRun:
     Raises:
       StoppedError: it was stopped.
       DivergedError: a loss was NaN or infinite.
-      checkpoint.CheckpointError: no checkpoint can be written or read.
+      CheckpointError: no checkpoint can be written or read.
       OSError: a file can't be written.
     """
     schedule = trainer.schedule(self.phase)
@@ -186,7 +164,7 @@ class PhaseRun:
     stored = checkpoints.restore(say)
     epochs = trainer.schedule(previous.phase).epochs
     if stored is None or stored[0] != epochs:
-      raise checkpoint.CheckpointError(
+      raise CheckpointError(
         f'{previous.folder} has lost its last checkpoint; remove the folder to '
         'train this phase again'
       )
@@ -221,5 +199,4 @@ def chain(
 
 
 def _write(path: pathlib.Path, content: Any) -> None:
-  text = json.dumps(content, indent=1)
-  _writing.write_files({path: text.encode()})
+  files.write_text(path, json.dumps(content, indent=1))

@@ -25,9 +25,9 @@ from experiments.command import (
   parse_flags,
   say,
 )
-from ht_rl._writing import write_files
 from ht_rl.atari100k import curves, paper, score_files, tables
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
+from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
   'format', 'table', list(tables.STYLES), 'How the numbers are written.'

@@ -22,31 +22,22 @@ import pathlib
 import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 import gin
 import numpy as np
 
-from agents import checkpoint
-from experiments import gin_flags
+from agents.errors import DivergedError, StoppedError
+from experiments import gin_flags, runs
 from experiments.command import (
-  EXIT_FAILED,
-  EXIT_STOPPED,
-  EXIT_WRONG_SETTING,
   SettingsError,
-  fail,
+  guarded,
   on_stop_signals,
   one_line,
   parse_flags,
   say,
 )
 from experiments.config import check_effects, explain, load_config
-from experiments.phase_runs import (
-  DivergedError,
-  PhaseRun,
-  StoppedError,
-  chain,
-  is_finished,
-)
+from experiments.phase_runs import PhaseRun, chain, is_finished
 from experiments.progress import Progress
 from experiments.supervised_settings import (
   Experiment,
@@ -57,8 +48,8 @@ from experiments.supervised_settings import (
   make_schedule,
   with_unfinished,
 )
-from ht_rl import _writing
-from ht_rl._figures import write_figures
+from ht_rl import files
+from ht_rl.drawing import write_figures
 from ht_rl.supervised import results, tables
 from ht_rl.supervised.settings import Setting
 from ht_rl.supervised.training import Trainer
@@ -73,9 +64,8 @@ _POLL_SECONDS = 2.0
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit code."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)
-  try:
+
+  def action() -> None:
     if len(argv) > 1:
       raise SettingsError(f'unexpected argument {argv[1]!r}')
     run(
@@ -84,14 +74,8 @@ def main(argv: Sequence[str]) -> int:
       gin_flags.BASE_DIR.value,
       draw_only=_DRAW_ONLY.value,
     )
-  except SettingsError as error:
-    return fail(error, EXIT_WRONG_SETTING)
-  except (checkpoint.CheckpointError, DivergedError, OSError) as error:
-    return fail(error, EXIT_FAILED)
-  except StoppedError as error:
-    say(f'{one_line(error)}; the same command goes on from there')
-    return EXIT_STOPPED
-  return 0
+
+  return guarded(action)
 
 
 def run(
@@ -116,7 +100,7 @@ def run(
     SettingsError: a setting is wrong.
     StoppedError: a signal asked the process to stop.
     DivergedError: a loss was NaN or infinite; all other settings were run.
-    checkpoint.CheckpointError: no checkpoint can be written or read.
+    CheckpointError: no checkpoint can be written or read.
     OSError: a file can't be written.
   """
   load_config(gin_files, gin_bindings)
@@ -132,8 +116,8 @@ def run(
   folder = root / '+'.join(pathlib.Path(file).stem for file in gin_files)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    config = gin.operative_config_str().encode()
-    _writing.write_files({folder / 'operative_config.gin': config})
+    config = gin.operative_config_str()
+    files.write_text(folder / 'operative_config.gin', config)
   except OSError as error:
     raise SettingsError(
       f'--base_dir: {folder} can not be written ({error.strerror})'
@@ -159,10 +143,10 @@ def collect(
     rows: list[dict[str, Any]] = []
     seeds: tuple[int, ...] = ()
     for group in experiment.groups():
-      runs = chain(base_dir, setting, group)
-      if not all(phase_run.is_finished for phase_run in runs):
+      phases = chain(base_dir, setting, group)
+      if not all(phase_run.is_finished for phase_run in phases):
         continue
-      of_group = [row for phase_run in runs for row in phase_run.rows]
+      of_group = [row for phase_run in phases for row in phase_run.rows]
       rows = _side_by_side(rows, of_group) if seeds else of_group
       seeds += group
     if seeds:
@@ -224,7 +208,7 @@ def _train(
         if previous is not None and not previous.is_finished:
           blocked[path] = name, phase_run
           continue
-        with phase_run.claimed() as held:
+        with runs.claim(phase_run.folder) as held:
           if not held:
             blocked[path] = name, phase_run
             continue
@@ -291,7 +275,7 @@ def _show(
   """Writes the results, their table and their figure."""
   listed = [dataclasses.asdict(result) for result in there]
   text = json.dumps(listed, indent=1) + '\n'
-  _writing.write_files({folder / 'results.json': text.encode()})
+  files.write_text(folder / 'results.json', text)
   if not there:
     say('nothing is finished yet')
     return

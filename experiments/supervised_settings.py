@@ -10,8 +10,8 @@ import gin
 import jax
 import jax.numpy as jnp
 
-from agents.settings import check_float, check_int
-from ht_rl._figures import Figure
+from ht_rl.arguments import check_float, check_int
+from ht_rl.drawing import Figure
 from ht_rl.supervised import data, figures, models, results, tables
 from ht_rl.supervised.schedule import Schedule
 from ht_rl.supervised.settings import Setting

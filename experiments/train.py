@@ -9,31 +9,27 @@ run failed (one line says why); 2, a setting is wrong (one line says which); 75,
 the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
-import fcntl
+import json
 import pathlib
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 import gin
 
-from agents import atari, bbf_agent, checkpoint, device_agent, drq_agent
+from agents import atari, bbf_agent, device_agent, drq_agent
 from agents import runner as runner_lib
-from experiments import gin_flags, progress
+from experiments import gin_flags, progress, runs
 from experiments.command import (
-  EXIT_FAILED,
-  EXIT_STOPPED,
-  EXIT_WRONG_SETTING,
   SettingsError,
-  fail,
+  guarded,
   on_stop_signals,
-  one_line,
   parse_flags,
   say,
 )
 from experiments.config import check_effects, explain, load_config
-from ht_rl import atari100k
+from ht_rl import atari100k, files
 
 _GAME = flags.DEFINE_string('game', None, 'The game, such as Breakout.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run, 0 or more.')
@@ -57,33 +53,6 @@ def main(argv: Sequence[str]) -> int:
   return guarded(action)
 
 
-def guarded(action: Callable[[], None]) -> int:
-  """Calls a command's action, says in one line what stopped it.
-
-  Args:
-    action: raises what `run` raises.
-
-  Returns:
-    The exit code.
-  """
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)
-  try:
-    action()
-  except SettingsError as error:
-    return fail(error, EXIT_WRONG_SETTING)
-  except (
-    checkpoint.CheckpointError,
-    device_agent.DivergedError,
-    OSError,  # A full disk, say.
-  ) as error:
-    return fail(error, EXIT_FAILED)
-  except runner_lib.StoppedError as error:
-    say(f'{one_line(error)}; the same command goes on from there')
-    return EXIT_STOPPED
-  return 0
-
-
 def run(
   gin_files: Sequence[str],
   gin_bindings: Sequence[str],
@@ -105,9 +74,9 @@ def run(
 
   Raises:
     SettingsError: a setting is wrong.
-    runner_lib.StoppedError: a signal asked the run to stop.
-    checkpoint.CheckpointError: no checkpoint can be written or read.
-    device_agent.DivergedError: a loss was NaN or infinite.
+    StoppedError: a signal asked the run to stop.
+    CheckpointError: no checkpoint can be written or read.
+    DivergedError: a loss was NaN or infinite.
   """
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
@@ -123,14 +92,14 @@ def run(
   with claim(run_dir):
     result_file = run_dir / 'result.json'
     if result_file.exists():
-      result = runner_lib.read_json(result_file)
+      result = json.loads(result_file.read_text())
       say(f'{run_dir} is finished already')
     else:
       runner = _make_runner(run_dir, config, game, seed)
       check_effects()
       # Only now: a wrong setting must not make the folder its own.
-      runner_lib.write_text(_config_file(run_dir), gin.config_str())
-      runner_lib.write_text(
+      files.write_text(_config_file(run_dir), gin.config_str())
+      files.write_text(
         run_dir / 'operative_config.gin', gin.operative_config_str()
       )
       with on_stop_signals(lambda: setattr(runner, 'stop_requested', True)):
@@ -154,19 +123,9 @@ def claim(run_dir: pathlib.Path) -> Iterator[None]:
   """
   config_file = _config_file(run_dir)
   config = gin.config_str()
-  try:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = (run_dir / 'lock').open('w')
-  except OSError as error:
-    raise SettingsError(
-      f'--base_dir: {run_dir} can not be written ({error.strerror})'
-    ) from error
-  with lock:
-    try:
-      # The system gives the lock back however the process ends.
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise SettingsError(f'another process is running in {run_dir}') from error
+  with runs.claim(run_dir) as held:
+    if not held:
+      raise SettingsError(f'another process is running in {run_dir}')
     there = config_file.read_text() if config_file.exists() else config
     if there != config:
       raise SettingsError(

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ht_rl._figures import (
+from ht_rl.atari100k import tables
+from ht_rl.atari100k.aggregates import Estimate
+from ht_rl.atari100k.games import GAMES
+from ht_rl.atari100k.summary import Summary
+from ht_rl.drawing import (
   BAR,
   INK,
   LINE,
@@ -33,10 +37,6 @@ from ht_rl._figures import (
   wrapped,
   write_figures,
 )
-from ht_rl.atari100k import tables
-from ht_rl.atari100k.aggregates import Estimate
-from ht_rl.atari100k.games import GAMES
-from ht_rl.atari100k.summary import Summary
 
 __all__ = [
   'METRIC_TITLES',

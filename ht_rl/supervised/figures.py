@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ht_rl._figures import (
+from ht_rl.drawing import (
   FAINT,
   INK,
   LINE,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ht_rl._writing import write_files
+from ht_rl.files import write_files
 from ht_rl.supervised import paper
 from ht_rl.supervised.results import (
   NETWORKS,

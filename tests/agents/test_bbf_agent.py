@@ -8,11 +8,10 @@ import pytest
 from agents import (
   atari,
   bbf_agent,
-  checkpoint,
   configurables,
-  device_agent,
   drq_agent,
 )
+from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
 pytestmark = pytest.mark.usefixtures('compile_fast')
@@ -213,7 +212,7 @@ def test_a_full_ring_is_restored(learning):
 
 
 def test_a_state_of_another_agent_is_refused(learning):
-  with pytest.raises(checkpoint.CheckpointError, match='checkpoint is of an'):
+  with pytest.raises(CheckpointError, match='checkpoint is of an'):
     make_agent(jumps=0).set_state(snapshot(learning))
 
 
@@ -309,7 +308,7 @@ def test_a_bad_loss_stops_the_run(learning):
       learning.step(np.nan, frame)
       learning.metrics()
 
-  with pytest.raises(device_agent.DivergedError) as error:
+  with pytest.raises(DivergedError) as error:
     learn()
   done = learning.gradient_steps
   assert done - 2 < error.value.gradient_step <= done

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents import checkpoint
+from agents.errors import CheckpointError
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -87,7 +88,7 @@ def test_a_step_is_written_once(tmp_path):
 
 def test_an_earlier_step_is_not_passed_over_silently(tmp_path):
   write(tmp_path, 5)
-  with pytest.raises(checkpoint.CheckpointError, match='a later step'):
+  with pytest.raises(CheckpointError, match='a later step'):
     write(tmp_path, 3)
 
 
@@ -167,7 +168,7 @@ def test_without_a_whole_one_there_is_an_error(tmp_path):
   for step in ('1', '2'):
     truncate(max(files(tmp_path / step), key=lambda path: path.stat().st_size))
   before = files(tmp_path)
-  with pytest.raises(checkpoint.CheckpointError) as error:
+  with pytest.raises(CheckpointError) as error:
     checkpoint.Checkpoints(tmp_path).restore(pytest.fail)
   assert str(tmp_path) in str(error.value)
   assert files(tmp_path) == before
@@ -178,6 +179,7 @@ def test_without_a_whole_one_there_is_an_error(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from agents import checkpoint
+from agents.errors import CheckpointError
 import numpy as np
 # Too large a file: the write fails as on a full disk, without the signal.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -186,7 +188,7 @@ checkpoints = checkpoint.Checkpoints(sys.argv[1])
 frames = np.random.default_rng(0).integers(256, size=10**6, dtype=np.uint8)
 try:
   checkpoints.save(2, {'frames': frames})
-except checkpoint.CheckpointError as error:
+except CheckpointError as error:
   print(error)
 print(checkpoints.steps())
 """
@@ -221,7 +223,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
 def test_unflatten_names_a_difference():
   arrays = checkpoint._flatten({'a': np.ones(1), 'b': (np.ones(2),)})
   assert sorted(arrays) == ['a', 'b.0']
-  with pytest.raises(checkpoint.CheckpointError, match=r"'b\.1'"):
+  with pytest.raises(CheckpointError, match=r"'b\.1'"):
     checkpoint.unflatten({'a': 0, 'b': (0, 0)}, arrays)
-  with pytest.raises(checkpoint.CheckpointError, match="'a'"):
+  with pytest.raises(CheckpointError, match="'a'"):
     checkpoint.unflatten({'b': (0,)}, arrays)

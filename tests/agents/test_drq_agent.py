@@ -8,15 +8,15 @@ import numpy as np
 import optax
 import pytest
 
+from agents.errors import CheckpointError, DivergedError
+
 from agents import dopamine_repair  # isort: skip  (before Dopamine)
 from dopamine.discrete_domains import run_experiment
 from dopamine.jax.agents.dqn import dqn_agent
 
 from agents import (
   atari,
-  checkpoint,
   configurables,
-  device_agent,
   drq_agent,
 )
 import ht_rl
@@ -274,7 +274,7 @@ def test_going_back_to_a_state_repeats_what_followed(learning):
   ],
 )
 def test_a_state_of_another_agent_is_refused(learning, settings):
-  with pytest.raises(checkpoint.CheckpointError, match='checkpoint is of an'):
+  with pytest.raises(CheckpointError, match='checkpoint is of an'):
     make_agent(**settings).set_state(snapshot(learning))
 
 
@@ -298,7 +298,7 @@ def test_dopamines_hooks_write_and_read_a_checkpoint(learning, tmp_path):
   assert_bitwise(snapshot(learning), at_four)
   # An unreadable one is not replaced by another iteration's.
   (tmp_path / 'agent' / '4' / 'sha256').write_text('')
-  with pytest.raises(checkpoint.CheckpointError, match='of iteration 4'):
+  with pytest.raises(CheckpointError, match='of iteration 4'):
     learning.unbundle(str(tmp_path), 4, bundle)
 
 
@@ -425,14 +425,14 @@ def test_a_bad_loss_stops_the_run(learning):
       learning.metrics()
 
   try:
-    with pytest.raises(device_agent.DivergedError) as error:
+    with pytest.raises(DivergedError) as error:
       learn()
     step = error.value.gradient_step
     assert step == learning.run_state.learner.first_bad_step
     assert int(before['run.learner.gradient_steps']) < step
     assert step <= learning.gradient_steps
     assert f'gradient step {step}' in str(error.value)
-    with pytest.raises(device_agent.DivergedError):
+    with pytest.raises(DivergedError):
       learning.get_state()
   finally:
     learning.set_state(before)

@@ -13,6 +13,7 @@ from tensorboard.util import tensor_util
 
 from agents import atari, checkpoint, configurables, drq_agent
 from agents import runner as runner_lib
+from agents.errors import StoppedError
 import ht_rl
 
 STEPS = 200
@@ -280,7 +281,7 @@ def test_stopped_in_the_evaluation_and_resumed(run, tmp_path):
     runner.stop_requested = len(lines.phases) == 2
 
   lines.then = stop
-  with pytest.raises(runner_lib.StoppedError) as caught:
+  with pytest.raises(StoppedError) as caught:
     runner.run_experiment()
   assert str(caught.value) == 'stopped during the evaluation'
   assert caught.value.__notes__ == [
@@ -318,7 +319,7 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(atari, 'evaluate', stopping)
-    with pytest.raises(runner_lib.StoppedError):
+    with pytest.raises(StoppedError):
       runner.run_experiment()
   assert stopped_at == [140]
   resumed = make_runner(
@@ -398,16 +399,3 @@ class TestMetricsFile:
     path.write_text('{"step": 1}')
     runner_lib.MetricsFile(path, keep_until=1).write({'step': 2})
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
-
-
-def test_a_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-  path = tmp_path / 'result.json'
-  runner_lib.write_json(path, {'score': 1})
-
-  def fail(descriptor):
-    raise OSError(28, 'No space left on device')
-
-  monkeypatch.setattr(os, 'fsync', fail)
-  with pytest.raises(OSError, match='No space'):
-    runner_lib.write_json(path, {'score': 2})
-  assert runner_lib.read_json(path) == {'score': 1}

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 
-from ht_rl._writing import write_files
+from ht_rl.files import write_files
 
 try:
   import matplotlib

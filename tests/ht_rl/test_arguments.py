@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from agents import settings
+from ht_rl import arguments
 
 
 @pytest.mark.parametrize('value', [2, 3, np.int32(2), np.uint8(200)])
 def test_integers_in_range(value):
-  settings.check_int('steps', value, 2)
+  arguments.check_int('steps', value, 2)
 
 
 @pytest.mark.parametrize('value', [1, -5, 2.0, '2', None, True, np.float32(2)])
@@ -14,12 +14,12 @@ def test_wrong_integers(value):
   with pytest.raises(
     ValueError, match='steps must be an integer of at least 2'
   ):
-    settings.check_int('steps', value, 2)
+    arguments.check_int('steps', value, 2)
 
 
 @pytest.mark.parametrize('value', [0, 1, 0.5, np.float32(0.25), np.int64(1)])
 def test_numbers_in_range(value):
-  settings.check_float('gamma', value, 0.0, 1.0)
+  arguments.check_float('gamma', value, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -29,25 +29,25 @@ def test_wrong_numbers(value):
   with pytest.raises(
     ValueError, match=r'gamma must be a number from 0\.0 to 1'
   ):
-    settings.check_float('gamma', value, 0.0, 1.0)
+    arguments.check_float('gamma', value, 0.0, 1.0)
 
 
 def test_infinity_is_no_number_even_without_a_maximum():
-  settings.check_float('scale', 1e30, 0.0, float('inf'))
+  arguments.check_float('scale', 1e30, 0.0, float('inf'))
   with pytest.raises(ValueError, match=r'scale must be .*, not inf'):
-    settings.check_float('scale', float('inf'), 0.0, float('inf'))
+    arguments.check_float('scale', float('inf'), 0.0, float('inf'))
 
 
 def test_bools():
-  settings.check_bool('augment', True)
-  settings.check_bool('augment', False)
+  arguments.check_bool('augment', True)
+  arguments.check_bool('augment', False)
   for value in (0, 1, 'True', None):
     with pytest.raises(ValueError, match='augment must be True or False, not'):
-      settings.check_bool('augment', value)
+      arguments.check_bool('augment', value)
 
 
 def test_choices():
-  settings.check_choice('dtype', 'float32', ('float32', 'bfloat16'))
+  arguments.check_choice('dtype', 'float32', ('float32', 'bfloat16'))
   message = "^dtype must be 'float32' or 'bfloat16', not 'float64'$"
   with pytest.raises(ValueError, match=message):
-    settings.check_choice('dtype', 'float64', ('float32', 'bfloat16'))
+    arguments.check_choice('dtype', 'float64', ('float32', 'bfloat16'))
