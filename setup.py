@@ -8,7 +8,7 @@ AGENTS = [
   'absl-py>=2.1',
   'ale-py>=0.12.1',
   'chex>=0.1.90',
-  'dopamine-rl==4.1.2',  # agents/dopamine_repair.py repairs this release.
+  'dopamine-rl==4.1.2',  # agents/dopamine/repair.py repairs this release.
   'flax>=0.12',
   'gin-config>=0.5',
   'gymnasium>=1.2',

@@ -9,17 +9,20 @@ run failed (one line says why); 2, a setting is wrong (one line says which); 75,
 the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import json
 import pathlib
 from typing import Any
 
+from agents.dopamine.agent import DeviceAgent
+from agents.dopamine.runner import Atari100kRunner
+
 from absl import app, flags
 import gin
 
-from agents import atari, bbf_agent, device_agent, drq_agent
-from agents import runner as runner_lib
+from agents import atari, configurables
+from agents.core.loop import Loop
 from experiments import gin_flags, progress, runs
 from experiments.command import (
   SettingsError,
@@ -153,14 +156,13 @@ def summary(result: dict[str, Any]) -> str:
 
 
 @gin.configurable('train')
-def agent_class(agent: Any = None) -> type[device_agent.DeviceAgent]:
-  """The agent that is trained, as `train.agent` names it.
+def agent_factory(agent: Any = None) -> Callable[..., Loop]:
+  """Returns what makes the agent that is trained, as `train.agent` names it.
 
   Raises:
     ValueError: it names none.
   """
-  known = (drq_agent.DrQAgent, bbf_agent.BBFAgent)
-  if not (isinstance(agent, type) and issubclass(agent, known)):
+  if agent not in (configurables.drq_agent, configurables.bbf_agent):
     raise ValueError(
       f'train.agent must be @DrQAgent or @BBFAgent, not {agent!r}'
     )
@@ -169,20 +171,20 @@ def agent_class(agent: Any = None) -> type[device_agent.DeviceAgent]:
 
 def _make_runner(
   run_dir: pathlib.Path, config: str, game: str, seed: int
-) -> runner_lib.Atari100kRunner:
+) -> Atari100kRunner:
   def create_agent(
     sess: None, environment: atari.AtariEnvironment, summary_writer: str
-  ) -> device_agent.DeviceAgent:
+  ) -> DeviceAgent:
     del sess, summary_writer  # Of Dopamine's TensorFlow agents.
-    return agent_class()(
-      int(environment.action_space.n),
+    loop = agent_factory()(
+      num_actions=int(environment.action_space.n),
       observation_shape=environment.observation_space.shape[:2],
       observation_dtype=environment.observation_space.dtype,
-      seed=seed,
     )
+    return DeviceAgent(loop, seed)
 
   try:
-    return runner_lib.Atari100kRunner(
+    return Atari100kRunner(
       str(run_dir),
       create_agent,
       game=game,

@@ -14,7 +14,6 @@ import pathlib
 import time
 from typing import Any, Protocol
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
 from dopamine.discrete_domains import run_experiment
 from dopamine.metrics import collector_dispatcher, statistics_instance
 import gin
@@ -26,8 +25,6 @@ from agents import atari, checkpoint
 from agents.errors import CheckpointError, StoppedError
 from ht_rl import atari100k, files
 from ht_rl.arguments import check_int
-
-del dopamine_repair  # Imported for what it does.
 
 
 class Progress(Protocol):
@@ -220,33 +217,27 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _train(self, progress: Progress) -> None:
     agent, environment = self._agent, self._environment
-    agent.eval_mode = False
+    driver = agent.driver
     self._evaluate_if_due()  # The run may have been stopped while it did.
     since = time.monotonic() - self._seconds
     if self._step == 0:
-      action = agent.begin_episode(environment.reset())
+      action = driver.begin(environment.reset())
     else:
-      action = agent.last_action
+      action = driver.action
     while self._step < self._training_steps:
-      observation, reward, terminal, _ = environment.step(int(action))
+      timestep = environment.advance(int(action))
       self._step += 1
-      self._episode_return += reward
+      self._episode_return += timestep.reward
       self._episode_length += 1
-      clip = atari.PROTOCOL.reward_clip
-      clipped = min(max(reward, -clip), clip)
-      if environment.game_over:
-        agent.end_episode(clipped, terminal)
+      if timestep.episode_over:
         self._log_episode()
-        action = agent.begin_episode(environment.reset())
-      elif terminal:
-        agent.end_episode(clipped, terminal)
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(clipped, observation)
+      action = driver.step(timestep.outcome, timestep.observation)
+      if driver.steps % agent.summary_writing_frequency == 0:
+        agent.report()
       self._seconds = time.monotonic() - since
       is_last = self._step == self._training_steps
       if self._step % self._log_every == 0 or is_last:
-        figures = agent.metrics()
+        figures = driver.metrics()
         self._metrics_file.write({'step': self._step, **figures})
         shown = {'return': self._last_return, 'loss': figures.get('loss')}
         progress.update(self._step, **shown)
@@ -274,7 +265,7 @@ class Atari100kRunner(run_experiment.Runner):
       return 0.0
     started = time.monotonic()
     num_episodes = self._num_training_eval_episodes
-    policy = self._agent.evaluation_policy(num_episodes, self._seed)
+    policy = self._agent.driver.policy(num_episodes, self._seed)
 
     def check(steps: int, episodes: int) -> None:
       del steps, episodes
@@ -314,7 +305,7 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
     del statistics
-    policy = self._agent.evaluation_policy(self._num_eval_episodes, self._seed)
+    policy = self._agent.driver.policy(self._num_eval_episodes, self._seed)
 
     def show(steps: int, episodes: int) -> None:
       if self.stop_requested:
@@ -359,7 +350,7 @@ class Atari100kRunner(run_experiment.Runner):
       'human_normalized_score': normalized,
       'returns': evaluation.returns.tolist(),
       'lengths': evaluation.lengths.tolist(),
-      'gradient_steps': self._agent.gradient_steps,
+      'gradient_steps': self._agent.driver.gradient_steps,
       'protocol': protocol.as_dict(),
       'training_seconds': round(self._seconds, 1),
       'device': f'{device.platform}: {device.device_kind}',

@@ -2,6 +2,9 @@ import importlib.metadata
 import json
 import os
 
+from agents.dopamine import runner as runner_lib
+from agents.dopamine.agent import DeviceAgent
+
 import chex
 import gin
 import jax
@@ -11,8 +14,7 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
-from agents import atari, checkpoint, configurables, drq_agent
-from agents import runner as runner_lib
+from agents import atari, checkpoint, configurables
 from agents.errors import StoppedError
 import ht_rl
 
@@ -63,8 +65,8 @@ class Lines:
 def make_runner(folder, **options):
   def create_agent(sess, environment, summary_writer):
     del sess, summary_writer
-    return drq_agent.DrQAgent(
-      int(environment.action_space.n),
+    loop = configurables.drq_agent(
+      num_actions=int(environment.action_space.n),
       network=lambda num_actions: configurables.dueling_q_network(
         num_actions, channels=(4,), kernels=(12,), strides=(12,), hidden=16
       ),
@@ -75,8 +77,8 @@ def make_runner(folder, **options):
       batch_size=4,
       epsilon_eval=0.0,
       summary_writing_frequency=50,
-      seed=SEED,
     )
+    return DeviceAgent(loop, SEED)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(atari, 'AtariEnvironment', Environment)
@@ -122,7 +124,7 @@ def test_the_replay_holds_the_protocol(run):
   cut = [over and not terminal for _, terminal, over in log]
   assert sum(lives_lost) >= 2
   assert sum(cut) >= 2
-  replay = jax.device_get(run._agent.run_state.replay)
+  replay = jax.device_get(run._agent.driver.state.replay)
   # An episode's last step comes to the replay with the next one's first.
   stored = int(replay.cursor)
   assert stored == STEPS
@@ -171,9 +173,9 @@ def test_figures_are_logged_and_shown(run):
 
 
 def test_the_score_is_the_mean_return_of_the_tortoise(run):
-  agent = run._agent
-  params = agent.target_network_params
-  q = jax.jit(agent.learner.network.apply)
+  driver = run._agent.driver
+  params = ht_rl.tortoise_params(driver.state.train.opt_state)
+  q = jax.jit(driver.loop.learner.network.apply)
   stacks = np.zeros((EPISODES, 4, 84, 84), np.uint8)
   played = set()
 
@@ -199,12 +201,12 @@ def test_the_score_is_the_mean_return_of_the_tortoise(run):
 
   # A hare that would only do what the tortoise never does changes nothing.
   never = next(action for action in range(18) if action not in played)
-  state = agent.run_state
-  hare = jax.tree.map(np.array, state.learner.params)
+  state = driver.state
+  hare = jax.tree.map(np.array, state.train.params)
   hare['params']['head']['advantage']['bias'][never] += 1e6
-  agent.run_state = state._replace(learner=state.learner._replace(params=hare))
-  policy = agent.evaluation_policy(EPISODES, SEED)
-  agent.run_state = state
+  driver.state = state._replace(train=state.train._replace(params=hare))
+  policy = driver.policy(EPISODES, SEED)
+  driver.state = state
   actions = policy(np.zeros((EPISODES, 84, 84), np.uint8), np.ones(3, bool))
   assert never not in actions
 
@@ -233,9 +235,9 @@ def test_the_result_says_how_it_came_about(run):
 def test_one_compilation_serves_the_whole_evaluation(run):
   # The batch keeps its size, although its episodes ended at different steps.
   assert len(set(run.result['lengths'])) > 1
-  assert run._agent._evaluate._cache_size() == 1
+  assert run._agent.driver._evaluate._cache_size() == 1
   # And training took two: before there is anything to learn, and after.
-  assert run._agent._step._cache_size() == 2
+  assert run._agent.driver._step._cache_size() == 2
 
 
 def test_tensorboard_reads_the_events(run):
@@ -335,7 +337,9 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
   others = [row for row in rows if 'evaluation_return' not in row]
   assert without_times(others) == without_times(rows_of(run))
   assert result['returns'] == run.result['returns']
-  chex.assert_trees_all_equal(resumed._agent.run_state, run._agent.run_state)
+  chex.assert_trees_all_equal(
+    resumed._agent.driver.state, run._agent.driver.state
+  )
 
 
 def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
@@ -346,8 +350,9 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
 
   def keeping(policy, *args, **settings):
     if runner._step == 110:
-      params = jax.tree.map(np.array, runner._agent.target_network_params)
-      policies.append(params)
+      opt_state = runner._agent.driver.state.train.opt_state
+      tortoise = ht_rl.tortoise_params(opt_state)
+      policies.append(jax.tree.map(np.array, tortoise))
     return evaluate(policy, *args, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
@@ -356,14 +361,14 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   runner.folder = tmp_path
   [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
   # The same agent, made to hold that tortoise after all is over.
-  agent = runner._agent
-  learner = agent.run_state.learner
-  agent.run_state = agent.run_state._replace(
-    learner=learner._replace(
-      opt_state=ht_rl.replace_tortoise(learner.opt_state, policies[0])
+  driver = runner._agent.driver
+  train = driver.state.train
+  driver.state = driver.state._replace(
+    train=train._replace(
+      opt_state=ht_rl.replace_tortoise(train.opt_state, policies[0])
     )
   )
-  policy = agent.evaluation_policy(EPISODES, SEED)
+  policy = driver.policy(EPISODES, SEED)
   expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
   assert found['evaluation_return'] == expected.returns.mean()
 
