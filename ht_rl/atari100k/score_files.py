@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ht_rl.atari100k._parsing import (
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.parsing import (
   game_of,
   json_of,
   method_of,
@@ -43,7 +44,6 @@ from ht_rl.atari100k._parsing import (
   seed_of,
   text_of,
 )
-from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 
 # Lines about one file; of more, only the number is told.
 _MAX_LINES = 10
