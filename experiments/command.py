@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags, logging
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
+from ht_rl.atari100k.run_folder import RunFolderError
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
@@ -49,7 +50,8 @@ def guarded(action: Callable[[], None]) -> int:
 
   Args:
     action: raises SettingsError where a setting is wrong; CheckpointError,
-      DivergedError or OSError where a run fails; StoppedError where a signal
+      DivergedError, RunFolderError or OSError where a run fails; StoppedError
+      where a signal
       stopped it.
 
   Returns:
@@ -61,7 +63,12 @@ def guarded(action: Callable[[], None]) -> int:
     action()
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
-  except (CheckpointError, DivergedError, OSError) as error:
+  except (
+    CheckpointError,
+    DivergedError,
+    RunFolderError,
+    OSError,
+  ) as error:
     return fail(error, EXIT_FAILED)
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')

@@ -8,7 +8,6 @@ killed goes on from its last checkpoint bit for bit as if it had not been.
 from collections.abc import Callable
 import contextlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import time
@@ -23,8 +22,9 @@ from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
 from agents.errors import CheckpointError, StoppedError
-from ht_rl import atari100k, files
+from ht_rl import atari100k
 from ht_rl.arguments import check_int
+from ht_rl.atari100k.run_folder import RunFolder
 
 
 class Progress(Protocol):
@@ -39,12 +39,7 @@ class Progress(Protocol):
 
 @gin.configurable
 class Atari100kRunner(run_experiment.Runner):
-  """Trains for 100k agent steps, then evaluates, as `agents.atari` says.
-
-  Attributes:
-    stop_requested: set it (from a signal handler, say) and the run writes a
-      checkpoint after the current step and raises `StoppedError`.
-  """
+  """Trains for 100k agent steps, then evaluates, as `agents.atari` says."""
 
   def __init__(
     self,
@@ -61,6 +56,7 @@ class Atari100kRunner(run_experiment.Runner):
     num_training_eval_episodes: int = 10,
     progress: Callable[[str, str, int, int], Progress] | None = None,
     say: Callable[[str], None] = print,
+    should_stop: Callable[[], bool] = lambda: False,
   ):
     """Creates environment and agent, and goes back to the last checkpoint.
 
@@ -80,6 +76,8 @@ class Atari100kRunner(run_experiment.Runner):
       progress: makes what shows a phase, of its name, what it counts, how many
         of them there are and how many are done.
       say: is given the lines that a person should read.
+      should_stop: is asked after each step; where it returns True, the run
+        writes a checkpoint and raises `StoppedError`.
     """
     check_int('Atari100kRunner.training_steps', training_steps, minimum=1)
     check_int('Atari100kRunner.num_eval_episodes', num_eval_episodes, minimum=1)
@@ -93,6 +91,7 @@ class Atari100kRunner(run_experiment.Runner):
       minimum=1,
     )
     _check_collectors()
+    self._folder = RunFolder(pathlib.Path(base_dir))
     self._game = game
     self._seed = seed
     self._config = config
@@ -103,7 +102,7 @@ class Atari100kRunner(run_experiment.Runner):
     self._num_training_eval_episodes = num_training_eval_episodes
     self._new_progress = progress or (lambda *_: _Silent())
     self._say = say
-    self.stop_requested = False
+    self._should_stop = should_stop
     self._step = 0
     self._evaluated_step = 0
     self._episode_return = 0.0
@@ -119,9 +118,7 @@ class Atari100kRunner(run_experiment.Runner):
       use_legacy_logger=False,
       fine_grained_print_to_console=False,
     )
-    self._metrics_file = MetricsFile(
-      pathlib.Path(base_dir) / 'metrics.jsonl', keep_until=self._step
-    )
+    self._metrics_file = self._folder.open_metrics(keep_until=self._step)
 
   # Checkpoints, in place of Dopamine's.
 
@@ -129,9 +126,7 @@ class Atari100kRunner(run_experiment.Runner):
     self, checkpoint_file_prefix: str
   ) -> None:
     del checkpoint_file_prefix  # Of Dopamine's pickled files.
-    self._checkpoints = checkpoint.Checkpoints(
-      pathlib.Path(self._base_dir) / 'checkpoints'
-    )
+    self._checkpoints = checkpoint.Checkpoints(self._folder.checkpoints)
     restored = self._checkpoints.restore(self._say)
     if restored is None:
       return
@@ -169,6 +164,15 @@ class Atari100kRunner(run_experiment.Runner):
     self._checkpoints.save(self._step, state)
     self._collector_dispatcher.flush()
 
+  @property
+  def protocol(self) -> atari.Protocol:
+    """How the run trains and is evaluated."""
+    return atari.Protocol(
+      training_steps=self._training_steps,
+      eval_episodes=self._num_eval_episodes,
+      epsilon_eval=self._agent.epsilon_eval,
+    )
+
   # The experiment.
 
   def run_experiment(self) -> dict[str, Any]:
@@ -178,7 +182,8 @@ class Atari100kRunner(run_experiment.Runner):
       What is in the file.
 
     Raises:
-      StoppedError: `stop_requested` was set; call the same again to go on.
+      StoppedError: `should_stop` returned True; make a runner of the same to go
+        on.
       DivergedError: a loss was NaN or infinite.
       CheckpointError: the disk would not take a checkpoint.
     """
@@ -186,10 +191,7 @@ class Atari100kRunner(run_experiment.Runner):
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
       result = self._result(evaluation)
-      files.write_text(
-        pathlib.Path(self._base_dir) / 'result.json',
-        json.dumps(result, indent=2) + '\n',
-      )
+      self._folder.write_result(result)
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
     except CheckpointError:
@@ -242,13 +244,10 @@ class Atari100kRunner(run_experiment.Runner):
         shown = {'return': self._last_return, 'loss': figures.get('loss')}
         progress.update(self._step, **shown)
       since += self._evaluate_if_due()
-      if (
-        self._step % self._checkpoint_every == 0
-        or is_last
-        or self.stop_requested
-      ):
+      stops = self._should_stop() and not is_last
+      if self._step % self._checkpoint_every == 0 or is_last or stops:
         self._checkpoint_experiment()
-      if self.stop_requested and not is_last:
+      if stops:
         raise StoppedError(f'stopped at step {self._step:,}')
 
   def _evaluate_if_due(self) -> float:
@@ -269,7 +268,7 @@ class Atari100kRunner(run_experiment.Runner):
 
     def check(steps: int, episodes: int) -> None:
       del steps, episodes
-      if self.stop_requested:
+      if self._should_stop():
         raise StoppedError
 
     with contextlib.suppress(StoppedError):
@@ -308,7 +307,7 @@ class Atari100kRunner(run_experiment.Runner):
     policy = self._agent.driver.policy(self._num_eval_episodes, self._seed)
 
     def show(steps: int, episodes: int) -> None:
-      if self.stop_requested:
+      if self._should_stop():
         raise StoppedError('stopped during the evaluation')
       progress.update(episodes, steps=steps)
 
@@ -336,11 +335,6 @@ class Atari100kRunner(run_experiment.Runner):
     normalized = None
     if self._game in atari100k.GAMES:
       normalized = float(atari100k.human_normalized_score(self._game, mean))
-    protocol = atari.Protocol(
-      training_steps=self._training_steps,
-      eval_episodes=self._num_eval_episodes,
-      epsilon_eval=self._agent.epsilon_eval,
-    )
     device = jax.devices()[0]
     return {
       'config': self._config,
@@ -351,7 +345,7 @@ class Atari100kRunner(run_experiment.Runner):
       'returns': evaluation.returns.tolist(),
       'lengths': evaluation.lengths.tolist(),
       'gradient_steps': self._agent.driver.gradient_steps,
-      'protocol': protocol.as_dict(),
+      'protocol': self.protocol.as_dict(),
       'training_seconds': round(self._seconds, 1),
       'device': f'{device.platform}: {device.device_kind}',
       'cpu_count': os.cpu_count(),
@@ -360,28 +354,6 @@ class Atari100kRunner(run_experiment.Runner):
         for name in ('jax', 'flax', 'optax', 'dopamine-rl', 'ale-py', 'numpy')
       },
     }
-
-
-class MetricsFile:
-  """A file with a JSON object a line, each with its `step`."""
-
-  def __init__(self, path: pathlib.Path, keep_until: int):
-    """Opens the file and drops what a killed run wrote after its checkpoint.
-
-    Args:
-      path: the file.
-      keep_until: rows of later steps are dropped.
-    """
-    self._path = path
-    if path.exists():
-      lines = path.read_text().splitlines()
-      kept = [line for line in lines if _step_of(line) <= keep_until]
-      files.write_text(path, ''.join(f'{line}\n' for line in kept))
-
-  def write(self, row: dict[str, Any]) -> None:
-    """Appends a row."""
-    with self._path.open('a') as file:
-      file.write(json.dumps(row) + '\n')
 
 
 def _check_collectors() -> None:
@@ -397,13 +369,6 @@ def _check_collectors() -> None:
       'CollectorDispatcher.collectors must be a tuple of names among '
       f'{", ".join(known)}, not {chosen!r}'
     )
-
-
-def _step_of(line: str) -> float:
-  try:
-    return json.loads(line)['step']
-  except ValueError:  # The line that was being written.
-    return float('inf')
 
 
 class _Silent:

@@ -44,10 +44,9 @@ class Environment(atari.AtariEnvironment):
 
 
 class Lines:
-  """Keeps what a runner shows, and calls `then` each time."""
+  """Keeps what a runner shows."""
 
-  def __init__(self, then=lambda: None):
-    self.then = then
+  def __init__(self):
     self.phases = []
 
   def __call__(self, name, unit, total, start):
@@ -56,7 +55,6 @@ class Lines:
 
   def update(self, step, **figures):
     self.phases[-1].append((step, figures))
-    self.then()
 
   def close(self):
     self.phases[-1].append('closed')
@@ -277,12 +275,9 @@ def test_tensorboard_reads_the_events(run):
 
 def test_stopped_in_the_evaluation_and_resumed(run, tmp_path):
   lines = Lines()
-  runner = make_runner(tmp_path, progress=lines)
-
-  def stop():
-    runner.stop_requested = len(lines.phases) == 2
-
-  lines.then = stop
+  runner = make_runner(
+    tmp_path, progress=lines, should_stop=lambda: len(lines.phases) == 2
+  )
   with pytest.raises(StoppedError) as caught:
     runner.run_experiment()
   assert str(caught.value) == 'stopped during the evaluation'
@@ -307,16 +302,18 @@ def without_times(rows):
 
 
 def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
-  runner = make_runner(
-    tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
-  )
   evaluate, stopped_at = atari.evaluate, []
+  runner = make_runner(
+    tmp_path,
+    eval_every=70,
+    num_training_eval_episodes=EPISODES,
+    should_stop=lambda: bool(stopped_at),
+  )
 
   def stopping(*args, progress, **settings):
     # In the second evaluation, at step 140, while its episodes are played.
     if runner._step == 140:
       stopped_at.append(runner._step)
-      runner.stop_requested = True
     return evaluate(*args, progress=progress, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
@@ -387,20 +384,3 @@ def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
     f'the last good checkpoint is {tmp_path}/checkpoints/80'
   ]
   assert checkpoint.Checkpoints(tmp_path / 'checkpoints').steps() == [80]
-
-
-class TestMetricsFile:
-  def test_drops_what_came_after_the_checkpoint(self, tmp_path):
-    path = tmp_path / 'metrics.jsonl'
-    path.write_text('{"step": 1}\n{"step": 3}\n{"step": 2, "x": 1}\n{"ste')
-    file = runner_lib.MetricsFile(path, keep_until=2)
-    file.write({'step': 3, 'x': 2})
-    assert path.read_text() == (
-      '{"step": 1}\n{"step": 2, "x": 1}\n{"step": 3, "x": 2}\n'
-    )
-
-  def test_ends_a_line_that_lost_its_end(self, tmp_path):
-    path = tmp_path / 'metrics.jsonl'
-    path.write_text('{"step": 1}')
-    runner_lib.MetricsFile(path, keep_until=1).write({'step': 2})
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
