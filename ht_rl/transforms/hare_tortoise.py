@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 import optax
 
-from ht_rl.transforms import _arguments
+from ht_rl import arguments
+from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
@@ -137,14 +138,12 @@ def hare_tortoise(
     section 4. (The momentum line of its Algorithm 1 has the two networks
     swapped; the equations of its section 4.2 are what is built here.)
   """
-  _arguments.check_transformation('inner', inner)
+  checks.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
   _check_rule(momentum, reset_every, update_every)
-  _arguments.check_bool('reset_inner_state', reset_inner_state)
+  arguments.check_bool('reset_inner_state', reset_inner_state)
   if tortoise_dtype is not None:
-    tortoise_dtype = _arguments.check_floating_dtype(
-      'tortoise_dtype', tortoise_dtype
-    )
+    tortoise_dtype = checks.as_floating_dtype('tortoise_dtype', tortoise_dtype)
 
   def init_fn(params: optax.Params) -> HareTortoiseState:
     def copy(p: ArrayLike) -> jax.Array:
@@ -265,8 +264,8 @@ def hare_tortoise_step(
     As for :func:`hare_tortoise`, section 4.2.
   """
   _check_rule(momentum, reset_every, update_every)
-  _arguments.check_like('tortoise', tortoise, hare, 'the hare')
-  count = _arguments.as_count('count', count)
+  checks.check_like('tortoise', tortoise, hare, 'the hare')
+  count = checks.as_count('count', count)
   mu = momentum(count - 1) if callable(momentum) else momentum
   averages = count % update_every == 0
   due, restarts = _restarts(hare, count, reset_every, reset_mask)
@@ -310,8 +309,8 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
   if len(states) != 1:
     raise ValueError(
       'state must hold exactly one HareTortoiseState, made by the init of '
-      f'hare_tortoise; got {len(states)}. Of several optimizers, give the '
-      'state of the one that is meant.'
+      f'hare_tortoise, not {len(states)}; with several optimizers, pass the '
+      'state of one of them'
     )
   return states[0].tortoise
 
@@ -334,7 +333,7 @@ def replace_tortoise(
       :class:`HareTortoiseState`, or if the structure or a shape differs.
   """
   present = tortoise_params(state)
-  _arguments.check_like('tortoise', tortoise, present, 'the present tortoise')
+  checks.check_like('tortoise', tortoise, present, 'the present tortoise')
   copied = jax.tree.map(
     lambda old, new: jnp.array(new, dtype=old.dtype), present, tortoise
   )
@@ -368,7 +367,7 @@ def _restarts(
   nothing.
   """
   mask = True if reset_mask is None else reset_mask
-  mask = _arguments.broadcast_mask('reset_mask', mask, params)
+  mask = checks.broadcast_mask('reset_mask', mask, params)
   if reset_every is None:
     return jnp.asarray(False), jax.tree.map(lambda _: False, mask)
   restarts = jax.tree.map(
@@ -376,7 +375,7 @@ def _restarts(
     mask,
     params,
   )
-  return _arguments.is_due('reset_every', reset_every, count), restarts
+  return checks.is_due('reset_every', reset_every, count), restarts
 
 
 def _cast(x: jax.Array, dtype: Any) -> jax.Array:
@@ -408,18 +407,16 @@ def _slow_dtype(dtype: Any, tortoise_dtype: Any) -> Any:
 
 def _check_rule(momentum: Any, reset_every: Any, update_every: Any) -> None:
   if not callable(momentum):
-    _arguments.check_number(
+    arguments.check_scalar(
       'momentum',
       momentum,
       'a number in [0, 1) or a schedule',
       lambda mu: 0 <= mu < 1,
     )
   if reset_every is not None and not callable(reset_every):
-    _arguments.check_positive_integer(
+    checks.check_interval(
       'reset_every',
       reset_every,
       'a positive integer, a function of the number of updates, or None',
     )
-  _arguments.check_positive_integer(
-    'update_every', update_every, 'a positive integer'
-  )
+  checks.check_interval('update_every', update_every, 'a positive integer')
