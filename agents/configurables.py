@@ -19,10 +19,12 @@ from agents.core.bbf_learner import BBFLearner
 from agents.core.drq_learner import DrQLearner
 from agents.core.learner import Learner
 from agents.core.loop import Loop
+from agents.run_settings import RunSettings
 import ht_rl
 from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
 hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
+run_settings = gin.external_configurable(RunSettings, 'Atari100kRunner')
 
 
 @gin.configurable

@@ -182,6 +182,7 @@ class AtariRun:
         game=self.game,
         seed=self.seed,
         config=self.config,
+        settings=configurables.run_settings(),
         progress=progress.Progress,
         say=say,
         should_stop=should_stop,

@@ -1,7 +1,5 @@
 """Acting, storing and learning as pure functions: what the agents share.
 
-`drq_learner` and `bbf_learner` add the gradient steps of theirs.
-
 One environment step is one call of `Learner.step`: it appends what the last
 action brought, runs all gradient steps that are due, and chooses the next
 action. Jit it with the state donated; then a frame, a reward and two flags go
@@ -38,6 +36,7 @@ from agents.core.settings import (
 from agents.core.state import ActorState, AgentState, Outcome, TrainState
 import ht_rl
 from ht_rl.arguments import check_int
+from ht_rl.transforms import reinitialize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,10 +360,10 @@ class Learner:
     fresh, fresh_tortoise = self.draw_anew(
       streams.key_of(train.key, streams.RESET, train.gradient_steps)
     )
-    params = self.mix(train.params, fresh)
+    params = self._mix(train.params, fresh)
     tortoise = ht_rl.tortoise_params(train.opt_state)
     opt_state = ht_rl.replace_tortoise(
-      self.optimizer.init(params), self.mix(tortoise, fresh_tortoise)
+      self.optimizer.init(params), self._mix(tortoise, fresh_tortoise)
     )
     return train._replace(
       params=params,
@@ -377,18 +376,8 @@ class Learner:
     fresh = self.init_params(key)
     return fresh, fresh
 
-  def mix(self, params: Any, fresh: Any) -> Any:
-    """``keep * params + (1 - keep) * fresh``, group by group."""
-
-    def mix_group(keep: float, old: Any, new: Any) -> Any:
-      return jax.tree.map(
-        lambda o, n: (keep * o + (1.0 - keep) * n).astype(o.dtype), old, new
-      )
-
-    groups = {
-      name: mix_group(keep, params['params'][name], fresh['params'][name])
-      for name, keep in self.keep.items()
-    }
+  def _mix(self, old: Any, fresh: Any) -> Any:
+    groups = reinitialize.mix(self.keep, old['params'], fresh['params'])
     return {'params': groups}
 
 

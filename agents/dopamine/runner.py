@@ -22,8 +22,8 @@ from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
 from agents.errors import CheckpointError, StoppedError
+from agents.run_settings import RunSettings
 from ht_rl import atari100k
-from ht_rl.arguments import check_int
 from ht_rl.atari100k.run_folder import RunFolder
 
 
@@ -37,7 +37,6 @@ class Progress(Protocol):
     """Ends the phase."""
 
 
-@gin.configurable
 class Atari100kRunner(run_experiment.Runner):
   """Trains for 100k agent steps, then evaluates, as `agents.atari` says."""
 
@@ -47,13 +46,8 @@ class Atari100kRunner(run_experiment.Runner):
     create_agent_fn: Callable[..., Any],
     game: str,
     seed: int,
+    settings: RunSettings,
     config: str = '',
-    training_steps: int = atari.PROTOCOL.training_steps,
-    num_eval_episodes: int = atari.PROTOCOL.eval_episodes,
-    checkpoint_every: int = 10_000,
-    log_every: int = 100,
-    eval_every: int | None = None,
-    num_training_eval_episodes: int = 10,
     progress: Callable[[str, str, int, int], Progress] | None = None,
     say: Callable[[str], None] = print,
     should_stop: Callable[[], bool] = lambda: False,
@@ -65,41 +59,20 @@ class Atari100kRunner(run_experiment.Runner):
       create_agent_fn: makes the agent, as for Dopamine's Runner.
       game: name of the game, as in `ht_rl.atari100k`.
       seed: seed of the environment and of the evaluation.
+      settings: how long it trains, and what it writes when.
       config: name of the configuration, for the result.
-      training_steps: agent steps of training.
-      num_eval_episodes: episodes of the evaluation, played in parallel.
-      checkpoint_every: agent steps between checkpoints.
-      log_every: agent steps between rows of the learner's figures.
-      eval_every: agent steps between evaluations in the course of training,
-        which leave it as it is; None for none but the one at the end.
-      num_training_eval_episodes: episodes of each of those.
       progress: makes what shows a phase, of its name, what it counts, how many
         of them there are and how many are done.
       say: is given the lines that a person should read.
       should_stop: is asked after each step; where it returns True, the run
         writes a checkpoint and raises `StoppedError`.
     """
-    check_int('Atari100kRunner.training_steps', training_steps, minimum=1)
-    check_int('Atari100kRunner.num_eval_episodes', num_eval_episodes, minimum=1)
-    check_int('Atari100kRunner.checkpoint_every', checkpoint_every, minimum=1)
-    check_int('Atari100kRunner.log_every', log_every, minimum=1)
-    if eval_every is not None:
-      check_int('Atari100kRunner.eval_every', eval_every, minimum=1)
-    check_int(
-      'Atari100kRunner.num_training_eval_episodes',
-      num_training_eval_episodes,
-      minimum=1,
-    )
     _check_collectors()
     self._folder = RunFolder(pathlib.Path(base_dir))
     self._game = game
     self._seed = seed
     self._config = config
-    self._num_eval_episodes = num_eval_episodes
-    self._checkpoint_every = checkpoint_every
-    self._log_every = log_every
-    self._eval_every = eval_every
-    self._num_training_eval_episodes = num_training_eval_episodes
+    self._settings = settings
     self._new_progress = progress or (lambda *_: _Silent())
     self._say = say
     self._should_stop = should_stop
@@ -114,7 +87,7 @@ class Atari100kRunner(run_experiment.Runner):
       create_agent_fn,
       create_environment_fn=lambda: atari.AtariEnvironment(game, seed),
       num_iterations=1,
-      training_steps=training_steps,
+      training_steps=settings.training_steps,
       use_legacy_logger=False,
       fine_grained_print_to_console=False,
     )
@@ -168,8 +141,8 @@ class Atari100kRunner(run_experiment.Runner):
   def protocol(self) -> atari.Protocol:
     """How the run trains and is evaluated."""
     return atari.Protocol(
-      training_steps=self._training_steps,
-      eval_episodes=self._num_eval_episodes,
+      training_steps=self._settings.training_steps,
+      eval_episodes=self._settings.num_eval_episodes,
       epsilon_eval=self._agent.epsilon_eval,
     )
 
@@ -212,7 +185,7 @@ class Atari100kRunner(run_experiment.Runner):
   def _run_train_phase(self, statistics: Any) -> None:
     del statistics  # What is worth keeping is in metrics.jsonl.
     progress = self._new_progress(
-      'train', 'step', self._training_steps, self._step
+      'train', 'step', self._settings.training_steps, self._step
     )
     with contextlib.closing(progress):
       self._train(progress)
@@ -226,7 +199,7 @@ class Atari100kRunner(run_experiment.Runner):
       action = driver.begin(environment.reset())
     else:
       action = driver.action
-    while self._step < self._training_steps:
+    while self._step < self._settings.training_steps:
       timestep = environment.advance(int(action))
       self._step += 1
       self._episode_return += timestep.reward
@@ -237,15 +210,15 @@ class Atari100kRunner(run_experiment.Runner):
       if driver.steps % agent.summary_writing_frequency == 0:
         agent.report()
       self._seconds = time.monotonic() - since
-      is_last = self._step == self._training_steps
-      if self._step % self._log_every == 0 or is_last:
+      is_last = self._step == self._settings.training_steps
+      if self._step % self._settings.log_every == 0 or is_last:
         figures = driver.metrics()
         self._metrics_file.write({'step': self._step, **figures})
         shown = {'return': self._last_return, 'loss': figures.get('loss')}
         progress.update(self._step, **shown)
       since += self._evaluate_if_due()
       stops = self._should_stop() and not is_last
-      if self._step % self._checkpoint_every == 0 or is_last or stops:
+      if self._step % self._settings.checkpoint_every == 0 or is_last or stops:
         self._checkpoint_experiment()
       if stops:
         raise StoppedError(f'stopped at step {self._step:,}')
@@ -256,14 +229,14 @@ class Atari100kRunner(run_experiment.Runner):
     Returns:
       The seconds that it took.
     """
-    every = self._eval_every
-    is_last = self._step == self._training_steps
+    every = self._settings.eval_every
+    is_last = self._step == self._settings.training_steps
     if not every or self._step % every or is_last:
       return 0.0
     if self._step == self._evaluated_step:
       return 0.0
     started = time.monotonic()
-    num_episodes = self._num_training_eval_episodes
+    num_episodes = self._settings.num_training_eval_episodes
     policy = self._agent.driver.policy(num_episodes, self._seed)
 
     def check(steps: int, episodes: int) -> None:
@@ -304,19 +277,23 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
     del statistics
-    policy = self._agent.driver.policy(self._num_eval_episodes, self._seed)
+    policy = self._agent.driver.policy(
+      self._settings.num_eval_episodes, self._seed
+    )
 
     def show(steps: int, episodes: int) -> None:
       if self._should_stop():
         raise StoppedError('stopped during the evaluation')
       progress.update(episodes, steps=steps)
 
-    progress = self._new_progress(
-      'evaluate', 'episode', self._num_eval_episodes, 0
-    )
+    progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
       evaluation = atari.evaluate(
-        policy, self._game, self._num_eval_episodes, self._seed, progress=show
+        policy,
+        self._game,
+        self._settings.num_eval_episodes,
+        self._seed,
+        progress=show,
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
     return evaluation

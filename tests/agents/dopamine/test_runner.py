@@ -16,6 +16,7 @@ from tensorboard.util import tensor_util
 
 from agents import atari, checkpoint, configurables
 from agents.errors import StoppedError
+from agents.run_settings import RunSettings
 import ht_rl
 
 STEPS = 200
@@ -60,7 +61,7 @@ class Lines:
     self.phases[-1].append('closed')
 
 
-def make_runner(folder, **options):
+def make_runner(folder, progress=None, say=print, should_stop=None, **settings):
   def create_agent(sess, environment, summary_writer):
     del sess, summary_writer
     loop = configurables.drq_agent(
@@ -89,11 +90,16 @@ def make_runner(folder, **options):
       game='RoadRunner',
       seed=SEED,
       config='mine',
-      training_steps=STEPS,
-      num_eval_episodes=EPISODES,
-      checkpoint_every=80,
-      log_every=1,
-      **options,
+      settings=RunSettings(
+        training_steps=STEPS,
+        num_eval_episodes=EPISODES,
+        checkpoint_every=80,
+        log_every=1,
+        **settings,
+      ),
+      progress=progress,
+      say=say,
+      should_stop=should_stop or (lambda: False),
     )
     gin.clear_config()
   return runner
