@@ -277,9 +277,8 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
     del statistics
-    policy = self._agent.driver.policy(
-      self._settings.num_eval_episodes, self._seed
-    )
+    num_episodes = self._settings.num_eval_episodes
+    policy = self._agent.driver.policy(num_episodes, self._seed)
 
     def show(steps: int, episodes: int) -> None:
       if self._should_stop():
@@ -289,11 +288,7 @@ class Atari100kRunner(run_experiment.Runner):
     progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
       evaluation = atari.evaluate(
-        policy,
-        self._game,
-        self._settings.num_eval_episodes,
-        self._seed,
-        progress=show,
+        policy, self._game, num_episodes, self._seed, progress=show
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
     return evaluation
