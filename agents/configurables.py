@@ -233,3 +233,6 @@ bbf_agent = _configurable_agent(
   bbf_network,
   lambda: ht_rl.hare_tortoise(adam(weight_decay=0.1), momentum=0.995),
 )
+
+# What `train.agent` can name.
+AGENTS = {'DrQAgent': drq_agent, 'BBFAgent': bbf_agent}

@@ -226,10 +226,9 @@ def agent_factory(agent: Any = None) -> Callable[..., Loop]:
   Raises:
     ValueError: it names none.
   """
-  if agent not in (configurables.drq_agent, configurables.bbf_agent):
-    raise ValueError(
-      f'train.agent must be @DrQAgent or @BBFAgent, not {agent!r}'
-    )
+  if agent not in configurables.AGENTS.values():
+    known = ' or '.join(f'@{name}' for name in configurables.AGENTS)
+    raise ValueError(f'train.agent must be {known}, not {agent!r}')
   return agent
 
 
