@@ -1,11 +1,11 @@
-"""From runs and score files to the numbers of an Atari-100k paper.
+"""Summarizes runs and score files as an Atari-100k paper does.
 
     python -m experiments.summarize runs --baselines=paper --report=report.html
 
-Each path is a folder of runs, a CSV or a JSON file with scores (see
-`ht_rl.atari100k.score_files`); several are compared. The numbers go to the
+Each path is a folder of runs, or a CSV or JSON file of scores (see
+`ht_rl.atari100k.score_files`). Several methods are compared. The numbers go to
 standard output. Exit codes: 0, done; 1, a picture or report could not be
-written; 2, a path or setting is wrong (a line for each problem); 75, stopped.
+written; 2, a path or setting is wrong (one line per problem); 75, stopped.
 """
 
 from collections.abc import Sequence
@@ -30,35 +30,35 @@ from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
-  'format', 'table', list(tables.STYLES), 'How the numbers are written.'
+  'format', 'table', list(tables.STYLES), 'Format of the numbers.'
 )
 _PLOTS = flags.DEFINE_string(
   'plots', None, 'Folder for the figures, as SVG and PNG.'
 )
 _REPORT = flags.DEFINE_string(
-  'report', None, 'HTML file for tables and figures on one page.'
+  'report', None, 'HTML file with all tables and figures on one page.'
 )
 _BASELINES = flags.DEFINE_enum(
   'baselines',
   None,
   ['paper'],
-  'Numbers to set beside yours: those of Lee et al. (2024).',
+  'Published numbers to compare with: those of Lee et al. (2024).',
 )
 _PARTIAL = flags.DEFINE_bool(
-  'partial', False, 'Compare the games that all have, even if some are missing.'
+  'partial', False, 'Compare the games all methods have, even if not all 26.'
 )
 _BOOTSTRAP_SEED = flags.DEFINE_integer(
-  'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
+  'bootstrap_seed', 0, 'Seed of the bootstrap, 0 or more.', lower_bound=0
 )
 _REPLICATES = flags.DEFINE_integer(
   'replicates',
   50_000,
-  'Replicates of the bootstrap.',
+  'Number of bootstrap replicates.',
   lower_bound=100,
   upper_bound=1_000_000,
 )
 _CONFIDENCE = flags.DEFINE_float(
-  'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
+  'confidence', 0.95, 'Confidence level.', lower_bound=0.5, upper_bound=0.999
 )
 
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     summary = run(argv[1:])
     text = tables.render(summary, _FORMAT.value)
     _write(summary)
-    if _FORMAT.value == 'csv':  # Which has no place for them.
+    if _FORMAT.value == 'csv':  # CSV has no place for notes.
       for note in summary.notes:
         say(f'note: {note}')
     _print(text)
@@ -89,22 +89,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_outputs(paths: Sequence[str]) -> None:
-  """Raises SettingsError where a report would overwrite what it is about."""
+  """Raises SettingsError if the report would overwrite one of its inputs."""
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return
   if not report.is_file():
-    raise SettingsError(f'--report: {report} is there and is no file')
+    raise SettingsError(f'--report: {report} exists and is not a file')
   for path in map(pathlib.Path, paths):
     if path.exists() and path.samefile(report):
-      raise SettingsError(f'--report: {report} is a file that is to be read')
+      raise SettingsError(f'--report: {report} is one of the files to read')
 
 
 def _write(summary: Summary) -> None:
-  """Writes figures and report where they are asked for."""
+  """Writes the figures and the report that the flags ask for."""
   if not (_PLOTS.value or _REPORT.value):
     return
-  from ht_rl.atari100k import plots, report  # Only now: they load matplotlib.
+  from ht_rl.atari100k import plots, report  # Slow: loads matplotlib.
 
   drawn = plots.figures(summary)
   if _PLOTS.value:
@@ -117,25 +117,25 @@ def _write(summary: Summary) -> None:
 
 
 def _print(text: str) -> None:
-  """Writes to the standard output, whatever it can take."""
+  """Writes to standard output, replacing what it cannot encode."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   try:
     print(text, end='', flush=True)
-  except BrokenPipeError:  # The reader, such as `head`, has seen enough.
+  except BrokenPipeError:  # The reader, such as `head`, has closed it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: OSError | MemoryError) -> Exception:
-  """The error with what a person can do about it."""
+  """Returns the error with a message for the user."""
   if isinstance(error, MemoryError):
-    return MemoryError('the memory is too small for so many runs or replicates')
+    return MemoryError('not enough memory for so many runs or replicates')
   file = f'{error.filename}: ' if error.filename else ''
   return OSError(f'{file}{error.strerror or error}')
 
 
 def run(paths: Sequence[str]) -> Summary:
-  """Reads the scores and compares them, as the flags say.
+  """Reads and compares scores, with the settings of the flags.
 
   Args:
     paths: folders of runs and score files.
@@ -145,7 +145,7 @@ def run(paths: Sequence[str]) -> Summary:
 
   Raises:
     SettingsError: no path is given, or games are missing.
-    ScoreFileError: something is wrong in what is under the paths.
+    ScoreFileError: a folder or file has errors.
   """
   if not paths:
     raise SettingsError(
@@ -177,7 +177,7 @@ def run(paths: Sequence[str]) -> Summary:
     )
   except MissingGamesError as error:
     raise SettingsError(
-      f'{error} (--partial compares what there is)'
+      f'{error} (--partial compares the games that all have)'
     ) from error
   except ValueError as error:
     raise SettingsError(str(error)) from error
