@@ -1,9 +1,10 @@
-"""How often 95% intervals hold the truth: of normal and of real scores.
+"""Measures how often 95% intervals contain the true aggregate.
 
     python -m benchmarks.interval_coverage --scores=RR2_BBF.csv
 
-Draws a few runs of each game, many times: normal scores, and runs of a file of
-scores (see `ht_rl.atari100k.score_files`), whose own aggregates are the truth.
+Draws a few runs of each game, many times: from a normal distribution, and from
+the runs of a score file (see `ht_rl.atari100k.score_files`), whose own
+aggregates are the true ones.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,14 @@ import numpy as np
 from ht_rl import atari100k
 from ht_rl.atari100k import score_files
 
-_SCORES = flags.DEFINE_string('scores', None, 'A file with many runs a game.')
-_SIMULATIONS = flags.DEFINE_integer('simulations', 1000, 'Of each kind.')
+_SCORES = flags.DEFINE_string('scores', None, 'File of many runs per game.')
+_SIMULATIONS = flags.DEFINE_integer('simulations', 1000, 'Number for each row.')
 
 Draw = Callable[[np.random.Generator, int], dict[str, np.ndarray]]
 
 
 def normal_scores(rng: np.random.Generator, runs: int) -> dict[str, np.ndarray]:
-  """Games at levels around 0, of the same noise."""
+  """Returns normal scores: a mean per game around 0, and equal noise."""
   levels = np.linspace(-1, 1, len(atari100k.GAMES))
   return {
     game: level + rng.normal(size=runs)
@@ -32,7 +33,7 @@ def normal_scores(rng: np.random.Generator, runs: int) -> dict[str, np.ndarray]:
 def coverage(
   draw: Draw, truth: dict[str, float], runs: int
 ) -> dict[str, float]:
-  """The share of simulations whose intervals hold the truth."""
+  """Returns the fraction of simulations whose intervals hold the truth."""
   rng = np.random.default_rng(runs)
   held = dict.fromkeys(truth, 0)
   for _ in range(_SIMULATIONS.value):
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> None:
     for runs_of_a_game in (3, 5, 10):
       shares = coverage(draw, truth, runs_of_a_game)
       shown = ', '.join(f'{name} {share:.2f}' for name, share in shares.items())
-      print(f'{kind}, {runs_of_a_game} runs a game: {shown}', flush=True)
+      print(f'{kind}, {runs_of_a_game} runs per game: {shown}', flush=True)
 
 
 if __name__ == '__main__':

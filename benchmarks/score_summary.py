@@ -1,10 +1,10 @@
-"""How long score summaries take: the bootstrap beside rliable's, and a report.
+"""Measures the time of score summaries: our bootstrap, rliable's, a report.
 
     python -m benchmarks.score_summary
 
-The bootstrap is that of the four aggregates of 5 runs of 26 games, ours and
-rliable's in turns on the same scores. The report is `experiments.summarize` of
-a tree of 9 x 26 x 5 made-up runs with all pictures, in a process of its own.
+The bootstrap is of the four aggregates of 5 runs of 26 games, ours and
+rliable's alternating on the same scores. The report is `experiments.summarize`
+of 9 x 26 x 5 generated runs with all pictures, in a separate process.
 """
 
 from collections.abc import Mapping
@@ -24,20 +24,20 @@ from agents import atari
 from ht_rl import atari100k
 from ht_rl.atari100k import aggregates
 
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
-_REPLICATES = flags.DEFINE_integer('replicates', 50_000, 'Of the bootstrap.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
+_REPLICATES = flags.DEFINE_integer('replicates', 50_000, 'Replicates.')
 
 METHODS, RUNS = 9, 5
 
 
 def draw_scores(seed: int) -> dict[str, np.ndarray]:
-  """Normalised scores of each game's runs, about as skewed as real ones."""
+  """Returns normalised scores for each game, about as skewed as real ones."""
   rng = np.random.default_rng(seed)
   return {game: rng.gamma(1, 1, RUNS) for game in atari100k.GAMES}
 
 
 def time_ours(scores: Mapping[str, np.ndarray]) -> float:
-  """Seconds for the intervals of all four aggregates."""
+  """Returns the seconds for the intervals of all four aggregates."""
   begun = time.perf_counter()
   aggregates.aggregate_estimates(
     scores, np.random.default_rng(0), _REPLICATES.value
@@ -46,7 +46,7 @@ def time_ours(scores: Mapping[str, np.ndarray]) -> float:
 
 
 def time_rliables(scores: Mapping[str, np.ndarray]) -> float:
-  """Seconds for the same with rliable."""
+  """Returns the seconds for the same with rliable."""
   table = np.stack(list(scores.values()), axis=1)
   begun = time.perf_counter()
   library.get_interval_estimates(
@@ -65,7 +65,7 @@ def time_rliables(scores: Mapping[str, np.ndarray]) -> float:
 
 
 def write_runs(base_dir: pathlib.Path) -> None:
-  """Makes a tree of runs as `experiments.train` leaves it."""
+  """Writes run folders as `experiments.train` does."""
   protocol = atari.PROTOCOL.as_dict()
   for method in range(METHODS):
     for game, normalized in draw_scores(method).items():
@@ -95,7 +95,7 @@ def write_runs(base_dir: pathlib.Path) -> None:
 
 
 def time_report(base_dir: pathlib.Path) -> float:
-  """Seconds for the whole command, with every picture and the report."""
+  """Returns the seconds for the command with all pictures and the report."""
   command = [sys.executable, '-m', 'experiments.summarize', str(base_dir)]
   begun = time.perf_counter()
   subprocess.run(
@@ -113,7 +113,7 @@ def main(argv: list[str]) -> None:
   scores = draw_scores(0)
   print(
     f'{_REPLICATES.value:,} replicates of {RUNS} runs of 26 games, all four '
-    f'aggregates, on {platform.machine()}; medians of {_ROUNDS.value} turns'
+    f'aggregates, on {platform.machine()}; medians of {_ROUNDS.value} rounds'
   )
   seconds = np.array(
     [(time_ours(scores), time_rliables(scores)) for _ in range(_ROUNDS.value)]
@@ -123,7 +123,7 @@ def main(argv: list[str]) -> None:
   print(f'ours      {ours:8.2f} s')
   print(f'rliable   {theirs:8.2f} s')
   print(
-    f'ours is {np.median(ratios):.0f} times as fast (turn by turn: '
+    f'ours is {np.median(ratios):.0f} times as fast (in each round: '
     f'{ratios.min():.0f} to {ratios.max():.0f})'
   )
   with tempfile.TemporaryDirectory() as folder:
