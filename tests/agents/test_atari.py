@@ -40,12 +40,12 @@ def random_actions(environment, seed):
 # --- The training environment ---
 
 
-# AirRaid's screen is 250 pixels high, the others' 210. Assault's start depends
-# on the restarts before it. Breakout and Qbert lose lives quickly.
+# AirRaid's screen is 250 pixels high, the others are 210. The start of Assault
+# depends on the restarts before it. Lives in Breakout and Qbert are short.
 @pytest.mark.parametrize('game', ['Pong', 'Breakout', 'Assault', 'AirRaid'])
 @pytest.mark.parametrize('terminal_on_life_loss', [True, False])
 def test_frames_equal_dopamines(game, terminal_on_life_loss):
-  """Frames, rewards and terminals, across life losses and episodes' ends."""
+  """Compares frames, rewards and terminals across lives and episodes."""
   theirs = atari_lib.create_atari_environment(game, sticky_actions=False)
   theirs.terminal_on_life_loss = terminal_on_life_loss
   ours = atari.AtariEnvironment(
@@ -112,7 +112,7 @@ def test_noops_are_uniform_and_both_ends_are_drawn():
 
 
 def test_game_that_ends_while_idle_starts_anew():
-  """Idle, RoadRunner lasts 270 steps: here it ends several times."""
+  """With no-ops RoadRunner lasts 270 steps: here it ends several times."""
   environment = atari.AtariEnvironment(
     'RoadRunner', seed=0, max_noops=2000, terminal_on_life_loss=False
   )
@@ -124,7 +124,7 @@ def test_game_that_ends_while_idle_starts_anew():
 
 
 def play(environment, actions):
-  """Returns all that an agent sees while it plays these actions."""
+  """Returns everything that an agent observes with these actions."""
   seen = []
   for action in actions:
     if environment.game_over:
@@ -151,10 +151,10 @@ for path in sys.argv[1:]:
 
 
 def test_resumes_in_a_fresh_process(tmp_path):
-  """2,000 steps go on bit for bit, over life losses and ends of episodes.
+  """Compares 2,000 steps after resuming, across lives and episodes.
 
-  Qbert does not resume from the state that ale-py itself saves, and Assault
-  only after the right number of restarts.
+  Qbert does not resume exactly from the state that ale-py itself saves, and
+  Assault only after the correct number of restarts.
   """
   paths, expected = [], []
   for game in ['Pong', 'Breakout', 'Qbert', 'Assault']:
@@ -202,7 +202,7 @@ def test_state_at_an_episodes_end():
 
 
 def test_states_have_one_structure():
-  """So that one state is a template for reading any other."""
+  """One state can serve as the template for reading any other."""
   environment = atari.AtariEnvironment('Pong', seed=0)
   before = environment.get_state()
   play(environment, [1] * 20)
@@ -293,7 +293,7 @@ class StackingPolicy:
 
 
 def play_alone(environment, policy, noops, max_steps):
-  """The return and length of one episode, by a plain loop."""
+  """Returns return and length of one episode, played in a plain loop."""
   frame = environment.reset()
   for _ in range(noops):
     frame, *_ = environment.step(0)
@@ -311,7 +311,7 @@ def play_alone(environment, policy, noops, max_steps):
   ('game', 'max_steps'), [('Assault', 400), ('AirRaid', 320)]
 )
 def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
-  """Returns and lengths; some episodes end, others come to the time limit."""
+  """Some episodes end, others reach the time limit."""
   expected = []
   for episode in range(6):
     environment = atari.AtariEnvironment(
@@ -336,7 +336,7 @@ def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
 
 
 def test_evaluation_leaves_out_games_that_end_while_idle():
-  """Idle, Assault lasts 161 steps: here it ends before the episode starts."""
+  """With no-ops Assault lasts 161 steps: it ends before the episode starts."""
   assert atari.draw_noops(0, 0, 1000) > 350
   environment = atari.AtariEnvironment(
     'Assault', seed=0, max_noops=1000, terminal_on_life_loss=False
@@ -356,7 +356,7 @@ def test_evaluation_leaves_out_games_that_end_while_idle():
 
 @pytest.mark.parametrize('game', ['Pong', 'Breakout', 'Assault', 'AirRaid'])
 def test_evaluation_frames_equal_training_frames(game):
-  """Without life-loss terminals, until the game's end and from it on."""
+  """Without life-loss terminals, before and after the end of the game."""
   environment = atari.AtariEnvironment(
     game, seed=0, max_noops=0, terminal_on_life_loss=False
   )
@@ -378,7 +378,7 @@ def test_evaluation_frames_equal_training_frames(game):
 
 
 def test_evaluation_of_episodes_that_are_cut():
-  """The last step's reward counts, and progress is told of."""
+  """The reward of the last step counts, and progress is reported."""
   heard = []
   evaluation = atari.evaluate(
     lambda frames, first: np.zeros(len(frames), int),

@@ -1,4 +1,4 @@
-"""Every example, as its reader runs it: with the wheel and what it asks for."""
+"""Runs every example as a reader does: with the wheel and its dependencies."""
 
 from collections.abc import Callable
 import os
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / 'docs' / 'examples'
-LIMIT = 600  # Seconds, against one that hangs.
-# What the numbers in the last line of each must satisfy.
+LIMIT = 600  # Seconds, in case an example hangs.
+# Conditions on the numbers in the last line of each example.
 CHECKS: dict[str, Callable[..., bool]] = {
   'batchnorm.py': lambda update, hare, tortoise: min(hare, tortoise) > 0.95,
   'dqn_equinox.py': lambda score: score >= 400,
@@ -40,7 +40,7 @@ assert accuracies[1].mean() > 30
 
 
 def metadata(script: pathlib.Path) -> dict[str, Any]:
-  """What a script states in its first lines (PEP 723)."""
+  """Returns the metadata in the first lines of a script (PEP 723)."""
   block = re.match(r'# /// script\n((?:#.*\n)*?)# ///\n', script.read_text())
   assert block, f'{script.name} must begin with its inline metadata.'
   lines = [line[2:] for line in block[1].splitlines()]
