@@ -61,7 +61,9 @@ class Lines:
     self.phases[-1].append('closed')
 
 
-def make_runner(folder, progress=None, say=print, should_stop=None, **settings):
+def make_runner(
+  folder, progress=None, say=print, should_stop=None, agent=None, **settings
+):
   def create_agent(sess, environment, summary_writer):
     del sess, summary_writer
     loop = configurables.drq_agent(
@@ -76,6 +78,7 @@ def make_runner(folder, progress=None, say=print, should_stop=None, **settings):
       batch_size=4,
       epsilon_eval=0.0,
       summary_writing_frequency=50,
+      **(agent or {}),
     )
     return DeviceAgent(loop, SEED)
 
@@ -374,6 +377,27 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   policy = driver.policy(EPISODES, SEED)
   expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
   assert found['evaluation_return'] == expected.returns.mean()
+
+
+def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
+  runner = make_runner(
+    tmp_path,
+    agent={'reset_every': 10},
+    eval_every=50,
+    num_training_eval_episodes=1,
+  )
+  evaluate, seen = atari.evaluate, []
+
+  def counting(*args, **settings):
+    train = runner._agent.driver.state.train
+    seen.append((int(train.gradient_steps), int(train.cycle_steps)))
+    return evaluate(*args, **settings)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(atari, 'evaluate', counting)
+    runner.run_experiment()
+  # A reset is due at each of these steps, and waits for the next one.
+  assert seen == [(20, 10), (70, 10), (120, 10), (170, 10)]
 
 
 def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
