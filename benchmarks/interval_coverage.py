@@ -13,6 +13,7 @@ import numpy as np
 
 from ht_rl import atari100k
 from ht_rl.atari100k import score_files
+from ht_rl.atari100k.runs import by_method
 
 _SCORES = flags.DEFINE_string('scores', None, 'A file with many runs a game.')
 _SIMULATIONS = flags.DEFINE_integer('simulations', 1000, 'Of each kind.')
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> None:
   }
   if _SCORES.value:
     runs = score_files.read([_SCORES.value]).runs
-    [scores] = score_files.by_method(runs).values()
+    [scores] = by_method(runs).values()
     known = {
       game: atari100k.human_normalized_score(game, x)
       for game, x in scores.items()

@@ -26,6 +26,7 @@ from experiments.command import (
   say,
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
+from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 from ht_rl.files import write_files
 
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
       for note in summary.notes:
         say(f'note: {note}')
     _print(text)
-  except score_files.ScoreFileError as error:
+  except ScoreFileError as error:
     for problem in error.problems:
       say(f'error: {problem}')
     return EXIT_WRONG_SETTING
@@ -104,11 +105,13 @@ def _write(summary: Summary) -> None:
   """Writes figures and report where they are asked for."""
   if not (_PLOTS.value or _REPORT.value):
     return
-  from ht_rl.atari100k import plots, report  # Only now: they load matplotlib.
+  # Only now: they load matplotlib.
+  from ht_rl import drawing
+  from ht_rl.atari100k import figures, report
 
-  drawn = plots.figures(summary)
+  drawn = figures.all_figures(summary)
   if _PLOTS.value:
-    files = plots.write_figures(drawn, _PLOTS.value)
+    files = drawing.write_figures(drawn, _PLOTS.value)
     say(f'{len(files)} pictures are in {_PLOTS.value}')
   if _REPORT.value:
     page = report.render(summary, drawn).encode(errors='replace')
@@ -153,10 +156,10 @@ def run(paths: Sequence[str]) -> Summary:
     )
   read = score_files.read(paths)
   runs = [run for run in read.runs if run.seed is not None]
-  scores = score_files.by_method(runs)
+  scores = by_method(runs)
   means = {
     name: {game: float(of[0]) for game, of in games.items()}
-    for name, games in score_files.by_method(read.runs).items()
+    for name, games in by_method(read.runs).items()
     if name not in scores
   }
   published = {}

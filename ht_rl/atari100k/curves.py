@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from ht_rl.atari100k import score_files
+from ht_rl.atari100k import runs as runs_lib
 from ht_rl.atari100k.aggregates import (
   Estimate,
   aggregate,
@@ -13,7 +13,8 @@ from ht_rl.atari100k.aggregates import (
   interval,
 )
 from ht_rl.atari100k.games import human_normalized_score
-from ht_rl.atari100k.score_files import Run, RunCurve
+from ht_rl.atari100k.run_folder import RunCurve
+from ht_rl.atari100k.runs import Run
 from ht_rl.atari100k.summary import Curve, Summary
 
 # Points of a curve that is made from training episodes, and the share of the
@@ -55,7 +56,7 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
   source = 'evaluation episodes'
   if not all(len(steps) > 1 for steps, _ in points.values()):
     points = {
-      name: _of_training([score_files.training_episodes(r) for r in of])
+      name: _of_training([runs_lib.training_episodes(r) for r in of])
       for name, of in by_method.items()
     }
     source = 'training episodes'
@@ -92,7 +93,7 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
 def _evaluations(run: Run) -> RunCurve:
   """A run's evaluations, the last of which is its score."""
   assert run.steps is not None
-  steps, returns = score_files.evaluations(run)
+  steps, returns = runs_lib.evaluations(run)
   before = steps < run.steps
   return RunCurve(
     np.append(steps[before], run.steps), np.append(returns[before], run.score)

@@ -13,6 +13,7 @@ from agents import atari
 from experiments import summarize
 from experiments.command import parse_flags
 from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCORES = (
@@ -158,8 +159,13 @@ def test_the_same_command_gives_the_same_bytes(runs, tmp_path, capsys):
 
 def test_what_is_not_finished_is_told_and_left_out(runs, capsys):
   (runs / 'drq' / 'Pong' / '2' / 'result.json').unlink()
-  (runs / 'drq' / 'Pong' / '2' / 'config.gin').write_text(
-    'Atari100kRunner.training_steps = 100000\n'
+  RunFolder(runs / 'drq' / 'Pong' / '2').begin(
+    config='drq',
+    game='Pong',
+    seed=2,
+    protocol={'training_steps': 100_000},
+    settings='',
+    operative_settings='',
   )
   assert type_command(runs, '--partial') == 0
   out = capsys.readouterr().out
@@ -294,7 +300,7 @@ def test_only_reads_and_loads_no_tensorflow(runs):
     'from experiments.command import parse_flags\n'
     f'argv = ["summarize", {str(runs)!r}, "--partial", "--replicates=100"]\n'
     'assert summarize.main(parse_flags(argv)) == 0\n'
-    'heavy = {"tensorflow", "dopamine", "flax", "matplotlib", "agents"}\n'
+    'heavy = {"tensorflow", "dopamine", "flax", "gin", "matplotlib"}\n'
     'assert not heavy & set(sys.modules), heavy & set(sys.modules)\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

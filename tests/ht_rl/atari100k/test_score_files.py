@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ht_rl.atari100k import games, score_files
-from ht_rl.atari100k.score_files import Run
+from ht_rl.atari100k import runs as runs_lib
+from ht_rl.atari100k.runs import Run
 
 SCORES = (
   pathlib.Path(
@@ -37,6 +38,8 @@ RESULT = {
   'returns': [-7.0, -8.0],
   'protocol': PROTOCOL,
 }
+
+ADVICE = "; remove the file, and the run's command writes it again"
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +71,13 @@ def scores_of(*paths):
   read = score_files.read(paths)
   scores = {
     method: {game: column.tolist() for game, column in columns.items()}
-    for method, columns in score_files.by_method(read.runs).items()
+    for method, columns in runs_lib.by_method(read.runs).items()
   }
   return scores, read.notes
 
 
 def problems_of(*paths):
-  with pytest.raises(score_files.ScoreFileError) as caught:
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
     score_files.read(paths)
   assert str(caught.value) == '\n'.join(caught.value.problems)
   return list(caught.value.problems)
@@ -148,17 +151,15 @@ def test_a_gin_file_beside_runs_hides_none():
 def test_an_unfinished_run_is_a_note():
   write_run('runs/drq/Pong/0')
   write('runs/drq/Pong/1/config.gin', '')
-  write(
-    'runs/drq/Pong/1/operative_config.gin',
-    'DrQAgent.gamma = 0.99\nAtari100kRunner.training_steps = 100000\n',
-  )
+  record = {'version': 1, **RESULT, 'seed': 1}
+  write('runs/drq/Pong/1/run.json', record)
   metrics = '{"step": 41100}\n{"step": 41200, "loss": 0.1}\n'
   write('runs/drq/Pong/1/metrics.jsonl', metrics + '{"step": 41300, "lo')
   assert scores_of('runs') == (
     {'drq': {'Pong': [-7.5]}},
     ('runs/drq/Pong/1 is not finished (step 41,200 of 100,000) and left out.',),
   )
-  write('runs/drq/Pong/1/operative_config.gin', '')
+  pathlib.Path('runs/drq/Pong/1/run.json').unlink()  # Older runs have none.
   assert scores_of('runs')[1] == (
     'runs/drq/Pong/1 is not finished (step 41,200) and left out.',
   )
@@ -176,7 +177,8 @@ def test_many_unfinished_runs_are_counted():
 
 
 def test_no_finished_run_is_a_problem():
-  write('runs/drq/Pong/0/config.gin', 'Atari100kRunner.training_steps = 300')
+  protocol = PROTOCOL | {'training_steps': 300}
+  write('runs/drq/Pong/0/run.json', {**RESULT, 'protocol': protocol})
   write('runs/drq/Pong/0/metrics.jsonl', '{"step": 100}\n')
   assert problems_of('runs') == [
     'runs: no run is finished; runs/drq/Pong/0 is not finished (step 100 of '
@@ -238,7 +240,6 @@ def test_protocols_that_differ_within_a_method_are_a_problem():
       'the result has no config and no game and no seed and no score '
       'and no protocol',
     ),
-    ({**RESULT, 'game': 'Pung'}, "unknown game 'Pung': did you mean Pong?"),
     ({**RESULT, 'game': 3}, 'the game must be a name, not 3'),
     ({**RESULT, 'seed': True}, 'the seed must be a whole number, not True'),
     ({**RESULT, 'score': '3'}, "the score must be a finite number, not '3'"),
@@ -260,7 +261,35 @@ def test_protocols_that_differ_within_a_method_are_a_problem():
 def test_a_bad_result(content, problem):
   write('runs/drq/Pong/0/result.json', content)
   write_run('runs/drq/Pong/1', seed=1)
-  assert problems_of('runs') == [f'runs/drq/Pong/0/result.json: {problem}']
+  assert problems_of('runs') == [
+    f'runs/drq/Pong/0/result.json: {problem}{ADVICE}'
+  ]
+
+
+def test_a_result_of_an_unknown_game():
+  write_run('runs/drq/Pong/0', game='Pung')
+  assert problems_of('runs') == [
+    "runs/drq/Pong/0/result.json: unknown game 'Pung': did you mean Pong?"
+  ]
+
+
+@pytest.mark.parametrize('name', ['result.json', 'copied.json'])
+def test_a_result_of_a_newer_version(name):
+  write(f'runs/{name}', {**RESULT, 'version': 2})
+  assert problems_of(f'runs/{name}') == [
+    f'runs/{name}: the file is of version 2 and this release of ht_rl reads '
+    'versions up to 1; update ht_rl'
+  ]
+
+
+def test_settings_that_can_not_be_read():
+  write_run('runs/drq/Pong/0')
+  write('runs/drq/Pong/0/config.gin', b'DrQAgent.gamma = \xff')
+  for path in ('runs', 'runs/drq/Pong/0/result.json'):
+    assert problems_of(path) == [
+      'runs/drq/Pong/0/config.gin must be a text file in UTF-8; restore it, or '
+      'start the run in another folder'
+    ]
 
 
 def test_a_result_that_can_not_be_read():
@@ -268,7 +297,7 @@ def test_a_result_that_can_not_be_read():
   write('runs/drq/Pong/0/config.gin', '')
   write_run('runs/drq/Pong/1', seed=1)
   assert problems_of('runs') == [
-    'runs/drq/Pong/0/result.json: this is no file that can be read'
+    f'runs/drq/Pong/0/result.json: this is no file that can be read{ADVICE}'
   ]
 
 
@@ -316,30 +345,30 @@ def make_run(metrics=None):
 
 def test_curves_of_a_run():
   run = make_run(ROWS)
-  steps, returns = score_files.training_episodes(run)
+  steps, returns = runs_lib.training_episodes(run)
   assert (steps.dtype, returns.dtype) == (np.int64, np.float64)
   assert (steps.tolist(), returns.tolist()) == ([71, 171], [-21.0, 4.5])
-  steps, returns = score_files.evaluations(run)
+  steps, returns = runs_lib.evaluations(run)
   assert (steps.dtype, returns.dtype) == (np.int64, np.float64)
   assert (steps.tolist(), returns.tolist()) == ([100], [3.0])
 
 
 def test_curves_with_other_ends_of_lines():
   run = make_run(ROWS.replace('\n', '\r\n').rstrip())
-  assert score_files.training_episodes(run).steps.tolist() == [71, 171]
+  assert runs_lib.training_episodes(run).steps.tolist() == [71, 171]
 
 
 @pytest.mark.parametrize('metrics', [None, '', '{"step": 100}\n'])
 def test_a_run_without_curves(metrics):
   run = make_run(metrics)
-  for curve in (score_files.evaluations, score_files.training_episodes):
+  for curve in (runs_lib.evaluations, runs_lib.training_episodes):
     steps, returns = curve(run)
     assert (steps.shape, returns.shape) == ((0,), (0,))
 
 
 def test_a_score_without_curves():
   run = Run('drq', 'Pong', 0, 1.0, 'scores.csv, line 2')
-  assert len(score_files.evaluations(run).steps) == 0
+  assert len(runs_lib.evaluations(run).steps) == 0
 
 
 @pytest.mark.parametrize(
@@ -358,9 +387,9 @@ def test_a_score_without_curves():
 )
 def test_damaged_curves(line):
   run = make_run(f'{ROWS}{line}\n')
-  assert len(score_files.training_episodes(run).steps) == 2
-  with pytest.raises(score_files.ScoreFileError) as caught:
-    score_files.evaluations(run)
+  assert len(runs_lib.training_episodes(run).steps) == 2
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
+    runs_lib.evaluations(run)
   assert caught.value.problems == (
     'runs/drq/Pong/0/metrics.jsonl, line 5: this must be JSON with a step, '
     'later than those before, and its evaluation_return',
@@ -369,10 +398,10 @@ def test_damaged_curves(line):
 
 def test_curves_that_can_not_be_read():
   pathlib.Path('runs/drq/Pong/0/metrics.jsonl').mkdir(parents=True)
-  with pytest.raises(score_files.ScoreFileError) as caught:
-    score_files.evaluations(make_run())
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
+    runs_lib.evaluations(make_run())
   assert caught.value.problems == (
-    'runs/drq/Pong/0/metrics.jsonl: Is a directory',
+    'runs/drq/Pong/0/metrics.jsonl must be a file and is a folder; remove it',
   )
 
 
@@ -614,7 +643,7 @@ def test_the_released_files(name):
   if not path.exists():
     pytest.skip(f'{path} is not here')
   read = score_files.read([path])
-  scores = score_files.by_method(read.runs)
+  scores = runs_lib.by_method(read.runs)
   assert list(scores) == [name]
   assert tuple(scores[name]) == games.GAMES
   assert {len(column) for column in scores[name].values()} == {14}
@@ -910,7 +939,7 @@ def test_games_and_seeds_are_in_order():
     Run('a', 'Pong', -1, 1.0, ''),
     Run('a', 'Pong', 2, 2.0, ''),
   ]
-  scores = score_files.by_method(iter(runs))
+  scores = runs_lib.by_method(iter(runs))
   assert list(scores['a']) == ['Alien', 'Pong']
   assert scores['a']['Pong'].dtype == np.float64
   assert scores['a']['Pong'].tolist() == [1.0, 2.0, 3.0]
