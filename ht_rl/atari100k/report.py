@@ -15,7 +15,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 import numpy as np
 
-from ht_rl.atari100k import plots, tables
+from ht_rl import drawing
+from ht_rl.atari100k import figures, tables
 from ht_rl.atari100k.aggregates import METRICS, Estimate
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import Method, Summary
@@ -54,7 +55,7 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
 
   Args:
     summary: the comparison.
-    drawn: its pictures, from `plots.figures`.
+    drawn: its pictures, from `figures.all_figures`.
 
   Returns:
     A document in HTML, to be stored as UTF-8.
@@ -73,7 +74,7 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
     confidence=f'{100 * summary.confidence:g}%',
     all_games=len(GAMES),
     missing=[game for game in GAMES if game not in summary.games],
-    metrics=[plots.METRIC_TITLES[metric] for metric in METRICS],
+    metrics=[figures.METRIC_TITLES[metric] for metric in METRICS],
     aggregates=[_aggregate_row(method) for method in methods],
     improvement=_improvement_rows(summary),
     runs=[tables.runs(method) for method in methods],
@@ -155,7 +156,7 @@ def _interval(estimate: Estimate, digits: int) -> str:
 
 
 def _picture(figure: Figure) -> _Picture:
-  data = base64.b64encode(plots.svg(figure)).decode('ascii')
+  data = base64.b64encode(drawing.svg(figure)).decode('ascii')
   width, height = figure.get_size_inches() * 96
   return _Picture(
     f'data:image/svg+xml;base64,{data}', round(width), round(height)

@@ -7,7 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from ht_rl.atari100k import plots, report
+from ht_rl import drawing
+from ht_rl.atari100k import figures, report
 from ht_rl.atari100k.aggregates import METRICS
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 
@@ -65,7 +66,7 @@ class Page(html.parser.HTMLParser):
 
 
 def render(summary):
-  return report.render(summary, plots.figures(summary))
+  return report.render(summary, figures.all_figures(summary))
 
 
 @pytest.fixture(scope='module')
@@ -196,13 +197,13 @@ def test_nothing_is_fetched(pages):
 
 def test_the_figures_are_there(partial, pages):
   images = Page(pages['partial']).all('img')
-  figures = plots.figures(partial)
-  assert [image['class'] for image in images] == list(figures)
+  drawn = figures.all_figures(partial)
+  assert [image['class'] for image in images] == list(drawn)
   for image in images:
     kind, _, data = image['src'].partition(';base64,')
     assert kind == 'data:image/svg+xml'
-    figure = figures[image['class']]
-    assert base64.b64decode(data) == plots.svg(figure)
+    figure = drawn[image['class']]
+    assert base64.b64decode(data) == drawing.svg(figure)
     assert len(image['alt'].split()) > 5
     size = [int(image['width']), int(image['height'])]
     np.testing.assert_allclose(size, figure.get_size_inches() * 96, atol=0.5)
