@@ -1,9 +1,9 @@
-"""How often 95% intervals hold the truth: of normal and of real scores.
+"""Measures the coverage of 95% intervals for normal and for real scores.
 
     python -m benchmarks.interval_coverage --scores=RR2_BBF.csv
 
-Draws a few runs of each game, many times: normal scores, and runs of a file of
-scores (see `ht_rl.atari100k.score_files`), whose own aggregates are the truth.
+Draws a few runs of each game, many times: normal scores, and runs from a file
+of scores (see `ht_rl.atari100k.score_files`), whose aggregates are the truth.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Draw = Callable[[np.random.Generator, int], dict[str, np.ndarray]]
 
 
 def normal_scores(rng: np.random.Generator, runs: int) -> dict[str, np.ndarray]:
-  """Games at levels around 0, of the same noise."""
+  """Draws normal scores of games at levels around 0."""
   levels = np.linspace(-1, 1, len(atari100k.GAMES))
   return {
     game: level + rng.normal(size=runs)
@@ -33,7 +33,7 @@ def normal_scores(rng: np.random.Generator, runs: int) -> dict[str, np.ndarray]:
 def coverage(
   draw: Draw, truth: dict[str, float], runs: int
 ) -> dict[str, float]:
-  """The share of simulations whose intervals hold the truth."""
+  """Returns the share of simulations whose intervals contain the truth."""
   rng = np.random.default_rng(runs)
   held = dict.fromkeys(truth, 0)
   for _ in range(_SIMULATIONS.value):

@@ -1,11 +1,11 @@
-"""From runs and score files to the numbers of an Atari-100k paper.
+"""Summarizes runs and score files: aggregates, tables, figures, a report.
 
     python -m experiments.summarize runs --baselines=paper --report=report.html
 
 Each path is a folder of runs, a CSV or a JSON file with scores (see
-`ht_rl.atari100k.score_files`); several are compared. The numbers go to the
-standard output. Exit codes: 0, done; 1, a picture or report could not be
-written; 2, a path or setting is wrong (a line for each problem); 75, stopped.
+`ht_rl.atari100k.score_files`); several are compared. The numbers go to standard
+output. Exit codes: 0, done; 1, a figure or the report could not be written; 2,
+a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
 from collections.abc import Sequence
@@ -31,22 +31,22 @@ from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
-  'format', 'table', list(tables.STYLES), 'How the numbers are written.'
+  'format', 'table', list(tables.STYLES), 'Format of the numbers.'
 )
 _PLOTS = flags.DEFINE_string(
   'plots', None, 'Folder for the figures, as SVG and PNG.'
 )
 _REPORT = flags.DEFINE_string(
-  'report', None, 'HTML file for tables and figures on one page.'
+  'report', None, 'HTML file with all tables and figures.'
 )
 _BASELINES = flags.DEFINE_enum(
   'baselines',
   None,
   ['paper'],
-  'Numbers to set beside yours: those of Lee et al. (2024).',
+  'Published numbers to compare with: those of Lee et al. (2024).',
 )
 _PARTIAL = flags.DEFINE_bool(
-  'partial', False, 'Compare the games that all have, even if some are missing.'
+  'partial', False, 'Compare the common games, even if some are missing.'
 )
 _BOOTSTRAP_SEED = flags.DEFINE_integer(
   'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
@@ -54,12 +54,16 @@ _BOOTSTRAP_SEED = flags.DEFINE_integer(
 _REPLICATES = flags.DEFINE_integer(
   'replicates',
   50_000,
-  'Replicates of the bootstrap.',
+  'Number of bootstrap replicates.',
   lower_bound=100,
   upper_bound=1_000_000,
 )
 _CONFIDENCE = flags.DEFINE_float(
-  'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
+  'confidence',
+  0.95,
+  'Confidence of the intervals.',
+  lower_bound=0.5,
+  upper_bound=0.999,
 )
 
 
@@ -71,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     summary = run(argv[1:])
     text = tables.render(summary, _FORMAT.value)
     _write(summary)
-    if _FORMAT.value == 'csv':  # Which has no place for them.
+    if _FORMAT.value == 'csv':  # CSV has no place for notes.
       for note in summary.notes:
         say(f'note: {note}')
     _print(text)
@@ -90,19 +94,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_outputs(paths: Sequence[str]) -> None:
-  """Raises SettingsError where a report would overwrite what it is about."""
+  """Raises SettingsError if the report would overwrite an input."""
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return
   if not report.is_file():
-    raise SettingsError(f'--report: {report} is there and is no file')
+    raise SettingsError(f'--report: {report} exists and is not a file')
   for path in map(pathlib.Path, paths):
     if path.exists() and path.samefile(report):
-      raise SettingsError(f'--report: {report} is a file that is to be read')
+      raise SettingsError(f'--report: {report} is one of the files to read')
 
 
 def _write(summary: Summary) -> None:
-  """Writes figures and report where they are asked for."""
+  """Writes the figures and the report, if asked for."""
   if not (_PLOTS.value or _REPORT.value):
     return
   # Only now: they load matplotlib.
@@ -120,7 +124,7 @@ def _write(summary: Summary) -> None:
 
 
 def _print(text: str) -> None:
-  """Writes to the standard output, whatever it can take."""
+  """Writes to standard output, whatever its encoding."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   try:
@@ -130,7 +134,7 @@ def _print(text: str) -> None:
 
 
 def _explained(error: OSError | MemoryError) -> Exception:
-  """The error with what a person can do about it."""
+  """Returns an error with a message for a person."""
   if isinstance(error, MemoryError):
     return MemoryError('the memory is too small for so many runs or replicates')
   file = f'{error.filename}: ' if error.filename else ''

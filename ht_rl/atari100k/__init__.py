@@ -1,4 +1,4 @@
-"""Atari-100k: its 26 games, how a score is read, and what many come to."""
+"""Atari-100k: games, reference scores, aggregates with intervals."""
 
 from ht_rl.atari100k.aggregates import (
   METRICS,

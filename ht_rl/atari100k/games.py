@@ -1,4 +1,4 @@
-"""The 26 games of Atari-100k, their reference scores and their names."""
+"""The 26 games of Atari-100k: names and reference scores."""
 
 from collections.abc import Iterable
 import difflib
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 
 class ReferenceScore(NamedTuple):
-  """The two points that fix a game's human-normalised scale.
+  """The scores that are 0 and 1 on a game's human-normalised scale.
 
   Attributes:
     random: mean score of the uniformly random policy, in game points.
@@ -55,7 +55,7 @@ REFERENCE_SCORES: dict[str, ReferenceScore] = {
 
 GAMES: tuple[str, ...] = tuple(REFERENCE_SCORES)
 
-# With the 26, the 57 games that longer Atari benchmarks report.
+# Together with the 26: the 57 games of longer Atari benchmarks.
 OTHER_GAMES: tuple[str, ...] = (
   'Asteroids',
   'Atlantis',
@@ -90,7 +90,7 @@ OTHER_GAMES: tuple[str, ...] = (
   'Zaxxon',
 )
 
-# Names in papers that are not only spelled otherwise.
+# Names in papers that differ in more than spelling.
 _OTHER_NAMES: dict[str, str] = {
   'jamesbond007': 'jamesbond',
   'montezumasrevenge': 'montezumarevenge',
@@ -100,10 +100,10 @@ _OTHER_NAMES: dict[str, str] = {
 
 
 def canonical_game(name: str, games: Iterable[str] = GAMES) -> str:
-  """Returns a game's name as Gymnasium writes it, whatever its spelling.
+  """Returns a game's name as Gymnasium writes it.
 
-  Capitals, spaces, underscores and punctuation don't count, nor do Gymnasium's
-  namespace, variant and version.
+  Case, spaces, underscores and punctuation are ignored, and so are the
+  namespace, variant and version of Gymnasium.
 
   >>> canonical_game('ALE/MsPacman-v5')
   'MsPacman'
@@ -116,10 +116,10 @@ def canonical_game(name: str, games: Iterable[str] = GAMES) -> str:
 
   Args:
     name: the game, in any usual spelling.
-    games: canonical names of the games there are.
+    games: canonical names to choose from.
 
   Returns:
-    The element of `games` that is meant.
+    The matching element of `games`.
 
   Raises:
     ValueError: `name` is none of `games`; near names are proposed.
@@ -137,7 +137,7 @@ def canonical_game(name: str, games: Iterable[str] = GAMES) -> str:
 
 
 def human_normalized_score(game: str, score: ArrayLike) -> np.ndarray:
-  """Places raw scores on the scale where random is 0 and human is 1.
+  """Returns scores on the scale where random is 0 and human is 1.
 
   ``(score - random) / (human - random)``
 
@@ -160,7 +160,7 @@ def human_normalized_score(game: str, score: ArrayLike) -> np.ndarray:
 
 
 def _key(name: str) -> str:
-  """Keeps what tells one game from another: its letters and digits."""
+  """Reduces a name to the letters and digits that identify the game."""
   name = re.sub(r'^ALE/', '', name.strip())
   name = re.sub(r'(-ram)?(NoFrameskip|Deterministic)?-v\d+$', '', name)
   key = re.sub(r'[^a-z0-9]', '', name.lower())

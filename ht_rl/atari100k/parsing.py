@@ -1,6 +1,7 @@
-"""What is read from score files, or a ValueError that says what is wrong.
+"""Parsers of the values in score files.
 
-The message is the end of a line for a person; the caller knows the place.
+Each returns the value, or raises a ValueError that says what is wrong. The
+caller adds the place in the file.
 """
 
 import functools
@@ -13,14 +14,14 @@ from typing import Any
 
 from ht_rl.atari100k.games import GAMES, OTHER_GAMES, canonical_game
 
-# What neither a line of text nor a picture in XML can hold.
+# Characters that a line of text or an SVG can't hold.
 _UNPRINTABLE = re.compile(
   r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]'
 )
 
 
 def text_of(path: pathlib.Path) -> str:
-  """Returns the text of a file, which must have one."""
+  """Returns the text of a file."""
   if not path.is_file():
     raise ValueError('this is no file that can be read')
   data = path.read_bytes()
@@ -36,7 +37,7 @@ def text_of(path: pathlib.Path) -> str:
 
 
 def json_of(text: str) -> Any:
-  """Parses JSON, in which no object may have a key twice."""
+  """Parses JSON; refuses an object that has a key twice."""
   try:
     return json.loads(text, object_pairs_hook=_object)
   except json.JSONDecodeError as error:
@@ -51,7 +52,7 @@ def json_of(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """Makes a dictionary, in which no value takes another's place."""
+  """Makes a dictionary; raises ValueError for a key that comes twice."""
   made: dict[str, Any] = {}
   for name, value in pairs:
     if name in made:
@@ -111,7 +112,7 @@ def score_of(value: Any) -> float:
 
 
 def number_in(text: str) -> int | float | str:
-  """Returns the number that a CSV file's cell holds, or the cell."""
+  """Returns the number in a cell of a CSV file, or the cell itself."""
   number = r'[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]+)?'
   if not re.fullmatch(number, text, re.IGNORECASE):
     return text

@@ -1,7 +1,7 @@
-"""One page that tells what a comparison of methods came to.
+"""The HTML report of a comparison of methods.
 
-The page is a single file: tables, pictures and how the numbers were made. It
-needs no network and no scripts, and its own policy forbids both.
+The report is a single file: tables, figures and how the numbers were computed.
+It needs no network and no scripts, and its content policy forbids both.
 """
 
 import base64
@@ -25,7 +25,7 @@ _TEMPLATE = pathlib.Path(__file__).with_name('report.html.jinja')
 
 
 class _Cell(NamedTuple):
-  """What a cell of a table says, and in small type beside it; may be bold."""
+  """A cell of a table: its text, a second text in small type, bold or not."""
 
   text: str
   small: str = ''
@@ -48,17 +48,17 @@ class _Picture(NamedTuple):
 
 
 def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
-  """Writes the page.
+  """Returns the page.
 
-  The same summary gives the same page. Names and notes are escaped; a number
-  that can't be known is a dash.
+  The same summary gives the same page. Names and notes are escaped; an unknown
+  number is a dash.
 
   Args:
     summary: the comparison.
-    drawn: its pictures, from `figures.all_figures`.
+    drawn: its figures, from `figures.all_figures`.
 
   Returns:
-    A document in HTML, to be stored as UTF-8.
+    An HTML document, to be written as UTF-8.
   """
   environment = jinja2.Environment(
     autoescape=True,
@@ -88,12 +88,12 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
 
 
 def _breakable(name: str) -> Markup:
-  """Lets a long name go on in the next line after its punctuation."""
+  """Allows line breaks after the punctuation of a long name."""
   return Markup('<wbr>').join(re.split(r'(?<=[_\-/.:,])', name))
 
 
 def _sources(summary: Summary) -> str:
-  """What the curves were scored on: in one word if it is the same of all."""
+  """Returns the episodes behind the curves: once if all curves share them."""
   source = {m.name: m.curve.source for m in summary.methods if m.curve}
   kinds = set(source.values())
   if len(kinds) == 1:

@@ -21,7 +21,7 @@ METRIC_TITLES: dict[str, str] = {
   'optimality_gap': 'optimality gap',
 }
 
-# Stands where there is no number.
+# Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
 
 _Rows = list[list[str]]
@@ -49,7 +49,7 @@ def render(summary: Summary, style: str = 'table') -> str:
 
 
 def heading(summary: Summary) -> str:
-  """What the numbers are: games, intervals and how they were made."""
+  """Returns the title: games, and how the intervals were computed."""
   games, all_games = len(summary.games), len(GAMES)
   of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
   return (
@@ -60,7 +60,7 @@ def heading(summary: Summary) -> str:
 
 
 def aggregate_rows(summary: Summary) -> _Rows:
-  """A header, then the aggregates of each method with their intervals."""
+  """Returns a header and a row of aggregates for each method."""
   header = ['method', 'runs', *METRIC_TITLES.values()]
   return [
     header,
@@ -72,7 +72,7 @@ def aggregate_rows(summary: Summary) -> _Rows:
 
 
 def game_rows(summary: Summary) -> _Rows:
-  """A header, then each game's mean scores in game points."""
+  """Returns a header and a row of mean scores, in points, for each game."""
   rows = [['game', 'random', 'human', *(m.name for m in summary.methods)]]
   for game in summary.games:
     means = [float(np.mean(m.scores[game])) for m in summary.methods]
@@ -81,9 +81,9 @@ def game_rows(summary: Summary) -> _Rows:
 
 
 def improvement_rows(summary: Summary) -> _Rows:
-  """A header, then how probably each method beats each other one.
+  """Returns a header and a row of probabilities of improvement a method.
 
-  There is nothing but the header where there are no two methods with runs.
+  Only the header if fewer than two methods have runs.
   """
   names = [method.name for method in summary.methods if method.has_runs]
   rows = [['P(row > column)', *names]]
@@ -96,7 +96,7 @@ def improvement_rows(summary: Summary) -> _Rows:
 
 
 def runs(method: Method) -> str:
-  """How many runs of a game a method has: '5', '3-5', or 'means'."""
+  """Returns the number of runs a game: '5', '3-5', or 'means'."""
   if not method.has_runs:
     return 'published' if method.is_published else 'means'
   sizes = [len(of) for of in method.scores.values()]
@@ -105,7 +105,7 @@ def runs(method: Method) -> str:
 
 
 def points(score: float) -> str:
-  """A score in game points, with a decimal where it is small."""
+  """Formats a score in game points, with a decimal if it is small."""
   return f'{score:.0f}' if abs(score) >= 1000 else f'{score:.1f}'
 
 

@@ -249,11 +249,11 @@ def test_a_report_overwrites_no_scores(runs, tmp_path, capsys):
   for path in (scores, link):
     assert type_command(scores, '--partial', f'--report={path}') == 2
     assert capsys.readouterr().err == (
-      f'error: --report: {path} is a file that is to be read\n'
+      f'error: --report: {path} is one of the files to read\n'
     )
   assert type_command(scores, '--partial', f'--report={tmp_path}') == 2
   assert capsys.readouterr().err == (
-    f'error: --report: {tmp_path} is there and is no file\n'
+    f'error: --report: {tmp_path} exists and is not a file\n'
   )
   assert scores.read_text().startswith('config,')
 

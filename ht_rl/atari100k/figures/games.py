@@ -27,15 +27,15 @@ from ht_rl.drawing import (
 
 
 def games_plot(summary: Summary) -> Figure:
-  """Every game's mean human-normalised score, and its single runs as dots.
+  """Draws the mean score of every game, and its single runs as dots.
 
   Args:
     summary: the comparison.
 
   Returns:
-    Columns of games, each game with a bar for each method; of one method, one
-    bar for each game. The scale is linear up to human level and logarithmic
-    beyond. A panel's vertical coordinates are inches.
+    Columns of games, each game with a bar for each method. The scale is linear
+    up to human level and logarithmic beyond. The vertical coordinates of a
+    panel are inches.
   """
   methods, games = summary.methods, summary.games
   is_single = len(methods) == 1
@@ -92,7 +92,7 @@ def games_plot(summary: Summary) -> Figure:
 def _bars(
   axes: Axes, rows: np.ndarray, height: float, summary: Summary, game: str
 ) -> None:
-  """Draws a game's bars and dots, one for each method."""
+  """Draws the bars and dots of one game."""
   runs = [method.normalized[game] for method in summary.methods]
   shades = [
     'none' if method.is_published else pale(method_color(summary, method.name))

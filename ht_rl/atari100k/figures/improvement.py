@@ -19,14 +19,14 @@ from ht_rl.drawing import (
 
 
 def improvement_plot(summary: Summary) -> Figure:
-  """How probable it is that a run of the row beats one of the column.
+  """Draws the probability that a run of the row beats one of the column.
 
   Args:
     summary: the comparison, of at least two methods with runs.
 
   Returns:
-    A matrix with numbers and intervals in its cells: bold where the interval
-    excludes one half, darker where the row is better.
+    A matrix of numbers with intervals: bold if the interval excludes one half,
+    darker if the row is better.
   """
   names = [method.name for method in summary.methods if method.has_runs]
   rows = [wrapped(name) for name in names]

@@ -33,14 +33,14 @@ METRIC_TITLES: dict[str, tuple[str, str]] = {
 
 
 def interval_plot(summary: Summary) -> Figure:
-  """The aggregates of every method, each with its interval.
+  """Draws the aggregates of every method, with intervals.
 
   Args:
     summary: the comparison.
 
   Returns:
-    A row for each method and a panel for each of `aggregates.METRICS`. What
-    has no single runs comes without intervals; what can't be known says so.
+    A row for each method and a panel for each of `aggregates.METRICS`. Methods
+    without single runs have no intervals; unknown aggregates say so.
   """
   labels = [wrapped(method.name) for method in summary.methods]
   pitch = max(0.24, LINE * most_lines(labels) + 0.09)
@@ -96,7 +96,7 @@ def interval_plot(summary: Summary) -> Figure:
         )
       axes.margins(x=0.08)
       left, right = axes.get_xlim()
-      # However small the differences are: no wider than they deserve.
+      # At least 0.2 wide, so that small differences look small.
       spare = max(0, 0.2 - (right - left)) / 2
       axes.set_xlim(left - spare, right + spare)
       axes.set_ylim(len(labels) - 0.4, -0.6)

@@ -15,7 +15,7 @@ from ht_rl.drawing import Figure, Line, draw_curves, styled, wrapped
 
 
 def profile_plot(summary: Summary) -> Figure:
-  """The share of runs above each score, with pointwise confidence bands.
+  """Draws performance profiles, with pointwise confidence bands.
 
   Agarwal et al., 2021, section 4.2.
 
@@ -55,14 +55,14 @@ def profile_plot(summary: Summary) -> Figure:
 
 
 def curves_plot(summary: Summary) -> Figure:
-  """How the interquartile mean grows with the agent steps, with its band.
+  """Draws the interquartile mean over agent steps, with bands.
 
   Args:
     summary: the comparison.
 
   Returns:
-    A curve for each method that has one. It says what was scored: in the
-    legend, where that isn't the same of all.
+    A curve for each method that has one. The subtitle names the episodes that
+    were scored; the legend does if they differ between methods.
   """
   curves = {m.name: m.curve for m in summary.methods if m.curve is not None}
   sources = {curve.source for curve in curves.values()}
@@ -98,7 +98,7 @@ def line(
   label: str,
   height: float,
 ) -> Line:
-  """A method's curve, in its colour."""
+  """Returns the curve of a method, in its colour."""
   place = [method.name for method in summary.methods].index(name)
   color = method_color(summary, name)
   return Line(x, y.value, y.low, y.high, label, height, place, color)
