@@ -5,14 +5,21 @@ caller adds the place in the file.
 """
 
 import functools
+import gzip
 import json
 import pathlib
 import re
 import reprlib
 import sys
 from typing import Any
+import zlib
 
-from ht_rl.atari100k.games import GAMES, OTHER_GAMES, canonical_game
+from ht_rl.atari100k.games import (
+  GAMES,
+  OTHER_GAMES,
+  UnknownGameError,
+  canonical_game,
+)
 
 # Characters that a line of text or an SVG can't hold.
 _UNPRINTABLE = re.compile(
@@ -20,11 +27,28 @@ _UNPRINTABLE = re.compile(
 )
 
 
+# First bytes of the formats of compressed files that can't be read.
+_COMPRESSED = {
+  b'PK\x03\x04': 'zip',
+  b'BZh': 'bzip2',
+  b'\xfd7zXZ\0': 'xz',
+  b'\x28\xb5\x2f\xfd': 'zstd',
+}
+
+
 def text_of(path: pathlib.Path) -> str:
-  """Returns the text of a file."""
+  """Returns the text of a file, which may be gzipped."""
   if not path.is_file():
     raise ValueError('this is no file that can be read')
   data = path.read_bytes()
+  if data.startswith(b'\x1f\x8b'):
+    try:
+      data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+      raise ValueError('the gzipped file is damaged') from error
+  for start, kind in _COMPRESSED.items():
+    if data.startswith(start):
+      raise ValueError(f'the file is compressed ({kind}); decompress it first')
   try:
     text = data.decode('utf-8-sig')
   except UnicodeDecodeError:
@@ -77,23 +101,25 @@ def game_of(value: Any) -> str:
   """Returns the canonical name of one of the 57 games."""
   if not isinstance(value, str):
     raise ValueError(f'the game must be a name, not {reprlib.repr(value)}')
-  game, problem = _known_game(value)
-  if problem:
-    raise ValueError(problem)
+  game = _known_game(value)
+  if isinstance(game, ValueError):
+    raise game
   return game
 
 
 @functools.lru_cache(maxsize=4096)
-def _known_game(name: str) -> tuple[str, str]:
-  """Returns a game's canonical name, or why there is none."""
+def _known_game(name: str) -> str | UnknownGameError:
+  """Returns the canonical name of a game, or the error that there is none."""
   try:
-    return canonical_game(name, (*GAMES, *OTHER_GAMES)), ''
-  except ValueError as error:
-    return '', str(error)
+    return canonical_game(name, (*GAMES, *OTHER_GAMES))
+  except UnknownGameError as error:
+    return error
 
 
 def seed_of(value: Any) -> int:
-  """Returns a seed."""
+  """Returns a whole number, which may be written as 1.0."""
+  if type(value) is float and value.is_integer():
+    return int(value)
   # The type, not isinstance: a bool is an int.
   if type(value) is not int:
     raise ValueError(

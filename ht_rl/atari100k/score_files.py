@@ -5,7 +5,8 @@ The content of a path decides how it is read:
 - a folder with runs of `experiments.train` in or below it (see
   `ht_rl.atari100k.run_folder`);
 - a CSV file with the columns `config`, `game`, `seed` and `score`, in game
-  points. The seed `mean` marks a mean over runs. Other columns are ignored;
+  points, or a JSON list of objects with these keys. The seed `mean` marks a
+  mean over runs. Other columns are ignored;
 - a CSV file in the layout of the scores released with BBF: `game`, `seed` and
   `GameScoreAverage`. The method has the name of the file;
 - a JSON file with the scores of a method, which has the name of the file,
@@ -13,6 +14,8 @@ The content of a path decides how it is read:
   ``{method: {game: [score of each run]}}``, in game points; or with
   ``{method: [[score of each game] of each run]}``, human-normalised scores of
   the 26 games in alphabetical order, as in rliable's dictionaries.
+
+Files may be gzipped. An empty list is a game that has no run yet.
 
 `read` guesses nothing and drops nothing: it takes every row, or says in a note
 what it leaves out and why, or raises an error that names all that is wrong in
@@ -96,7 +99,7 @@ def _read_path(path: pathlib.Path) -> Content:
 def _read_file(content: Content) -> None:
   try:
     text = text_of(content.path)
-    if text.lstrip()[0] in '{[' or content.path.suffix == '.json':
+    if text.lstrip()[0] in '{[' or content.is_json:
       read_json(content, json_of(text))
     else:
       read_csv(content, text)
@@ -130,7 +133,7 @@ def _why_empty(content: Content) -> str:
   files = sorted(
     str(path)
     for path in content.path.iterdir()
-    if path.suffix in ('.csv', '.json')
+    if path.name.removesuffix('.gz').endswith(('.csv', '.json'))
   )
   return (
     f'{reason}; name its files instead, such as {files[0]}' if files else reason

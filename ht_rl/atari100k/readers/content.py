@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from ht_rl.atari100k.games import REFERENCE_SCORES
+from ht_rl.atari100k.games import REFERENCE_SCORES, UnknownGameError
 from ht_rl.atari100k.runs import Run
 
 # Lines about one path; the others are only counted.
@@ -29,6 +29,18 @@ class Content:
   problems: list[str] = dataclasses.field(default_factory=list)
   left_out: set[str] = dataclasses.field(default_factory=set)
   unfinished: list[str] = dataclasses.field(default_factory=list)
+  _has_listed_games: bool = False
+
+  @property
+  def name(self) -> str:
+    """The name of the file without its endings, which names the method."""
+    path = self.path
+    return (path.with_suffix('') if path.suffix == '.gz' else path).stem
+
+  @property
+  def is_json(self) -> bool:
+    """Whether the name of the file says that it is JSON."""
+    return self.path.name.endswith(('.json', '.json.gz'))
 
   def parsed(
     self, where: str, parse: Callable[[Any], Any], value: object
@@ -36,6 +48,13 @@ class Content:
     """Returns `parse(value)`; adds a problem and returns None if it raises."""
     try:
       return parse(value)
+    except UnknownGameError as error:
+      # The list of all games is long: it is written once.
+      is_short = not error.near and self._has_listed_games
+      problem = f'unknown game {error.name!r}' if is_short else str(error)
+      self._has_listed_games |= not error.near
+      self.problems.append(f'{where}: {problem}')
+      return None
     except ValueError as error:
       self.problems.append(f'{where}: {error}')
       return None

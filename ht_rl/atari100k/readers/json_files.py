@@ -6,6 +6,7 @@ from typing import Any
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.parsing import game_of, method_of, score_of
 from ht_rl.atari100k.readers.content import Content
+from ht_rl.atari100k.readers.rows import add_row, columns_of
 from ht_rl.atari100k.readers.run_folders import add_result
 from ht_rl.atari100k.run_folder import RESULT_KEYS, check_result
 from ht_rl.atari100k.runs import Run
@@ -17,32 +18,52 @@ def read_json(content: Content, data: Any) -> None:
   Raises:
     ValueError: it has none of the layouts that can be read.
   """
+  if isinstance(data, list) and any(isinstance(row, dict) for row in data):
+    for index, row in enumerate(data):
+      _add_row(content, index, row)
+    return
   if not isinstance(data, dict):
     raise ValueError(
-      'the JSON must be an object of games or of methods, not '
-      f'{reprlib.repr(data)}'
+      'the JSON must be an object of games or of methods, or a list of rows, '
+      f'not {reprlib.repr(data)}'
     )
   if set(RESULT_KEYS) <= set(data):
     add_result(content, content.path, check_result(data))
     return
   for name, value in data.items():
-    if value == {}:
-      content.problems.append(f'{_place(content, name)}: no game is in here')
+    if isinstance(value, dict) and not any(x != [] for x in value.values()):
+      content.problems.append(f'{_place(content, name)}: no score is in here')
     elif isinstance(value, dict):
       for game, scores in value.items():
         _add_scores(content, [name, game], name, game, scores)
     elif isinstance(value, list) and any(isinstance(x, list) for x in value):
       _add_matrix(content, name, value)
     else:
-      _add_scores(content, [name], content.path.stem, name, value)
+      _add_scores(content, [name], content.name, name, value)
+
+
+def _add_row(content: Content, index: int, row: Any) -> None:
+  """Takes a row of a list: an object with the columns of a CSV file."""
+  where = _place(content, index)
+  if not isinstance(row, dict):
+    content.problems.append(
+      f'{where}: a row must be an object, not {reprlib.repr(row)}'
+    )
+    return
+  columns = content.parsed(where, columns_of, list(row))
+  if columns is not None:
+    add_row(content, where, {key: row[at] for key, at in columns.items()})
 
 
 def _add_scores(
   content: Content, keys: list[str], method: str, game: str, scores: Any
 ) -> None:
-  """Takes the list of a game's scores; the seeds are the places in it."""
+  """Takes the list of a game's scores; the seeds are the places in it.
+
+  An empty list is a game without runs, which is missing.
+  """
   where = _place(content, *keys)
-  if not isinstance(scores, list) or not scores:
+  if not isinstance(scores, list):
     content.problems.append(
       f'{where}: this must be a list with the score of each run, not '
       f'{reprlib.repr(scores)}'

@@ -4,7 +4,7 @@ import pathlib
 from typing import Any
 
 from ht_rl.atari100k.games import GAMES
-from ht_rl.atari100k.parsing import game_of
+from ht_rl.atari100k.parsing import game_of, seed_of
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.run_folder import RunFolder, RunFolderError, find_runs
 from ht_rl.atari100k.runs import Run
@@ -56,7 +56,7 @@ def add_result(
     Run(
       method=result['config'].strip(),
       game=game,
-      seed=result['seed'],
+      seed=seed_of(result['seed']),
       score=float(result['score']),
       source=str(path),
       steps=result['protocol']['training_steps'],

@@ -1,8 +1,12 @@
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import os
 import pathlib
+import zipfile
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,6 +43,7 @@ RESULT = {
   'protocol': PROTOCOL,
 }
 
+LAYOUTS = 'the JSON must be an object of games or of methods, or a list of rows'
 ADVICE = "; remove the file, and the run's command writes it again"
 
 
@@ -440,6 +445,12 @@ def test_ends_of_lines_and_byte_order_mark(start, end):
   assert scores_of('scores.csv')[0] == {'drq': {'Pong': [1.5, 2.5]}}
 
 
+def test_seeds_as_pandas_writes_them():
+  write('a.csv', 'config,game,seed,score\na,Pong,1.0,2\na,Pong,0.0,1\n')
+  assert scores_of('a.csv')[0] == {'a': {'Pong': [1.0, 2.0]}}
+  assert [run.seed for run in score_files.read(['a.csv']).runs] == [1, 0]
+
+
 def test_means_over_runs():
   write(
     'scores.csv',
@@ -752,16 +763,13 @@ def test_matrices_of_normalised_scores():
         'score of each run, not 841.5'
       ],
     ),
-    (
-      {'Pong': []},
-      ["['Pong']: this must be a list with the score of each run, not []"],
-    ),
     ({'Pung': [1, 2]}, ["['Pung']: unknown game 'Pung': did you mean Pong?"]),
     (
       {' ': {'Pong': [1]}},
       ["[' ']['Pong']: the method must have a name, not ' '"],
     ),
-    ({'a': {}, 'b': {'Pong': [1]}}, ["['a']: no game is in here"]),
+    ({'a': {}, 'b': {'Pong': [1]}}, ["['a']: no score is in here"]),
+    ({'a': {'Hero': []}, 'b': {'Pong': [1]}}, ["['a']: no score is in here"]),
     (
       {'a': [[0.5] * 26, [0.5] * 25]},
       [
@@ -807,8 +815,9 @@ def test_bad_values(data, problems):
       '{"Pong": [1], "Pong": [2]}',
       "the key 'Pong' is twice in one JSON object",
     ),
-    ('[1, 2]', 'the JSON must be an object of games or of methods, not [1, 2]'),
-    ('3', 'the JSON must be an object of games or of methods, not 3'),
+    ('[1, 2]', f'{LAYOUTS}, not [1, 2]'),
+    ('3', f'{LAYOUTS}, not 3'),
+    ('{"Pong": []}', 'no score is in this file'),
     ('[' * 100_000, 'the JSON is nested too deeply'),
     ('{}', 'no score is in this file'),
   ],
@@ -816,6 +825,45 @@ def test_bad_values(data, problems):
 def test_bad_json(text, problem):
   write('scores.json', text)
   assert problems_of('scores.json') == [f'scores.json: {problem}']
+
+
+def test_a_game_without_runs_is_missing():
+  write('a.json', {'Pong': [1, 2], 'Boxing': []})
+  assert scores_of('a.json') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+
+
+def test_a_list_of_rows():
+  rows = [
+    {'game': 'pong', 'seed': 1.0, 'score': 2, 'when': 'now'},
+    {'Score': '1.5', 'Seed': '0', 'Game': 'Pong'},
+    {'game': 'Hero', 'seed': 'mean', 'score': 3, 'config': 'b'},
+  ]
+  rows[:2] = [{'config': 'a', **row} for row in rows[:2]]
+  write('scores.json', rows)
+  assert scores_of('scores.json')[0] == {
+    'a': {'Pong': [1.5, 2.0]},
+    'b': {'Hero': [3.0]},
+  }
+  runs = score_files.read(['scores.json']).runs
+  assert runs[1].source == 'scores.json, [1]'
+
+
+def test_a_list_of_rows_in_the_layout_of_bbf():
+  write('BBF.json', [{'game': 'pong', 'seed': 7, 'GameScoreAverage': 2}])
+  assert scores_of('BBF.json')[0] == {'BBF': {'Pong': [2.0]}}
+
+
+def test_bad_rows():
+  good = {'config': 'a', 'game': 'Pong', 'seed': 0, 'score': 1}
+  rows = [good, 3, {**good, 'seed': 1.5}, {'game': 'Pong', 'score': 1}]
+  write('scores.json', [*rows, {**good, 'score': True}])
+  assert problems_of('scores.json') == [
+    'scores.json, [1]: a row must be an object, not 3',
+    'scores.json, [2]: the seed must be a whole number, not 1.5',
+    'scores.json, [3]: the header must have one column config and one column '
+    'seed; it reads game,score',
+    'scores.json, [4]: the score must be a finite number, not True',
+  ]
 
 
 def test_spellings_of_one_game():
@@ -827,6 +875,63 @@ def test_spellings_of_one_game():
 
 
 # All of them.
+
+
+@pytest.mark.parametrize(
+  ('name', 'text'),
+  [
+    ('a.json', '{"Pong": [1, 2]}'),
+    ('a.csv', 'config,game,seed,score\na,Pong,0,1\na,Pong,1,2\n'),
+    ('a.csv', 'game,seed,GameScoreAverage\nPong,0,1\nPong,1,2\n'),
+  ],
+)
+def test_a_gzipped_file(name, text):
+  write(f'{name}.gz', gzip.compress(text.encode()))
+  assert scores_of(f'{name}.gz') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+  # Whatever it is called.
+  write('a', gzip.compress(text.encode()))
+  assert scores_of('a') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+
+
+def test_a_gzipped_file_that_is_cut():
+  write('a.json.gz', gzip.compress(b'{"Pong": [1, 2]}')[:-9])
+  assert problems_of('a.json.gz') == ['a.json.gz: the gzipped file is damaged']
+  write('a.json.gz', gzip.compress(b'{"Pong": [1, 2'))
+  assert problems_of('a.json.gz') == [
+    'a.json.gz: the JSON is cut off at line 1'
+  ]
+
+
+@pytest.mark.parametrize(
+  ('compress', 'kind'), [(bz2.compress, 'bzip2'), (lzma.compress, 'xz')]
+)
+def test_other_compressed_files(compress, kind):
+  write('a.json.x', compress(b'{"Pong": [1, 2]}'))
+  assert problems_of('a.json.x') == [
+    f'a.json.x: the file is compressed ({kind}); decompress it first'
+  ]
+
+
+def test_a_zip_file():
+  with zipfile.ZipFile('a.zip', 'w') as archive:
+    archive.writestr('a.json', '{"Pong": [1, 2]}')
+  assert problems_of('a.zip') == [
+    'a.zip: the file is compressed (zip); decompress it first'
+  ]
+
+
+def test_the_games_are_listed_once():
+  rows = ''.join(f'a,coinrun{i},0,1\n' for i in range(3))
+  write('a.csv', f'config,game,seed,score\n{rows}a,Pung,0,1\n')
+  first, *others = problems_of('a.csv')
+  assert first.startswith(
+    "a.csv, line 2: unknown game 'coinrun0': the 57 games"
+  )
+  assert others == [
+    "a.csv, line 3: unknown game 'coinrun1'",
+    "a.csv, line 4: unknown game 'coinrun2'",
+    "a.csv, line 5: unknown game 'Pung': did you mean Pong?",
+  ]
 
 
 def test_no_path():
