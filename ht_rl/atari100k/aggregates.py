@@ -254,13 +254,29 @@ def bootstrap_counts(
     How often each run is in each set, unsigned integers [replicates, runs].
   """
   sizes = [np.size(values) for values in scores.values()]
-  columns = []
-  for size in sizes:
-    drawn = rng.integers(size, size=(replicates, size))
-    drawn += size * np.arange(replicates)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=size * replicates)
-    columns.append(times.astype(np.min_scalar_type(size)))
-  return np.concatenate([c.reshape(replicates, -1) for c in columns], axis=1)
+  counts = [draw_counts(size, size, rng, replicates) for size in sizes]
+  return np.concatenate(counts, axis=1)
+
+
+def draw_counts(
+  runs: int, draws: int, rng: np.random.Generator, replicates: int
+) -> np.ndarray:
+  """Draws from the runs of one game with replacement.
+
+  Args:
+    runs: number of runs.
+    draws: how often to draw in each replicate.
+    rng: the source of randomness.
+    replicates: number of replicates.
+
+  Returns:
+    How often each run was drawn, unsigned integers [replicates, runs].
+  """
+  drawn = rng.integers(runs, size=(replicates, draws))
+  drawn += runs * np.arange(replicates)[:, None]
+  times = np.bincount(drawn.ravel(), minlength=runs * replicates)
+  counts = times.astype(np.min_scalar_type(draws))
+  return counts.reshape(replicates, runs)
 
 
 def interval(

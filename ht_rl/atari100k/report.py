@@ -18,6 +18,7 @@ import numpy as np
 from ht_rl import drawing
 from ht_rl.atari100k import figures, tables
 from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import Method, Summary
 
@@ -47,7 +48,11 @@ class _Picture(NamedTuple):
   height: int
 
 
-def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
+def render(
+  summary: Summary,
+  drawn: Mapping[str, Figure],
+  comparison: Comparison | None = None,
+) -> str:
   """Returns the page.
 
   The same summary gives the same page. Names and notes are escaped; an unknown
@@ -56,6 +61,7 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
   Args:
     summary: the comparison.
     drawn: its figures, from `figures.all_figures`.
+    comparison: of two of its methods, to be written too.
 
   Returns:
     An HTML document, to be written as UTF-8.
@@ -77,6 +83,8 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
     metrics=[figures.METRIC_TITLES[metric] for metric in METRICS],
     aggregates=[_aggregate_row(method) for method in methods],
     improvement=_improvement_rows(summary),
+    compared=_comparison_rows(summary, comparison),
+    comparison=comparison,
     runs=[tables.runs(method) for method in methods],
     games=[_game_row(summary, game) for game in summary.games],
     pictures={name: _picture(figure) for name, figure in drawn.items()},
@@ -110,6 +118,14 @@ def _aggregate_row(method: Method) -> _Row:
     else:
       cells.append(_Cell(tables.UNKNOWN))
   return _Row(method.name, cells)
+
+
+def _comparison_rows(
+  summary: Summary, comparison: Comparison | None
+) -> list[list[str]]:
+  if comparison is None:
+    return []
+  return tables.comparison_rows(summary, comparison)
 
 
 def _improvement_rows(summary: Summary) -> list[_Row]:

@@ -1,11 +1,14 @@
 """Figures of a comparison of methods, for papers and for the report.
 
-Each figure is a function that takes a `Summary` and returns a matplotlib
+Each figure is a function that takes a `Summary` (`comparison_plot` takes a
+`Comparison`) and returns a matplotlib
 `Figure`. Every distinction is made twice, so that the figures can be read in
 greyscale and by the colour-blind: rows and bars are labelled, curves differ in
 marker and dashes, shades in lightness, and published numbers are hollow.
 """
 
+from ht_rl.atari100k.comparison import Comparison
+from ht_rl.atari100k.figures.comparison import comparison_plot
 from ht_rl.atari100k.figures.games import games_plot
 from ht_rl.atari100k.figures.improvement import improvement_plot
 from ht_rl.atari100k.figures.intervals import METRIC_TITLES, interval_plot
@@ -16,6 +19,7 @@ from ht_rl.drawing import Figure
 __all__ = [
   'METRIC_TITLES',
   'all_figures',
+  'comparison_plot',
   'curves_plot',
   'games_plot',
   'improvement_plot',
@@ -24,17 +28,22 @@ __all__ = [
 ]
 
 
-def all_figures(summary: Summary) -> dict[str, Figure]:
+def all_figures(
+  summary: Summary, comparison: Comparison | None = None
+) -> dict[str, Figure]:
   """Draws every figure that a summary has data for.
 
   Args:
-    summary: the comparison.
+    summary: of all methods.
+    comparison: of two of them.
 
   Returns:
-    By name: `intervals` and `games`, and `profiles`, `curves` and `improvement`
-    where there is anything to show.
+    By name: `intervals` and `games`, and `comparison`, `profiles`, `curves` and
+    `improvement` where there is anything to show.
   """
   drawn = {'intervals': interval_plot(summary)}
+  if comparison is not None:
+    drawn['comparison'] = comparison_plot(comparison)
   if any(method.has_runs for method in summary.methods):
     drawn['profiles'] = profile_plot(summary)
   if any(method.curve is not None for method in summary.methods):

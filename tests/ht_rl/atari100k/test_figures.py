@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from ht_rl import drawing
+from ht_rl import atari100k, drawing
 from ht_rl.atari100k import figures
 from ht_rl.atari100k.aggregates import METRICS
 
@@ -405,3 +405,48 @@ def test_no_display_is_asked_for_and_the_library_stays_light():
     [sys.executable, '-c', script], capture_output=True, text=True, check=True
   )
   assert done.stdout.split() == ['False']
+
+
+@pytest.fixture(scope='module')
+def two():
+  """A summary of two methods with runs, and its comparison."""
+  rng = np.random.default_rng(0)
+  scores = {
+    name: {
+      game: skill * rng.gamma(2, (human - random) / 2, 4) + random
+      for game, (random, human) in atari100k.REFERENCE_SCORES.items()
+    }
+    for name, skill in {'drq_ht': 0.6, 'drq': 0.5}.items()
+  }
+  summary = atari100k.summarize(scores, replicates=100)
+  return summary, atari100k.compare(summary, 'drq_ht', 'drq')
+
+
+def test_a_comparison(two):
+  summary, comparison = two
+  assert list(figures.all_figures(summary, comparison))[:2] == [
+    'intervals',
+    'comparison',
+  ]
+  figure = figures.comparison_plot(comparison)
+  written = texts(figure)
+  assert 'drq_ht minus drq' in written
+  assert '26 games, 4 runs a game or more. ' in ''.join(written)
+  left, right = figure.axes
+  ends = [c.get_segments()[0][:, 0] for c in left.collections]
+  expected = [comparison.differences[name][1:] for name in METRICS]
+  np.testing.assert_allclose(ends, expected)
+  values = [line.get_xdata()[0] for line in left.lines[:4]]
+  np.testing.assert_allclose(
+    values, [comparison.differences[name].value for name in METRICS]
+  )
+  curve = right.lines[0]
+  np.testing.assert_array_equal(curve.get_xdata(), comparison.power_runs)
+  np.testing.assert_array_equal(curve.get_ydata(), comparison.power)
+
+
+def test_a_comparison_without_intervals(without_intervals):
+  comparison = atari100k.compare(without_intervals, 'one', 'other')
+  figure = figures.comparison_plot(comparison)
+  assert 'unknown' in texts(figure.axes[1])
+  assert not figure.axes[0].collections

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from ht_rl import drawing
+from ht_rl import atari100k, drawing
 from ht_rl.atari100k import figures, report
 from ht_rl.atari100k.aggregates import METRICS
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
@@ -322,3 +322,19 @@ def test_the_browser_would_notice(pages, tmp_path):
     assert x['images'] == [True] * 3 + [False]
     assert x['asked'] == [remote]
   assert asked == {remote}
+
+
+def test_a_comparison():
+  scores = {
+    name: {game: [base, base + 9.0] for game in GAMES}
+    for name, base in {'a<b': 100, 'c': 50}.items()
+  }
+  summary = atari100k.summarize(scores, replicates=100)
+  comparison = atari100k.compare(summary, 'a<b', 'c')
+  drawn = {'comparison': figures.comparison_plot(comparison)}
+  page = Page(report.render(summary, drawn, comparison))
+  assert 'a<b has the higher IQM' in page.words
+  rows = page.tables[1]
+  assert rows[0] == ['', 'a<b', 'c', 'difference']
+  assert rows[5][:3] == ['games won', '26', '0']
+  assert 'comparison' in [image['class'] for image in page.all('img')]
