@@ -1,6 +1,7 @@
 """Packages `ht_rl`; the agents and experiments run from a checkout."""
 
 from pathlib import Path
+import re
 
 from setuptools import find_packages, setup
 
@@ -51,9 +52,13 @@ SUPERVISED = [
   'pillow>=11',
 ]
 
+SOURCE = Path(__file__).with_name('ht_rl').joinpath('__init__.py')
+# Read as text, for an import would need JAX.
+VERSION = re.search(r"^__version__ = '(.+)'", SOURCE.read_text('utf-8'), re.M)
+
 setup(
   name='ht_rl',
-  version='0.1.0',
+  version=VERSION[1],
   description='Hare & Tortoise networks in JAX, with their experiments.',
   long_description=Path(__file__).with_name('README.md').read_text('utf-8'),
   long_description_content_type='text/markdown',
