@@ -9,11 +9,11 @@ AGENTS = [
   'absl-py>=2.1',
   'ale-py>=0.12.1',
   'chex>=0.1.90',
-  'dopamine-rl==4.1.2',  # agents/dopamine/repair.py repairs this release.
+  'dopamine-rl==4.1.2',  # The release that agents/dopamine/repair.py fits.
   'flax>=0.12',
   'gin-config==0.5.0',  # experiments/config.py reads its internals.
   'gymnasium>=1.2',
-  'jax<0.13',  # The newest that Dopamine was run on.
+  'jax<0.13',  # The newest that was tested with Dopamine.
   'opencv-python>=4.11',
   'orbax-checkpoint>=0.11.30',
   'tensorboard>=2.18',  # Imported by flax.metrics, which does not declare it.
@@ -29,12 +29,12 @@ DEV = [
   'pre-commit>=4',
   'pytest>=8.4',
   'pytest-xdist>=3.6',
-  'rliable==1.2.0',  # The summaries are compared with it.
+  'rliable==1.2.0',  # Tests compare the summaries with it.
   'ruff>=0.14',
   'uv>=0.9',
 ]
 DOCS = ['furo', 'myst-parser>=4', 'sphinx>=8', 'sphinx-copybutton>=0.5']
-EXAMPLES = [  # What docs/examples ask for, so that the lock file has it.
+EXAMPLES = [  # Dependencies of docs/examples, for the lock file.
   'equinox>=0.13',
   'flax>=0.12',
   'gymnasium>=1.2',

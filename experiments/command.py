@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, and errors of one line."""
+"""Shared parts of all commands: exit codes and one-line errors."""
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
@@ -17,28 +17,28 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
 
 
 class SettingsError(Exception):
-  """A setting is wrong; the message is one line for the person who set it."""
+  """A setting is wrong; the message is one line for the user."""
 
 
 def say(line: str) -> None:
-  """Prints a line for the person who watches."""
+  """Prints a line for the user, to stderr."""
   print(line, file=sys.stderr, flush=True)
 
 
 def fail(error: Exception, code: int) -> int:
-  """Says in one line what went wrong; returns the exit code."""
+  """Prints the error in one line and returns the exit code."""
   say(f'error: {one_line(error)}')
   return code
 
 
 def one_line(error: Exception) -> str:
-  """What an error says, with the notes that were added to it."""
+  """Returns an error's message and notes as one line."""
   parts = [str(error), *getattr(error, '__notes__', ())]
   return ' '.join('; '.join(parts).split())
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses the command line; a wrong one ends the process with one line."""
+  """Parses the command line; exits with one line if it is wrong."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -46,13 +46,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def guarded(action: Callable[[], None]) -> int:
-  """Calls what a command does, and says in one line what stopped it.
+  """Runs a command's action, and prints its error in one line.
 
   Args:
-    action: raises SettingsError where a setting is wrong; CheckpointError,
-      DivergedError, RunFolderError or OSError where a run fails; StoppedError
-      where a signal
-      stopped it.
+    action: raises SettingsError if a setting is wrong; CheckpointError,
+      DivergedError, RunFolderError or OSError if a run fails; StoppedError if a
+      signal stopped it.
 
   Returns:
     The exit code.
@@ -78,7 +77,7 @@ def guarded(action: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def on_stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-  """Calls `stop` where SIGTERM or SIGINT would end the process."""
+  """Calls `stop` on SIGTERM and SIGINT instead of ending the process."""
 
   def handle(signum: int, frame: Any) -> None:
     del signum, frame
