@@ -21,6 +21,7 @@ import numpy as np
 from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
+from agents import evaluation as evaluation_lib
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
@@ -246,7 +247,7 @@ class Atari100kRunner(run_experiment.Runner):
         raise StoppedError
 
     with contextlib.suppress(StoppedError):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=check
       )
       mean = float(np.mean(evaluation.returns))
@@ -276,7 +277,7 @@ class Atari100kRunner(run_experiment.Runner):
     self._episode_return = 0.0
     self._episode_length = 0
 
-  def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
+  def _run_eval_phase(self, statistics: Any) -> evaluation_lib.Evaluation:
     del statistics
     num_episodes = self._settings.num_eval_episodes
     policy = self._agent.driver.policy(num_episodes, self._seed)
@@ -288,7 +289,7 @@ class Atari100kRunner(run_experiment.Runner):
 
     progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=show
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
@@ -303,7 +304,7 @@ class Atari100kRunner(run_experiment.Runner):
       ]
     )
 
-  def _result(self, evaluation: atari.Evaluation) -> dict[str, Any]:
+  def _result(self, evaluation: evaluation_lib.Evaluation) -> dict[str, Any]:
     mean = float(np.mean(evaluation.returns))
     normalized = None
     if self._game in atari100k.GAMES:
