@@ -1,6 +1,7 @@
 """Packages `ht_rl`; the agents and experiments run from a checkout."""
 
 from pathlib import Path
+import re
 
 from setuptools import find_packages, setup
 
@@ -10,7 +11,7 @@ AGENTS = [
   'chex>=0.1.90',
   'dopamine-rl==4.1.2',  # The release that agents/dopamine/repair.py fits.
   'flax>=0.12',
-  'gin-config>=0.5',
+  'gin-config==0.5.0',  # experiments/config.py reads its internals.
   'gymnasium>=1.2',
   'jax<0.13',  # The newest that was tested with Dopamine.
   'opencv-python>=4.11',
@@ -51,9 +52,13 @@ SUPERVISED = [
   'pillow>=11',
 ]
 
+SOURCE = Path(__file__).with_name('ht_rl').joinpath('__init__.py')
+# Read as text, for an import would need JAX.
+VERSION = re.search(r"^__version__ = '(.+)'", SOURCE.read_text('utf-8'), re.M)
+
 setup(
   name='ht_rl',
-  version='0.1.0',
+  version=VERSION[1],
   description='Hare & Tortoise networks in JAX, with their experiments.',
   long_description=Path(__file__).with_name('README.md').read_text('utf-8'),
   long_description_content_type='text/markdown',

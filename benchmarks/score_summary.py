@@ -1,10 +1,11 @@
-"""Measures the time of score summaries: our bootstrap, rliable's, a report.
+"""Times score summaries: the bootstrap beside rliable's, and a report.
 
     python -m benchmarks.score_summary
 
-The bootstrap is of the four aggregates of 5 runs of 26 games, ours and
-rliable's alternating on the same scores. The report is `experiments.summarize`
-of 9 x 26 x 5 generated runs with all pictures, in a separate process.
+The bootstrap gives the intervals of the four aggregates for 5 runs of 26 games;
+ours and rliable's take turns on the same scores. The report is
+`experiments.summarize` with all figures for a tree of 9 x 26 x 5 artificial
+runs, in a process of its own.
 """
 
 from collections.abc import Mapping
@@ -23,21 +24,22 @@ from rliable import library, metrics
 from agents import atari
 from ht_rl import atari100k
 from ht_rl.atari100k import aggregates
+from ht_rl.atari100k.run_folder import RunFolder
 
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
-_REPLICATES = flags.DEFINE_integer('replicates', 50_000, 'Replicates.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
+_REPLICATES = flags.DEFINE_integer('replicates', 50_000, 'Of the bootstrap.')
 
 METHODS, RUNS = 9, 5
 
 
 def draw_scores(seed: int) -> dict[str, np.ndarray]:
-  """Returns normalised scores for each game, about as skewed as real ones."""
+  """Normalised scores of each game's runs, about as skewed as real ones."""
   rng = np.random.default_rng(seed)
   return {game: rng.gamma(1, 1, RUNS) for game in atari100k.GAMES}
 
 
 def time_ours(scores: Mapping[str, np.ndarray]) -> float:
-  """Returns the seconds for the intervals of all four aggregates."""
+  """Seconds for the intervals of all four aggregates."""
   begun = time.perf_counter()
   aggregates.aggregate_estimates(
     scores, np.random.default_rng(0), _REPLICATES.value
@@ -46,7 +48,7 @@ def time_ours(scores: Mapping[str, np.ndarray]) -> float:
 
 
 def time_rliables(scores: Mapping[str, np.ndarray]) -> float:
-  """Returns the seconds for the same with rliable."""
+  """Seconds for the same with rliable."""
   table = np.stack(list(scores.values()), axis=1)
   begun = time.perf_counter()
   library.get_interval_estimates(
@@ -65,23 +67,23 @@ def time_rliables(scores: Mapping[str, np.ndarray]) -> float:
 
 
 def write_runs(base_dir: pathlib.Path) -> None:
-  """Writes run folders as `experiments.train` does."""
+  """Writes a tree of runs like those of `experiments.train`."""
   protocol = atari.PROTOCOL.as_dict()
   for method in range(METHODS):
     for game, normalized in draw_scores(method).items():
       random, human = atari100k.REFERENCE_SCORES[game]
       for seed, score in enumerate(random + (human - random) * normalized):
-        folder = base_dir / f'method{method}' / game / str(seed)
-        folder.mkdir(parents=True)
-        result = {
-          'config': f'method{method}',
-          'game': game,
-          'seed': seed,
-          'score': score,
-          'returns': [score] * 100,
-          'protocol': protocol,
-        }
-        (folder / 'result.json').write_text(json.dumps(result))
+        run = RunFolder.of(base_dir, f'method{method}', game, seed)
+        run.write_result(
+          {
+            'config': f'method{method}',
+            'game': game,
+            'seed': seed,
+            'score': score,
+            'returns': [score] * 100,
+            'protocol': protocol,
+          }
+        )
         rows = [
           {'step': step, 'loss': 0.1, 'q': 1.0, 'gradient_norm': 1.0}
           for step in range(100, 100_001, 100)
@@ -91,11 +93,11 @@ def write_runs(base_dir: pathlib.Path) -> None:
           for step in range(500, 100_001, 500)
         ]
         lines = ''.join(json.dumps(row) + '\n' for row in rows)
-        (folder / 'metrics.jsonl').write_text(lines)
+        run.metrics_file.write_text(lines)
 
 
 def time_report(base_dir: pathlib.Path) -> float:
-  """Returns the seconds for the command with all pictures and the report."""
+  """Seconds for the whole command, with every picture and the report."""
   command = [sys.executable, '-m', 'experiments.summarize', str(base_dir)]
   begun = time.perf_counter()
   subprocess.run(
@@ -113,7 +115,7 @@ def main(argv: list[str]) -> None:
   scores = draw_scores(0)
   print(
     f'{_REPLICATES.value:,} replicates of {RUNS} runs of 26 games, all four '
-    f'aggregates, on {platform.machine()}; medians of {_ROUNDS.value} rounds'
+    f'aggregates, on {platform.machine()}; medians of {_ROUNDS.value} turns'
   )
   seconds = np.array(
     [(time_ours(scores), time_rliables(scores)) for _ in range(_ROUNDS.value)]
@@ -123,7 +125,7 @@ def main(argv: list[str]) -> None:
   print(f'ours      {ours:8.2f} s')
   print(f'rliable   {theirs:8.2f} s')
   print(
-    f'ours is {np.median(ratios):.0f} times as fast (in each round: '
+    f'ours is {np.median(ratios):.0f} times as fast (turn by turn: '
     f'{ratios.min():.0f} to {ratios.max():.0f})'
   )
   with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 
-from agents import atari
+from agents import atari, evaluation
 from experiments import command, train
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunCurve, RunFolder
@@ -71,7 +71,7 @@ def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
     del first
     return generator.integers(num_actions, size=len(frames))
 
-  return atari.evaluate(policy, game, num_episodes, seed).returns
+  return evaluation.evaluate(policy, game, num_episodes, seed).returns
 
 
 def restarts(steps: int) -> list[float]:

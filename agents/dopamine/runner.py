@@ -21,6 +21,7 @@ import numpy as np
 from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
+from agents import evaluation as evaluation_lib
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
@@ -163,8 +164,7 @@ class Atari100kRunner(run_experiment.Runner):
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
-      result = self._result(evaluation)
-      self._folder.write_result(result)
+      self._folder.write_result(self._result(evaluation))
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
     except CheckpointError:
@@ -180,6 +180,8 @@ class Atari100kRunner(run_experiment.Runner):
         else 'there is no checkpoint yet'
       )
       raise error
+    result = self._folder.read_result()
+    assert result is not None
     return result
 
   def _run_train_phase(self, statistics: Any) -> None:
@@ -245,7 +247,7 @@ class Atari100kRunner(run_experiment.Runner):
         raise StoppedError
 
     with contextlib.suppress(StoppedError):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=check
       )
       mean = float(np.mean(evaluation.returns))
@@ -275,7 +277,7 @@ class Atari100kRunner(run_experiment.Runner):
     self._episode_return = 0.0
     self._episode_length = 0
 
-  def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
+  def _run_eval_phase(self, statistics: Any) -> evaluation_lib.Evaluation:
     del statistics
     num_episodes = self._settings.num_eval_episodes
     policy = self._agent.driver.policy(num_episodes, self._seed)
@@ -287,7 +289,7 @@ class Atari100kRunner(run_experiment.Runner):
 
     progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=show
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
@@ -302,7 +304,7 @@ class Atari100kRunner(run_experiment.Runner):
       ]
     )
 
-  def _result(self, evaluation: atari.Evaluation) -> dict[str, Any]:
+  def _result(self, evaluation: evaluation_lib.Evaluation) -> dict[str, Any]:
     mean = float(np.mean(evaluation.returns))
     normalized = None
     if self._game in atari100k.GAMES:
