@@ -67,8 +67,8 @@ _DETECT = flags.DEFINE_float(
 _PLAN = flags.DEFINE_integer(
   'plan',
   None,
-  'Runs a game of a planned experiment: prints the IQM difference that it can '
-  'tell apart, if runs vary like those of the paths, or else of BBF.',
+  'Runs per game of a planned experiment: prints the IQM difference that it '
+  'can detect, if runs vary like those of the paths, or else of BBF.',
   lower_bound=2,
   upper_bound=10_000,
 )
@@ -139,7 +139,7 @@ def _write(summary: Summary, comparison: Comparison | None) -> None:
   """Writes the figures and the report, if asked for."""
   if not (_PLOTS.value or _REPORT.value):
     return
-  # Only now: they load matplotlib.
+  # Here, since they load matplotlib.
   from ht_rl import drawing
   from ht_rl.atari100k import figures, report
 
@@ -154,17 +154,17 @@ def _write(summary: Summary, comparison: Comparison | None) -> None:
 
 
 def _print(text: str) -> None:
-  """Writes to standard output, whatever its encoding."""
+  """Writes to standard output, replacing what it cannot encode."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   try:
     print(text, end='', flush=True)
-  except BrokenPipeError:  # The reader, such as `head`, has seen enough.
+  except BrokenPipeError:  # The reader, such as `head`, has closed it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: OSError | MemoryError) -> Exception:
-  """Returns an error with a message for a person."""
+  """Returns the error with a message for the user."""
   if isinstance(error, MemoryError):
     return MemoryError('the memory is too small for so many runs or replicates')
   file = f'{error.filename}: ' if error.filename else ''
@@ -214,7 +214,7 @@ def run(paths: Sequence[str]) -> Summary:
     )
   except MissingGamesError as error:
     raise SettingsError(
-      f'{error} (--partial compares what there is)'
+      f'{error} (--partial compares the games that all have)'
     ) from error
   except ValueError as error:
     raise SettingsError(str(error)) from error
@@ -246,7 +246,7 @@ def compared(summary: Summary) -> Comparison | None:
 
 
 def planned(paths: Sequence[str], runs: int) -> str:
-  """Returns what an experiment can tell apart, a line for each method.
+  """Returns the IQM difference an experiment can detect, a line per method.
 
   Args:
     paths: folders of runs and score files whose variation is taken; none takes
