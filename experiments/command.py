@@ -13,10 +13,27 @@ from agents.errors import CheckpointError, DivergedError, StoppedError
 EXIT_FAILED = 1
 EXIT_WRONG_SETTING = 2
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
+EXIT_DIVERGED = 76  # Trying again would end the same.
 
 
 class SettingsError(Exception):
   """A setting is wrong; the message is one line for the person who set it."""
+
+
+class SeveralSettingsError(SettingsError):
+  """Several settings are wrong.
+
+  Attributes:
+    problems: a line for each.
+  """
+
+  def __init__(self, problems: Sequence[str]):
+    super().__init__('; '.join(problems))
+    self.problems = tuple(problems)
+
+
+class HeldError(Exception):
+  """Another process works on the same; later it can be tried again."""
 
 
 def say(line: str) -> None:
@@ -50,7 +67,7 @@ def guarded(action: Callable[[], None]) -> int:
   Args:
     action: raises SettingsError where a setting is wrong; CheckpointError,
       DivergedError or OSError where a run fails; StoppedError where a signal
-      stopped it.
+      stopped it; HeldError where another process works on the same.
 
   Returns:
     The exit code.
@@ -59,9 +76,17 @@ def guarded(action: Callable[[], None]) -> int:
     logging.set_verbosity(logging.WARNING)
   try:
     action()
+  except SeveralSettingsError as errors:
+    for problem in errors.problems:
+      say(f'error: {problem}')
+    return EXIT_WRONG_SETTING
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
-  except (CheckpointError, DivergedError, OSError) as error:
+  except HeldError as error:
+    return fail(error, EXIT_STOPPED)
+  except DivergedError as error:
+    return fail(error, EXIT_DIVERGED)
+  except (CheckpointError, OSError) as error:
     return fail(error, EXIT_FAILED)
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')

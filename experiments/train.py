@@ -6,7 +6,8 @@
 The run lives in `<base_dir>/<config>/<game>/<seed>/`. If it was interrupted,
 the same command goes on from its last checkpoint. Exit codes: 0, done; 1, the
 run failed (one line says why); 2, a setting is wrong (one line says which); 75,
-the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint.
+the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint, or
+another process is running it; 76, a loss was NaN or infinite.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from agents import atari, bbf_agent, device_agent, drq_agent
 from agents import runner as runner_lib
 from experiments import gin_flags, progress, runs
 from experiments.command import (
+  HeldError,
   SettingsError,
   guarded,
   on_stop_signals,
@@ -118,14 +120,15 @@ def claim(run_dir: pathlib.Path) -> Iterator[None]:
   """Holds a run's folder, which must be new or of the same configuration.
 
   Raises:
-    SettingsError: the folder can't be written, another process holds it, or it
-      is of a run with another configuration.
+    SettingsError: the folder can't be written, or it is of a run with another
+      configuration.
+    HeldError: another process holds it.
   """
   config_file = _config_file(run_dir)
   config = gin.config_str()
   with runs.claim(run_dir) as held:
     if not held:
-      raise SettingsError(f'another process is running in {run_dir}')
+      raise HeldError(f'another process is running in {run_dir}')
     there = config_file.read_text() if config_file.exists() else config
     if there != config:
       raise SettingsError(
