@@ -1,0 +1,192 @@
+"""Runs many configurations, games and seeds until each has its result.
+
+    python -m experiments.sweep run --games=all --seeds=0-4 --base_dir=runs \
+      --gin_files=gin_configs/drq.gin,gin_configs/drq_ht.gin
+    python -m experiments.sweep status runs [--watch] [--json]
+    python -m experiments.sweep retry runs
+
+`run` without --gin_files goes on with all runs of the folder's sweep. What is
+done, running, waiting or failed follows from the folders of the runs: any
+number of sweeps, single `experiments.train` commands and machines can work on
+one folder, and be killed and started again. Exit codes: 0, all are done; 1, a
+run failed; 2, a setting is wrong (a line for each); 75, stopped.
+"""
+
+from collections.abc import Callable, Sequence
+import json
+import os
+import pathlib
+import time
+
+from absl import app, flags
+
+from experiments import gin_flags
+from experiments.command import (
+  EXIT_FAILED,
+  SettingsError,
+  guarded,
+  on_stop_signals,
+  parse_flags,
+  say,
+)
+from experiments.launchers.local import LocalLauncher
+from experiments.sweep import options, plan, preflight, view
+from experiments.sweep.driver import Driver
+from experiments.sweep.history import Outcome
+from experiments.sweep.monitor import Monitor, Status, as_json
+
+flags.adopt_module_key_flags(gin_flags)
+flags.adopt_module_key_flags(options)
+
+_WATCH_SECONDS = 5.0
+# Bytes that a run is taken to need before one has been measured.
+_FIRST_GUESS = 2 << 30
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit code."""
+  code = 0
+
+  def action() -> None:
+    nonlocal code
+    if len(argv) < 2 or argv[1] not in _COMMANDS:
+      raise SettingsError(
+        f'the first word must be one of {", ".join(_COMMANDS)}: for example '
+        'python -m experiments.sweep status runs'
+      )
+    options.check_flags(argv[1])
+    code = _COMMANDS[argv[1]](argv[2:])
+
+  return guarded(action) or code
+
+
+def run(words: Sequence[str]) -> int:
+  """Starts a sweep, or goes on with one; returns the exit code."""
+  if words:
+    raise SettingsError(f'unexpected argument {words[0]!r}')
+  base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
+  runs_per_device = options.runs_per_device()
+  if gin_flags.GIN_FILES.value:
+    asked = preflight.check(
+      gin_files=gin_flags.GIN_FILES.value,
+      gin_bindings=gin_flags.GIN_BINDINGS.value,
+      games=options.GAMES.value,
+      seeds=options.SEEDS.value,
+    )
+    runs = asked.runs
+    sweep = plan.extend(
+      base_dir,
+      asked.configurations,
+      runs,
+      options.RETRIES.value,
+      dry_run=options.DRY_RUN.value,
+    )
+  else:
+    for name in ('gin_bindings', 'games', 'seeds'):
+      if flags.FLAGS[name].present:
+        raise SettingsError(f'--{name} needs --gin_files')
+    sweep = plan.extend(
+      base_dir, {}, (), options.RETRIES.value, dry_run=options.DRY_RUN.value
+    )
+    if not sweep.runs:
+      plan.load(base_dir)
+    runs = plan.in_order(sweep.runs)
+  monitor = Monitor(sweep, runs)
+  monitor.refresh()
+  if options.DRY_RUN.value:
+    say(view.counts([monitor.look(run).status for run in runs]))
+    return 0
+  memory, _ = monitor.footprint()
+  launcher = LocalLauncher(runs_per_device, memory or _FIRST_GUESS)
+  driver = Driver(monitor, launcher, say)
+  with on_stop_signals(driver.stop):
+    driver.run(view.Lines())
+  failures = view.failures(monitor, driver.lost)
+  say(view.counts([driver.status(run) for run in runs]))
+  for line in failures:
+    say(line)
+  return EXIT_FAILED if failures else 0
+
+
+def status(words: Sequence[str]) -> int:
+  """Shows what has become of the runs; returns the exit code."""
+  sweep = plan.load(_base_dir(words))
+  monitor = Monitor(sweep, plan.in_order(sweep.runs))
+  while True:
+    monitor.refresh()
+    if options.JSON.value:
+      print(json.dumps(as_json(monitor)), flush=True)
+    else:
+      for line in view.status_lines(monitor):
+        print(line, flush=True)
+    statuses = {look.status for look in monitor.looks().values()}
+    if not options.WATCH.value or not (
+      statuses & {Status.RUNNING, Status.WAITING}
+    ):
+      return EXIT_FAILED if Status.FAILED in statuses else 0
+    time.sleep(_WATCH_SECONDS)
+
+
+def retry(words: Sequence[str]) -> int:
+  """Lets failed runs be tried again; returns the exit code."""
+  sweep = plan.load(_base_dir(words))
+  monitor = Monitor(sweep, plan.in_order(sweep.runs))
+  monitor.refresh()
+  # A run may have failed for the sake of another one's wrong setting.
+  causes = {
+    look.cause_run: None
+    for look in monitor.looks().values()
+    if look.cause_run is not None
+  }
+  forgiven = plan.forgive(sweep, causes)
+  say(
+    f'{len(forgiven)} runs will be tried again, by the next '
+    f'`python -m experiments.sweep run --base_dir={sweep.base_dir}` or by one '
+    'that is at work'
+  )
+  return 0
+
+
+def attempt(words: Sequence[str]) -> int:
+  """Makes one attempt at the run with a number; returns its exit code."""
+  if len(words) != 2 or not words[1].isdigit():
+    raise SettingsError(
+      'attempt needs a folder and a number: for example attempt runs 12'
+    )
+  sweep = plan.load(_base_dir(words[:1]))
+  number = int(words[1])
+  if number >= len(sweep.runs):
+    raise SettingsError(
+      f'there is no run {number}: the {len(sweep.runs)} runs count from 0'
+    )
+  run = sweep.runs[number]
+  monitor = Monitor(
+    sweep, [other for other in sweep.runs if other.config == run.config]
+  )
+  monitor.refresh()
+  cause = monitor.look(run).cause
+  if cause is not None and cause.outcome is Outcome.WRONG_SETTING:
+    raise SettingsError(f'{monitor.look(run).cause_run}: {cause.last_line}')
+  argv = sweep.attempt(run)
+  os.execv(argv[0], argv)
+
+
+def _base_dir(words: Sequence[str]) -> pathlib.Path:
+  if len(words) != 1:
+    raise SettingsError(
+      'one folder must be named: for example python -m experiments.sweep '
+      'status runs'
+    )
+  return pathlib.Path(words[0])
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+  'run': run,
+  'status': status,
+  'retry': retry,
+  'attempt': attempt,
+}
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse_flags)
