@@ -53,14 +53,18 @@ class Launcher(Protocol):
   def ended(self) -> list[Ended]:
     """The commands that ended since it was last asked; does not wait."""
 
-  def fit(self, device_memory: int) -> None:
-    """Is told how many bytes of a GPU's memory a run needs."""
+  def fit(self, gpu_fraction: float) -> None:
+    """Is told which fraction of a GPU's memory a command needs."""
 
   def limit(self, runs_per_device: int) -> None:
     """Lets no more commands than this share a device from now on."""
 
-  def stop(self) -> None:
-    """Asks all commands to stop; asked again, ends them."""
+  def stop(self) -> str | None:
+    """Asks all commands to stop; asked again, ends them.
+
+    Returns:
+      None, or a line for a person where the commands go on without us.
+    """
 
 
 def last_line(text: str) -> str:

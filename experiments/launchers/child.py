@@ -37,6 +37,9 @@ def main(argv: Sequence[str]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):  # It ended before.
       sys.exit(f'the process {parent} has ended')
+  # Slurm tells every process of a job of the end of its time with this signal;
+  # the job answers it, by asking us to stop.
+  signal.signal(signal.SIGUSR2, signal.SIG_IGN)
   os.execvp(words[0], words)
 
 

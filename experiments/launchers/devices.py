@@ -9,22 +9,11 @@ import subprocess
 
 # Of a GPU's memory, what JAX may take; the rest is for CUDA and the display.
 _GPU_FRACTION = 0.9
+# What is measured of one run may be a little less than the next one needs.
+_MARGIN = 1.1
 # Variables of a run's environment that say where it runs.
 _DEVICE, _SHARING = 'HT_RL_DEVICE', 'HT_RL_SHARING'
 _MEASURE = 'HT_RL_MEASURE_GPU'
-
-
-@dataclasses.dataclass(frozen=True)
-class Gpu:
-  """A GPU that processes of this machine may use.
-
-  Attributes:
-    name: its number or UUID, as CUDA_VISIBLE_DEVICES takes it.
-    memory: bytes.
-  """
-
-  name: str
-  memory: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,30 +55,33 @@ def main_memory() -> int:
     return pages
 
 
-def gpus() -> list[Gpu]:
-  """The GPUs that JAX would use here; empty where it would use the CPU."""
+def gpus() -> list[str]:
+  """The GPUs that JAX would use here; empty where it would use the CPU.
+
+  Returns:
+    Their numbers or UUIDs, as CUDA_VISIBLE_DEVICES takes them.
+  """
   platforms = os.environ.get('JAX_PLATFORMS', '')
   plugins = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
   if (platforms and not {'cuda', 'gpu'} & set(platforms.split(','))) or not any(
     importlib.util.find_spec(name) for name in plugins
   ):
     return []
-  listed = {}
-  for line in _nvidia_smi('index,uuid,memory.total'):
-    index, uuid, mebibytes = (word.strip() for word in line.split(','))
-    listed[index] = listed[uuid] = int(mebibytes) << 20
+  there = [line.split(', ') for line in _nvidia_smi('index,uuid')]
   visible = os.environ.get('CUDA_VISIBLE_DEVICES')
   if visible is None:
-    names = [name for name in listed if name.isdigit()]
-  else:
-    names = [name.strip() for name in visible.split(',')]
-  return [Gpu(name, listed[name]) for name in names if name in listed]
+    return [index for index, _ in there]
+  known = {name for names in there for name in names}
+  return [name for name in visible.split(',') if name in known]
 
 
-def memory_used(gpu: str) -> int:
-  """Bytes of a GPU's memory that are in use, by whomever; 0 if unknown."""
-  lines = _nvidia_smi('memory.used', f'--id={gpu}')
-  return int(lines[0]) << 20 if lines else 0
+def memory_in_use(gpu: str) -> float:
+  """The fraction of a GPU's memory in use, by whomever; 0 if unknown."""
+  lines = _nvidia_smi('memory.used,memory.total', f'--id={gpu}')
+  if not lines:
+    return 0.0
+  used, total = map(float, lines[0].split(', '))
+  return used / total
 
 
 def measured_gpu() -> str:
@@ -132,19 +124,32 @@ def gpu_environ(gpu: str | None, sharing: int, measure: bool) -> dict[str, str]:
   return environ | {'XLA_PYTHON_CLIENT_MEM_FRACTION': fraction}
 
 
-def gpu_runs(gpu: Gpu, footprint: int) -> int:
-  """How many runs of `footprint` bytes fit on a GPU, one at the least."""
-  return max(1, int(_GPU_FRACTION * gpu.memory / (1.1 * footprint)))
+def runs_that_fit(gpu_fraction: float) -> int:
+  """How many runs share a GPU whose memory one needs a fraction of.
+
+  >>> runs_that_fit(0.2)
+  4
+  >>> runs_that_fit(0.8)
+  1
+  """
+  return max(1, int(_GPU_FRACTION / (_MARGIN * gpu_fraction)))
 
 
 def common_environ() -> dict[str, str]:
-  """One cache of compiled programs for each host, unless one is named."""
+  """The variables of every run.
+
+  Compiled programs are kept for each host by itself, unless the user says
+  where; and a run finds this checkout from any folder.
+  """
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   cache = os.path.join(home, 'ht_rl', f'xla-{socket.gethostname()}')
+  root = str(pathlib.Path(__file__).parents[2])
+  path = os.environ.get('PYTHONPATH')
   return {
     'JAX_COMPILATION_CACHE_DIR': os.environ.get(
       'JAX_COMPILATION_CACHE_DIR', cache
-    )
+    ),
+    'PYTHONPATH': f'{root}{os.pathsep}{path}' if path else root,
   }
 
 

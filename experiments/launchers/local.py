@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import os
+import signal
 import subprocess
 import tempfile
 from typing import IO, NamedTuple
@@ -45,6 +46,12 @@ class LocalLauncher:
     self.runs_per_device = runs_per_device
     self._width = max(1, len(self._cores) // runs_per_device)
     self._running: dict[str, _Running] = {}
+    self._is_stopping = False
+
+  @property
+  def is_busy(self) -> bool:
+    """Whether a command has not been told to have ended."""
+    return bool(self._running)
 
   def room(self, waiting: int) -> int:
     """See `base.Launcher`."""
@@ -62,7 +69,7 @@ class LocalLauncher:
       cores: Sequence[int] = ()
       if self._gpus:
         environ = devices.gpu_environ(
-          self._gpus[device].name,
+          self._gpus[device],
           self.runs_per_device,
           measure=self._is_auto and self.runs_per_device == 1,
         )
@@ -94,10 +101,10 @@ class LocalLauncher:
         del self._running[name]
     return ended
 
-  def fit(self, device_memory: int) -> None:
+  def fit(self, gpu_fraction: float) -> None:
     """See `base.Launcher`."""
     if self._is_auto and self._gpus:
-      fit = min(devices.gpu_runs(gpu, device_memory) for gpu in self._gpus)
+      fit = devices.runs_that_fit(gpu_fraction)
       self.runs_per_device = min(fit, self._limit)
 
   def limit(self, runs_per_device: int) -> None:
@@ -105,10 +112,13 @@ class LocalLauncher:
     self._limit = max(1, min(self._limit, runs_per_device))
     self.runs_per_device = min(self.runs_per_device, self._limit)
 
-  def stop(self) -> None:
+  def stop(self) -> str | None:
     """See `base.Launcher`."""
+    signum = signal.SIGINT if self._is_stopping else signal.SIGTERM
+    self._is_stopping = True
     for running in self._running.values():
-      running.process.terminate()
+      running.process.send_signal(signum)
+    return None
 
   def _load(self, device: int) -> int:
     return sum(x.device == device for x in self._running.values())

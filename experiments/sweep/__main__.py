@@ -29,8 +29,7 @@ from experiments.command import (
   parse_flags,
   say,
 )
-from experiments.launchers.local import LocalLauncher
-from experiments.sweep import options, plan, preflight, view
+from experiments.sweep import executors, options, plan, preflight, view
 from experiments.sweep.driver import Driver
 from experiments.sweep.history import Outcome
 from experiments.sweep.monitor import Monitor, Status, as_json
@@ -39,8 +38,6 @@ flags.adopt_module_key_flags(gin_flags)
 flags.adopt_module_key_flags(options)
 
 _WATCH_SECONDS = 5.0
-# Bytes that a run is taken to need before one has been measured.
-_FIRST_GUESS = 2 << 30
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,7 +62,7 @@ def run(words: Sequence[str]) -> int:
   if words:
     raise SettingsError(f'unexpected argument {words[0]!r}')
   base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
-  runs_per_device = options.runs_per_device()
+  executors.runs_per_device()  # Before anything is read, it must be right.
   if gin_flags.GIN_FILES.value:
     asked = preflight.check(
       gin_files=gin_flags.GIN_FILES.value,
@@ -96,9 +93,11 @@ def run(words: Sequence[str]) -> int:
   if options.DRY_RUN.value:
     say(view.counts([monitor.look(run).status for run in runs]))
     return 0
-  memory, _ = monitor.footprint()
-  launcher = LocalLauncher(runs_per_device, memory or _FIRST_GUESS)
-  driver = Driver(monitor, launcher, say)
+  if executors.EXECUTOR.value == 'print':
+    for line in executors.printed(monitor):
+      print(line)
+    return 0
+  driver = Driver(monitor, executors.launcher(monitor), say)
   with on_stop_signals(driver.stop):
     driver.run(view.Lines())
   failures = view.failures(monitor, driver.lost)

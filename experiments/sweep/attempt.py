@@ -123,8 +123,8 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     )
     oom_kills = _oom_kills()
 
-    def measured(used: int) -> None:
-      history.append(folder, 'measured', number=number, device_memory=used)
+    def measured(used: float) -> None:
+      history.append(folder, 'measured', number=number, gpu_fraction=used)
 
     code = _run(argv, log, measured)
     text = _tail(log)
@@ -154,14 +154,14 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
 
 
 def _run(
-  argv: Sequence[str], log: pathlib.Path, measured: Callable[[int], None]
+  argv: Sequence[str], log: pathlib.Path, measured: Callable[[float], None]
 ) -> int:
   """Runs the command to its end, or asks it to stop where a signal says so.
 
   Args:
     argv: the command.
     log: the file for what it says.
-    measured: is told the bytes of the GPU's memory in use, whenever they grew.
+    measured: is told the fraction of the GPU's memory in use, when it grew.
 
   Returns:
     The exit code; -N where signal N ended it.
@@ -173,8 +173,10 @@ def _run(
     del frame
     asked.append(signum)
     if process is not None:
-      # Who asks twice can't wait for the checkpoint.
-      process.send_signal(signal.SIGTERM if len(asked) == 1 else signal.SIGKILL)
+      # Who presses Ctrl-C twice won't wait for the checkpoint. (Slurm and its
+      # job may both send SIGTERM.)
+      is_last = signum == signal.SIGINT and len(asked) > 1
+      process.send_signal(signal.SIGKILL if is_last else signal.SIGTERM)
 
   for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(signum, stop)
@@ -189,12 +191,12 @@ def _run(
   if asked:  # While it was started.
     process.terminate()
   gpu = devices.measured_gpu()
-  most = 0
+  most = 0.0
   while True:
     try:
       return process.wait(_MEASURE_SECONDS if gpu else None)
     except subprocess.TimeoutExpired:
-      used = devices.memory_used(gpu)
+      used = devices.memory_in_use(gpu)
       if used > 1.02 * most:
         most = used
         measured(used)

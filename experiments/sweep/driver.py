@@ -61,13 +61,12 @@ class Driver:
     self._told: dict[Run, int] = {}
     self._not_attempted: dict[Run, int] = {}
     self._stopping = False
+    self._goes_on: str | None = None
     self._next_look = 0.0
     self._look_at_all()
 
   def status(self, run: Run) -> Status:
     """What has become of a run."""
-    if run in self.launched:
-      return Status.RUNNING
     status = self.monitor.look(run).status
     is_lost = run in self.lost and status is Status.WAITING
     return Status.FAILED if is_lost else status
@@ -84,18 +83,20 @@ class Driver:
     while True:
       self._turn()
       show(self)
-      statuses = {self.status(run) for run in self.monitor.runs}
+      if self._goes_on:
+        raise StoppedError(self._goes_on)
       if not self.launched:
-        if self._stopping and statuses & {Status.RUNNING, Status.WAITING}:
-          raise StoppedError('stopped')
+        statuses = {self.status(run) for run in self.monitor.runs}
         if not statuses & {Status.RUNNING, Status.WAITING}:
           return
+        if self._stopping:
+          raise StoppedError('stopped')
       time.sleep(_TURN_SECONDS)
 
   def stop(self) -> None:
     """Starts nothing more, and asks what runs to stop; may be called twice."""
     self._stopping = True
-    self._launcher.stop()
+    self._goes_on = self._launcher.stop()
 
   def _turn(self) -> None:
     for ended in self._launcher.ended():
@@ -108,7 +109,8 @@ class Driver:
     waiting = [
       run
       for run in self.monitor.runs
-      if self.status(run) is Status.WAITING
+      if run not in self.launched
+      and self.status(run) is Status.WAITING
       and self._pauses.get(run, _Pause()).until <= now
     ]
     taken = waiting[: self._launcher.room(len(waiting))]
@@ -123,9 +125,9 @@ class Driver:
   def _look_at_all(self) -> None:
     started = time.monotonic()
     self.monitor.refresh()
-    _, device_memory = self.monitor.footprint()
-    if device_memory:
-      self._launcher.fit(device_memory)
+    _, gpu_fraction = self.monitor.footprint()
+    if gpu_fraction:
+      self._launcher.fit(gpu_fraction)
     ended = time.monotonic()
     pause = max(_LOOK_SECONDS, _LOOK_FACTOR * (ended - started))
     self._next_look = ended + pause
@@ -163,7 +165,10 @@ class Driver:
     else:
       if last.outcome is Outcome.OUT_OF_MEMORY:
         self._launcher.limit(last.sharing - 1)
-        self._say(f'{run}: out of memory; {last.sharing - 1} to a device now')
+        self._say(
+          f'{run}: out of memory; from now on {last.sharing - 1} runs share a '
+          'device'
+        )
       else:
         self._say(f'{run}: {last.outcome}: {last.last_line} (tried again)')
 

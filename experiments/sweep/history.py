@@ -46,7 +46,7 @@ class Attempt:
     outcome: what the exit code means.
     last_line: the last that it said.
     memory: most bytes of main memory in use; None where unknown.
-    device_memory: most bytes of the GPU's memory in use; None where unknown.
+    gpu_fraction: most of the GPU's memory in use; None where unknown.
   """
 
   number: int
@@ -61,7 +61,7 @@ class Attempt:
   outcome: Outcome = Outcome.KILLED
   last_line: str = ''
   memory: int | None = None
-  device_memory: int | None = None
+  gpu_fraction: float | None = None
 
   @property
   def seconds(self) -> float | None:

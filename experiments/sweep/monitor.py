@@ -81,12 +81,16 @@ class Monitor:
     """What has become of each run."""
     return {run: self.look(run) for run in self.runs}
 
-  def footprint(self) -> tuple[int, int]:
-    """Most bytes of main memory and of a GPU's that a run needed, or 0."""
+  def footprint(self) -> tuple[int, float]:
+    """Most main memory, in bytes, and most of a GPU's that a run needed.
+
+    Returns:
+      0 for what is not known.
+    """
     attempts = [x for look in self._own.values() for x in look.history.attempts]
     return (
       max((x.memory or 0 for x in attempts), default=0),
-      max((x.device_memory or 0 for x in attempts), default=0),
+      max((x.gpu_fraction or 0.0 for x in attempts), default=0.0),
     )
 
 

@@ -7,24 +7,16 @@ import re
 from absl import flags
 
 from experiments.command import SettingsError
+from experiments.sweep import executors
 from experiments.sweep.plan import Run, in_order
 from ht_rl import atari100k
 
-EXECUTORS = ('local', 'ray', 'slurm', 'print')
+flags.adopt_module_key_flags(executors)
 
 GAMES = flags.DEFINE_string(
   'games', None, "Games, such as Pong,Breakout; 'all' for the 26."
 )
 SEEDS = flags.DEFINE_string('seeds', None, 'Seeds, such as 0-4 or 0,2,7-9.')
-EXECUTOR = flags.DEFINE_enum(
-  'executor', 'local', EXECUTORS, 'What starts the runs.'
-)
-RUNS_PER_DEVICE = flags.DEFINE_string(
-  'runs_per_device',
-  'auto',
-  'How many runs share a GPU or, without GPUs, the cores of a machine; '
-  "'auto' for as many as fit, by what finished runs needed.",
-)
 RETRIES = flags.DEFINE_integer(
   'retries', None, 'How often a failed run is tried again (2).', lower_bound=0
 )
@@ -41,36 +33,31 @@ _OF_COMMANDS = {
     'base_dir',
     'games',
     'seeds',
-    'executor',
-    'runs_per_device',
     'retries',
     'dry_run',
+    'executor',
   ),
   'status': ('watch', 'json'),
   'retry': (),
   'attempt': (),
 }
-_OF_EXECUTORS = {
-  'local': ('runs_per_device',),
-  'ray': ('runs_per_device',),
-  'slurm': ('runs_per_device',),
-  'print': (),
-}
 
 
 def check_flags(command: str) -> None:
   """Raises SettingsError where a flag is given that would do nothing."""
-  ours = {name for names in _OF_COMMANDS.values() for name in names}
-  of_executors = {name for names in _OF_EXECUTORS.values() for name in names}
-  allowed = set(_OF_COMMANDS[command])
+  executor = executors.EXECUTOR.value
+  allowed = {*_OF_COMMANDS[command]}
+  where = f'`{command}`'
   if command == 'run':
-    allowed |= set(_OF_EXECUTORS[EXECUTOR.value])
-    allowed -= of_executors - set(_OF_EXECUTORS[EXECUTOR.value])
-  for name in sorted(ours | of_executors):
-    if flags.FLAGS[name].present and name not in allowed:
-      where = f'`{command}`'
-      if command == 'run':
-        where += f' with --executor={EXECUTOR.value}'
+    allowed.update(executors.FLAGS[executor])
+    where += f' with --executor={executor}'
+  known = {
+    name
+    for names in (*_OF_COMMANDS.values(), *executors.FLAGS.values())
+    for name in names
+  }
+  for name in sorted(known - allowed):
+    if flags.FLAGS[name].present:
       raise SettingsError(f'--{name} means nothing to {where}')
 
 
@@ -151,19 +138,3 @@ def runs(
     for game in games
     for seed in seeds
   )
-
-
-def runs_per_device() -> int | None:
-  """What `--runs_per_device` says; None for as many as fit.
-
-  Raises:
-    SettingsError: it is no number.
-  """
-  text = RUNS_PER_DEVICE.value
-  if text == 'auto':
-    return None
-  if not text.isdigit() or int(text) < 1:
-    raise SettingsError(
-      f"--runs_per_device must be 'auto' or 1 and more, not {text!r}"
-    )
-  return int(text)

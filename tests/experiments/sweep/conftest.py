@@ -16,6 +16,24 @@ ROOT = pathlib.Path(__file__).parents[3]
 STUB = pathlib.Path(__file__).with_name('stub_trainer.py')
 
 
+def _processes(folder):
+  """The numbers of all processes whose command names a folder, but for us."""
+  found = []
+  for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
+    try:
+      words = path.read_bytes().decode(errors='replace')
+    except OSError:  # It has ended.
+      continue
+    if str(folder) in words and int(path.parent.name) != os.getpid():
+      found.append(int(path.parent.name))
+  return found
+
+
+@pytest.fixture(scope='session')
+def processes_of():
+  return _processes
+
+
 class StubSweep:
   """A sweep whose runs take milliseconds."""
 
@@ -88,16 +106,7 @@ class StubSweep:
     return subprocess.Popen([sys.executable, *self.sweep.arguments(run)])
 
   def processes(self):
-    """The numbers of all processes that work on it, in any role."""
-    found = []
-    for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
-      try:
-        words = path.read_bytes().decode(errors='replace')
-      except OSError:  # It has ended.
-        continue
-      if str(self.base_dir) in words and int(path.parent.name) != os.getpid():
-        found.append(int(path.parent.name))
-    return found
+    return _processes(self.base_dir)
 
   def done(self):
     return [

@@ -33,7 +33,7 @@ def main():
   with tried.open('a') as file:
     file.write('x')
   if do:
-    return misbehave(do[0])
+    return misbehave(do[0], base_dir)
   steps = folder / 'steps'  # What a checkpoint would be.
   done = len(steps.read_text()) if steps.exists() else 0
   for _ in range(done, 5):
@@ -50,7 +50,7 @@ def main():
   return 0
 
 
-def misbehave(word):
+def misbehave(word, base_dir):
   match word:
     case 'stop':
       print('stopped at step 3')
@@ -71,8 +71,11 @@ def misbehave(word):
     case 'nothing':
       return 0
     case 'wait':
-      (pathlib.Path(sys.argv[-1].split('=')[1]) / 'waits').touch()
-      time.sleep(600)
+      with (base_dir / 'waits').open('a') as file:
+        file.write(f'{os.getppid()}\n')
+      while not (base_dir / 'release').exists():
+        time.sleep(0.01)
+      return 75
   raise AssertionError(word)
 
 

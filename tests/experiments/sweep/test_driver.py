@@ -186,6 +186,26 @@ def test_one_attempt_by_its_number(stub_sweep):
   assert lines == ['error: there is no run 4: the 4 runs count from 0']
 
 
+def test_commands_to_print(stub_sweep):
+  sweep = stub_sweep(['drq', 'bbf'], ['Pong'], [0, 1])
+  sweep.command('attempt', sweep.base_dir, 1)
+  code, lines = sweep.run('--executor=print')
+  assert code == 0
+  # Seed after seed; the numbers are those of `sweep.json`, and stay.
+  assert [line.split('  # ')[1] for line in lines] == [
+    'drq/Pong/0',
+    'bbf/Pong/0',
+    'bbf/Pong/1',
+  ]
+  assert lines[0].startswith(
+    f'python -m experiments.sweep attempt {sweep.base_dir} 0  #'
+  )
+  for line in lines:
+    words = line.split('  #')[0].split()
+    assert sweep.command(*words[3:])[0] == 0
+  assert len(sweep.done()) == 4
+
+
 def test_status_as_json(stub_sweep):
   sweep = stub_sweep(['drq'], ['Pong'], [0, 1])
   sweep.behave(drq_Pong_0=['diverge'])
