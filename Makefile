@@ -39,7 +39,8 @@ demo: install
 lock: install
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --extra docs --extra examples --extra supervised --generate-hashes \
+	  --extra docs --extra examples --extra ray --extra slurm \
+	  --extra supervised --extra watch --generate-hashes \
 	  --no-annotate --no-emit-index-url --quiet \
 	  --custom-compile-command 'make lock' --output-file requirements.lock
 

@@ -15,6 +15,7 @@ AGENTS = [
   'jax<0.13',  # The newest that Dopamine was run on.
   'opencv-python>=4.11',
   'orbax-checkpoint>=0.11.30',
+  'rich>=13.7',
   'tensorboard>=2.18',  # Imported by flax.metrics, which does not declare it.
   'tensorflow>=2.21',
   'tqdm>=4.66',
@@ -51,6 +52,8 @@ SUPERVISED = [
   'pillow>=11',
 ]
 
+WATCH = ['imageio>=2.36', 'imageio-ffmpeg>=0.6']
+
 setup(
   name='ht_rl',
   version='0.1.0',
@@ -81,5 +84,6 @@ setup(
     'ray': RAY,
     'slurm': SLURM,
     'supervised': SUPERVISED,
+    'watch': WATCH,
   },
 )

@@ -12,6 +12,7 @@ one folder, and be killed and started again. Exit codes: 0, all are done; 1, a
 run failed; 2, a setting is wrong (a line for each); 75, stopped.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 import json
 import os
@@ -29,7 +30,15 @@ from experiments.command import (
   parse_flags,
   say,
 )
-from experiments.sweep import executors, options, plan, preflight, view
+from experiments.sweep import (
+  estimate,
+  executors,
+  options,
+  plan,
+  preflight,
+  scores,
+  view,
+)
 from experiments.sweep.driver import Driver
 from experiments.sweep.history import Outcome
 from experiments.sweep.monitor import Monitor, Status, as_json
@@ -37,7 +46,7 @@ from experiments.sweep.monitor import Monitor, Status, as_json
 flags.adopt_module_key_flags(gin_flags)
 flags.adopt_module_key_flags(options)
 
-_WATCH_SECONDS = 5.0
+_WATCH_SECONDS = 2.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,39 +100,64 @@ def run(words: Sequence[str]) -> int:
   monitor = Monitor(sweep, runs)
   monitor.refresh()
   if options.DRY_RUN.value:
-    say(view.counts([monitor.look(run).status for run in runs]))
+    for line in estimate.dry_run(monitor):
+      print(line)
     return 0
   if executors.EXECUTOR.value == 'print':
     for line in executors.printed(monitor):
       print(line)
     return 0
-  driver = Driver(monitor, executors.launcher(monitor), say)
-  with on_stop_signals(driver.stop):
-    driver.run(view.Lines())
-  failures = view.failures(monitor, driver.lost)
-  say(view.counts([driver.status(run) for run in runs]))
-  for line in failures:
+  with view.View(monitor) as shown:
+    driver = Driver(monitor, executors.launcher(monitor), shown.say)
+    with on_stop_signals(driver.stop):
+      driver.run(lambda driver: shown.show(driver.status))
+  return _tell_the_end(driver)
+
+
+def _tell_the_end(driver: Driver) -> int:
+  """Writes the table, and what failed; returns the exit code."""
+  monitor = driver.monitor
+  if table := scores.table(monitor):
+    print(table, flush=True)
+  statuses = Counter(driver.status(run) for run in monitor.runs)
+  for line in (
+    view.counts(statuses),
+    *view.failures(monitor, driver.lost),
+  ):
     say(line)
-  return EXIT_FAILED if failures else 0
+  return EXIT_FAILED if statuses[Status.FAILED] else 0
 
 
 def status(words: Sequence[str]) -> int:
   """Shows what has become of the runs; returns the exit code."""
   sweep = plan.load(_base_dir(words))
   monitor = Monitor(sweep, plan.in_order(sweep.runs))
-  while True:
-    monitor.refresh()
-    if options.JSON.value:
-      print(json.dumps(as_json(monitor)), flush=True)
-    else:
-      for line in view.status_lines(monitor):
-        print(line, flush=True)
-    statuses = {look.status for look in monitor.looks().values()}
-    if not options.WATCH.value or not (
-      statuses & {Status.RUNNING, Status.WAITING}
-    ):
-      return EXIT_FAILED if Status.FAILED in statuses else 0
-    time.sleep(_WATCH_SECONDS)
+  monitor.refresh()
+  if options.WATCH.value:
+    _watch(monitor)
+  if options.JSON.value:
+    print(json.dumps(as_json(monitor)))
+  else:
+    for line in view.all_lines(monitor):
+      print(line)
+  failed = any(x.status is Status.FAILED for x in monitor.looks().values())
+  return EXIT_FAILED if failed else 0
+
+
+def _watch(monitor: Monitor) -> None:
+  """Shows the runs until none runs or waits, or Ctrl-C is pressed."""
+  asked_to_stop: list[bool] = []
+  with (
+    on_stop_signals(lambda: asked_to_stop.append(True)),
+    view.View(monitor) as shown,
+  ):
+    while not asked_to_stop:
+      statuses = {look.status for look in monitor.looks().values()}
+      if not statuses & {Status.RUNNING, Status.WAITING}:
+        return
+      shown.show(lambda run: monitor.look(run).status)
+      time.sleep(_WATCH_SECONDS)
+      monitor.refresh()
 
 
 def retry(words: Sequence[str]) -> int:
