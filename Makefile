@@ -1,9 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint docs demo lock clean
+.PHONY: help install test lint format docs demo benchmarks lock clean
 
-install: .venv/installed
+help:  ## What can be made.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install: .venv/installed  ## The environment, in .venv.
 
 # pip fetches the one wheel of uv, and uv all others, several times as fast.
 # Where uv can't reach an index (one that only pip.conf names), pip goes on.
@@ -21,22 +24,32 @@ install: .venv/installed
 	  --require-hashes --no-deps -r requirements.lock
 	touch $@
 
-test: install
+test: install  ## Every test and doctest.
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-lint: install
+lint: install  ## Ruff, its formatter, mypy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: install
+format: install  ## Repairs what the linter and the formatter can.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: install  ## The documentation, in docs/build/html.
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs \
 	  docs/build/html
 
-demo: install
+demo: install  ## A real Atari run, its score, a picture.
 	$(BIN)/python -m experiments.demo
 
-lock: install
+# The long ones have flags: --help lists them.
+benchmarks: install  ## All figures of docs/performance.md, some hours.
+	for name in transform score_summary training_loop bbf_step supervised \
+	  interval_coverage; do \
+	  $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+lock: install  ## requirements.lock, with the newest versions allowed.
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
 	  --extra docs --extra examples --extra ray --extra slurm \
@@ -44,6 +57,6 @@ lock: install
 	  --no-annotate --no-emit-index-url --quiet \
 	  --custom-compile-command 'make lock' --output-file requirements.lock
 
-clean:
+clean:  ## Removes what was made.
 	rm -rf .venv build dist docs/build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -8,9 +8,9 @@ AGENTS = [
   'absl-py>=2.1',
   'ale-py>=0.12.1',
   'chex>=0.1.90',
-  'dopamine-rl==4.1.2',  # agents/dopamine_repair.py repairs this release.
+  'dopamine-rl==4.1.2',  # agents/dopamine/repair.py repairs this release.
   'flax>=0.12',
-  'gin-config>=0.5',
+  'gin-config==0.5.0',  # experiments/config.py reads its internals.
   'gymnasium>=1.2',
   'jax<0.13',  # The newest that Dopamine was run on.
   'opencv-python>=4.11',

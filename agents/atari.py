@@ -26,6 +26,7 @@ from gymnasium import spaces
 import numpy as np
 from numpy.typing import ArrayLike
 
+from agents.core.state import Outcome
 from ht_rl import arguments
 from ht_rl.atari100k import games
 
@@ -89,6 +90,23 @@ PROTOCOL = Protocol()
 def all_games() -> tuple[str, ...]:
   """Returns the canonical names of all games that ale-py ships."""
   return tuple(_rom_ids())
+
+
+class Timestep(NamedTuple):
+  """What a step of training brought.
+
+  Attributes:
+    outcome: for the agent, its reward clipped.
+    observation: uint8 [84, 84, 1], the frame to act on: of a new episode if the
+      last one is over.
+    reward: in game points.
+    episode_over: whether the episode is over, by its end or by the time limit.
+  """
+
+  outcome: Outcome
+  observation: np.ndarray
+  reward: float
+  episode_over: bool
 
 
 class AtariEnvironment:
@@ -186,6 +204,28 @@ class AtariEnvironment:
       self._emulator.game_over() or self._steps == self._max_episode_steps
     )
     return self._observe(), reward, is_terminal, {'lives': self._lives}
+
+  def advance(self, action: int) -> 'Timestep':
+    """Plays one agent step of training; a new episode follows the last.
+
+    Args:
+      action: as for `step`.
+
+    Returns:
+      What an agent learns from, its reward clipped as `PROTOCOL` says, and the
+      frame to act on.
+    """
+    observation, reward, terminal, _ = self.step(action)
+    clip = PROTOCOL.reward_clip
+    outcome = Outcome(
+      reward=min(max(reward, -clip), clip),
+      terminal=terminal,
+      truncation=self.game_over and not terminal,
+    )
+    episode_over = self.game_over
+    if episode_over:
+      observation = self.reset()
+    return Timestep(outcome, observation, reward, episode_over)
 
   def get_state(self) -> dict[str, Any]:
     """Returns all that `set_state` needs, of the same shapes at any time.

@@ -1,4 +1,13 @@
-"""What gin files can set beside the agents, since the core knows no gin."""
+"""What gin files can set: agents, networks and optimizers.
+
+The core knows no gin: each name of a gin file stands here, and no value does
+that the core states.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import inspect
+from typing import Any
 
 import gin
 import jax
@@ -6,10 +15,16 @@ import jax.numpy as jnp
 import optax
 
 from agents.core import bbf_networks, networks
+from agents.core.bbf_learner import BBFLearner
+from agents.core.drq_learner import DrQLearner
+from agents.core.learner import Learner
+from agents.core.loop import Loop
+from agents.run_settings import RunSettings
 import ht_rl
 from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
 hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
+run_settings = gin.external_configurable(RunSettings, 'Atari100kRunner')
 
 
 @gin.configurable
@@ -143,3 +158,81 @@ def bbf_network(
     renormalize=renormalize,
     noisy=noisy,
   )
+
+
+def _configurable_agent(
+  learner_class: type[Learner],
+  network: Callable[..., Any],
+  default_optimizer: Callable[[], optax.GradientTransformation],
+) -> Callable[..., Loop]:
+  """Makes a gin configurable of a learner class, called as the class says.
+
+  Its parameters are the fields of the learner and those of `Loop`, so a new
+  setting is a field and nothing else. Two of them differ from the fields: a gin
+  file names what makes the `network` when called with `num_actions`, and may
+  leave the `optimizer` out.
+  """
+  name = learner_class.name
+  of_loop = [f for f in dataclasses.fields(Loop) if f.name != 'learner']
+
+  def make(**settings: Any) -> Loop:
+    make_network = settings.get('network', network)
+    if not callable(make_network):
+      raise ValueError(
+        f'{name}.network must make a network when called, such as '
+        f'@DuelingQNetwork, not {make_network!r}'
+      )
+    optimizer = settings.get('optimizer')
+    if optimizer is None:
+      optimizer = default_optimizer()
+    settings |= {
+      'network': make_network(settings['num_actions']),
+      'optimizer': optimizer,
+    }
+    loop = {f.name: settings.pop(f.name) for f in of_loop if f.name in settings}
+    if 'observation_shape' in settings:
+      settings['observation_shape'] = tuple(settings['observation_shape'])
+    return Loop(learner_class(**settings), **loop)
+
+  defaults = {'network': network, 'optimizer': None}
+  parameters = [
+    inspect.Parameter(
+      field.name,
+      inspect.Parameter.KEYWORD_ONLY,
+      default=inspect.Parameter.empty
+      if field.name == 'num_actions'
+      else defaults.get(field.name, field.default),
+    )
+    for field in (*dataclasses.fields(learner_class), *of_loop)
+  ]
+  make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+  make.__name__ = make.__qualname__ = name
+  make.__doc__ = f"""Makes the agent {name} of its settings.
+
+  Args:
+    **settings: `num_actions`, and any field of `{learner_class.__name__}` and
+      `Loop`; `network` is called with `num_actions`.
+
+  Returns:
+    The agent, for a `Driver` or a `DeviceAgent`.
+
+  Raises:
+    ValueError: a setting is out of its range.
+  """
+  return gin.configurable(name)(make)
+
+
+# The default target network has the momentum 0.995 and no restarts.
+drq_agent = _configurable_agent(
+  DrQLearner,
+  dueling_q_network,
+  lambda: ht_rl.hare_tortoise(adam(), momentum=0.995),
+)
+bbf_agent = _configurable_agent(
+  BBFLearner,
+  bbf_network,
+  lambda: ht_rl.hare_tortoise(adam(weight_decay=0.1), momentum=0.995),
+)
+
+# What `train.agent` can name.
+AGENTS = {'DrQAgent': drq_agent, 'BBFAgent': bbf_agent}

@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import atari, bbf_agent, configurables
+from agents import configurables
 from agents.core import prioritized
+from agents.core.loop import Driver, Loop
+from benchmarks import playing
 import ht_rl
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
@@ -42,44 +44,23 @@ RATIO = 2
 SIDE = 2048  # Of the matrices.
 
 
-def make_agent(num_actions: int, settings: dict[str, Any]) -> Any:
-  """BBF, about to learn."""
-  return bbf_agent.BBFAgent(
-    num_actions,
+def bbf(settings: dict[str, Any]) -> Loop:
+  """Returns BBF."""
+  return configurables.bbf_agent(
+    num_actions=playing.num_actions(_GAME.value),
     network=functools.partial(configurables.bbf_network, **settings),
     replay_capacity=1000,
     min_replay_history=WARM_UP,
     replay_ratio=RATIO,
     jumps=_JUMPS.value,
     reset_every=None,
-    seed=0,
   )
 
 
-def training_loop(agent: Any, environment: Any) -> Callable[[int], None]:
-  """Trains an agent for a number of environment steps."""
-  action = agent.begin_episode(environment.reset())
-
-  def train(steps: int) -> None:
-    nonlocal action
-    for _ in range(steps):
-      observation, reward, terminal, _ = environment.step(int(action))
-      if terminal or environment.game_over:
-        agent.end_episode(reward, terminal)
-        if environment.game_over:
-          observation = environment.reset()
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(reward, observation)
-    jax.block_until_ready(agent.run_state)
-
-  return train
-
-
-def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
+def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
   """Gradient steps on a batch that is ready, and the operations of one."""
-  learner: Any = agent.learner
-  run = agent.run_state
+  learner: Any = driver.loop.learner
+  run = driver.state
   key = jax.random.PRNGKey(0)
   starts, weights = prioritized.sample(run.replay, key, learner.batch_size)
   batch = jax.jit(learner.read)(
@@ -92,7 +73,7 @@ def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
     )
     return learner.descend(state, gradients, loss)
 
-  state = jax.tree.map(jnp.copy, run.learner)
+  state = jax.tree.map(jnp.copy, run.train)
   compiled = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
 
   def train(steps: int) -> None:
@@ -106,15 +87,15 @@ def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
   return train, cost['flops']
 
 
-def count_bytes(agent: Any) -> list[int]:
-  """Lets the agent note how many bytes go up to the device in each step."""
-  step, sizes = agent._step, []
+def count_bytes(driver: Driver) -> list[int]:
+  """Lets the driver note how many bytes go up to the device in each step."""
+  step, sizes = driver._step, []
 
-  def counted(state: Any, *uploads: np.ndarray, **static: int) -> Any:
-    sizes.append(sum(upload.nbytes for upload in uploads))
+  def counted(state: Any, *uploads: Any, **static: Any) -> Any:
+    sizes.append(sum(upload.nbytes for upload in jax.tree.leaves(uploads)))
     return step(state, *uploads, **static)
 
-  agent._step = counted
+  driver._step = counted
   return sizes
 
 
@@ -142,12 +123,10 @@ def main(argv: list[str]) -> None:
     f'steps, on {device.device_kind}; medians of {_ROUNDS.value} turns'
   )
   for name in _NETWORKS.value:
-    environment = atari.AtariEnvironment(_GAME.value, 0)
-    agent = make_agent(int(environment.action_space.n), NETWORKS[name])
-    sizes = count_bytes(agent)
-    train = training_loop(agent, environment)
+    driver, train = playing.training(_GAME.value, bbf(NETWORKS[name]))
+    sizes = count_bytes(driver)
     train(WARM_UP + 5)
-    alone, operations = network_alone(agent)
+    alone, operations = network_alone(driver)
     alone(1)
     multiply_matrices(1)
     steps = STEPS[name]

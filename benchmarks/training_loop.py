@@ -13,9 +13,9 @@ import functools
 import time
 from typing import Any
 
-from absl import app, flags, logging
+import agents.dopamine  # noqa: F401
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
+from absl import app, flags, logging
 from dopamine.discrete_domains import atari_lib
 from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 from dopamine.jax.replay_memory import replay_buffer
@@ -26,11 +26,13 @@ import jax
 import numpy as np
 import optax
 
-from agents import atari, configurables, drq_agent
+from agents import configurables
 from agents.core import networks
+from agents.core.loop import Driver, Loop
+from benchmarks import playing
 import ht_rl
 
-del dopamine_repair, full_rainbow_agent, replay_buffer  # Known to gin now.
+del full_rainbow_agent, replay_buffer  # Known to gin now.
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
@@ -64,32 +66,20 @@ class ForDopamine(nn.Module):
     return atari_lib.DQNNetworkType(network(x[None])[0])
 
 
-def ours(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
-  """Returns a function that trains our agent for a number of steps."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  agent = drq_agent.DrQAgent(
-    int(environment.action_space.n),
+def drq(game: str, settings: dict[str, Any]) -> Loop:
+  """Returns our agent."""
+  return configurables.drq_agent(
+    num_actions=playing.num_actions(game),
     network=functools.partial(configurables.dueling_q_network, **settings),
     replay_ratio=1,
     replay_capacity=20_000,
     min_replay_history=WARM_UP // 2,
-    seed=0,
   )
-  action = agent.begin_episode(environment.reset())
 
-  def train(steps: int) -> None:
-    nonlocal action
-    for _ in range(steps):
-      observation, reward, terminal, _ = environment.step(int(action))
-      if environment.game_over or terminal:
-        agent.end_episode(np.clip(reward, -1, 1), terminal)
-        if environment.game_over:
-          observation = environment.reset()
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(np.clip(reward, -1, 1), observation)
 
-  return train
+def ours(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+  """Returns a function that trains our agent for a number of steps."""
+  return playing.training(game, drq(game, settings))[1]
 
 
 def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
@@ -150,15 +140,9 @@ def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
 
 def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
   """Returns a function that does gradient steps on one ready batch."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  agent = drq_agent.DrQAgent(
-    int(environment.action_space.n),
-    network=functools.partial(configurables.dueling_q_network, **settings),
-    replay_capacity=1000,
-    seed=0,
-  )
-  learner: Any = agent.learner
-  run = agent.run_state
+  driver = Driver(drq(game, settings), seed=0)
+  learner: Any = driver.loop.learner
+  run = driver.state
   replay = run.replay._replace(last=run.replay.last + 100)
   batch = jax.jit(learner.sample)(replay, jax.random.PRNGKey(0))
 
@@ -170,7 +154,7 @@ def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
     updates, opt_state = learner.optimizer.update(gradients, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
-  params, opt_state = run.learner.params, run.learner.opt_state
+  params, opt_state = run.train.params, run.train.opt_state
 
   def train(steps: int) -> None:
     nonlocal params, opt_state

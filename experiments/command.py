@@ -9,11 +9,13 @@ from typing import Any
 from absl import flags, logging
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
-
-EXIT_FAILED = 1
-EXIT_WRONG_SETTING = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
-EXIT_DIVERGED = 76  # Trying again would end the same.
+from experiments.exit_codes import (
+  EXIT_DIVERGED,
+  EXIT_FAILED,
+  EXIT_STOPPED,
+  EXIT_WRONG_SETTING,
+)
+from ht_rl.atari100k.run_folder import RunFolderError
 
 
 class SettingsError(Exception):
@@ -66,8 +68,9 @@ def guarded(action: Callable[[], None]) -> int:
 
   Args:
     action: raises SettingsError where a setting is wrong; CheckpointError,
-      DivergedError or OSError where a run fails; StoppedError where a signal
-      stopped it; HeldError where another process works on the same.
+      DivergedError, RunFolderError or OSError where a run fails; StoppedError
+      where a signal stopped it; HeldError where another process works on the
+      same.
 
   Returns:
     The exit code.
@@ -86,7 +89,7 @@ def guarded(action: Callable[[], None]) -> int:
     return fail(error, EXIT_STOPPED)
   except DivergedError as error:
     return fail(error, EXIT_DIVERGED)
-  except (CheckpointError, OSError) as error:
+  except (CheckpointError, RunFolderError, OSError) as error:
     return fail(error, EXIT_FAILED)
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')

@@ -8,7 +8,6 @@ interrupted, the same command goes on.
 """
 
 from collections.abc import Sequence
-import json
 import pathlib
 
 from absl import app, flags
@@ -20,6 +19,7 @@ import numpy as np
 from agents import atari
 from experiments import command, train
 from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunCurve, RunFolder
 
 GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
 GAME = 'RoadRunner'
@@ -37,16 +37,16 @@ def run(base_dir: str) -> None:
   result = train.run([str(GIN_FILE)], [], GAME, SEED, base_dir)
   num_episodes = len(result['returns'])
   random = random_returns(GAME, num_episodes, SEED)
-  run_dir = train.folder(base_dir, GIN_FILE.stem, GAME, SEED)
-  episodes = training_episodes(run_dir)
+  run = RunFolder.of(base_dir, GIN_FILE.stem, GAME, SEED)
+  episodes = run.training_episodes()
   steps = result['protocol']['training_steps']
-  late = [value for _, value in episodes[-5:]]
-  picture = run_dir / 'learning_curve.png'
+  late = episodes.returns[-5:]
+  picture = run.path / 'learning_curve.png'
   draw(episodes, float(random.mean()), restarts(steps), picture)
   human = atari100k.REFERENCE_SCORES[GAME].human
   rows = [
     ('random policy', random),
-    ('last training episodes', np.array(late)),
+    ('last training episodes', late),
     ('evaluation of the tortoise', np.array(result['returns'])),
   ]
   print(f'\nDrQ + H&T, small network, on {GAME}: {steps:,} agent steps')
@@ -59,7 +59,7 @@ def run(base_dir: str) -> None:
       f'{values.max():10.0f}{normalized:10.3f}'
     )
   print(f'{"human (published)":28}{"":10}{human:10.1f}{"":20}{1:10.3f}')
-  print(f'learning curve: {picture}\nall of the run:  {run_dir}')
+  print(f'learning curve: {picture}\nall of the run:  {run.path}')
 
 
 def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
@@ -74,17 +74,6 @@ def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
   return atari.evaluate(policy, game, num_episodes, seed).returns
 
 
-def training_episodes(run_dir: pathlib.Path) -> list[tuple[int, float]]:
-  """Step and return of each training episode of a run."""
-  lines = (run_dir / 'metrics.jsonl').read_text().splitlines()
-  rows = [json.loads(line) for line in lines]
-  return [
-    (row['step'], row['episode_return'])
-    for row in rows
-    if 'episode_return' in row
-  ]
-
-
 def restarts(steps: int) -> list[float]:
   """The agent steps at which the hare restarts, from the settings."""
   every = gin.query_parameter('hare_tortoise.reset_every')
@@ -94,13 +83,13 @@ def restarts(steps: int) -> list[float]:
 
 
 def draw(
-  episodes: Sequence[tuple[int, float]],
+  episodes: RunCurve,
   random: float,
   restart_steps: Sequence[float],
   path: pathlib.Path,
 ) -> None:
   """Draws training returns, their running mean, and the random policy's."""
-  steps, returns = np.array(episodes).T
+  steps, returns = episodes
   window = max(1, len(returns) // 15)
   mean = np.convolve(returns, np.ones(window) / window, 'valid')
   figure = Figure(figsize=(7, 4), layout='constrained')

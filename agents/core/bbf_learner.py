@@ -10,6 +10,7 @@ and each departure has a setting.
 """
 
 import dataclasses
+import functools
 import types
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,13 +22,26 @@ import optax
 from agents.core import (
   annealing,
   augmentation,
+  bbf_networks,
   categorical,
   prioritized,
   spr,
+  streams,
 )
 from agents.core import learner as learner_lib
 from agents.core import replay as replay_lib
+from agents.core.repeat import repeat
+from agents.core.settings import (
+  at_least,
+  between,
+  is_bool,
+  one_of,
+  optional,
+  setting,
+)
+from agents.core.state import TrainState
 import ht_rl
+from ht_rl.arguments import check_float, check_int
 
 PRIORITIES = ('per_sample', 'batch_mean', 'uniform')
 
@@ -41,7 +55,7 @@ class Metrics(NamedTuple):
     q: mean Q-value of the actions learned about, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
-    first_bad_step: see `learner_lib.LearnerState`.
+    first_bad_step: see `TrainState`.
   """
 
   loss: chex.Array
@@ -90,31 +104,75 @@ class BBFLearner(learner_lib.Learner):
     separate_target_draw: as released, `reset` mixes the tortoise with another
       fresh draw than the hare.
     exclusive_shift: as released, images are never shifted by +4 pixels.
-    unroll: whether the gradient steps of an environment step are compiled one
-      after another, and not as a loop.
+    released_counting: as released, each reset comes later by one step more, and
+      the last one is left out.
   """
 
   min_replay_history: int = 2000
   gamma: float = 0.997
-  min_gamma: float | None = 0.97
+  min_gamma: float | None = setting(0.97, optional(between(0.0, 1.0)))
   update_horizon: int = 3
-  max_update_horizon: int = 10
-  cycle_steps: int = 10_000
+  max_update_horizon: int = setting(10, at_least(1))
+  cycle_steps: int = setting(10_000, at_least(1))
   epsilon_train: float = 0.0
   epsilon_decay_period: int = 2001
   target_action_selection: bool = True
-  jumps: int = 5
-  spr_weight: float = 5.0
-  priorities: str = 'per_sample'
+  jumps: int = setting(5, at_least(0))
+  spr_weight: float = setting(5.0, between(0.0, 1e6))
+  priorities: str = setting('per_sample', one_of(*PRIORITIES))
+  reset_every: int | None = setting(
+    20_000, optional(at_least(1, 'environment steps'))
+  )
+  no_resets_after: int = setting(100_000, at_least(0, 'environment steps'))
   keep_encoder: float = 0.5
   keep_head: float = 0.0
-  bootstrap_early: bool = False
-  batches_by_age: bool = False
-  separate_target_draw: bool = False
-  exclusive_shift: bool = False
-  unroll: bool = False
+  bootstrap_early: bool = setting(False, is_bool)
+  batches_by_age: bool = setting(False, is_bool)
+  separate_target_draw: bool = setting(False, is_bool)
+  exclusive_shift: bool = setting(False, is_bool)
+  released_counting: bool = setting(False, is_bool)
 
+  name: ClassVar[str] = 'BBFAgent'
   storage: ClassVar[types.ModuleType] = prioritized
+
+  def __post_init__(self) -> None:
+    # The replay looks no further ahead than n at the beginning of a cycle.
+    check_int('BBFAgent.update_horizon', self.update_horizon, 1)
+    check_int(
+      'BBFAgent.max_update_horizon',
+      self.max_update_horizon,
+      self.update_horizon,
+    )
+    super().__post_init__()
+    if self.min_gamma is not None:
+      # The schedule moves the distance to 1 by equal ratios.
+      for name in ('min_gamma', 'gamma'):
+        value = getattr(self, name)
+        check_float(f'BBFAgent.{name}', value, 0.0, 1.0, below=True)
+    if not isinstance(self.network, bbf_networks.BBFNetwork):
+      raise ValueError(
+        'BBFAgent.network must make a BBFNetwork, as @BBFNetwork does, not a '
+        f'{type(self.network).__name__}'
+      )
+
+  @functools.cached_property
+  def _reset_steps(self) -> frozenset[int]:
+    if self.reset_every is None:
+      return frozenset()
+    return frozenset(
+      annealing.reset_steps(
+        self.reset_every,
+        self.no_resets_after,
+        offset=int(self.released_counting),
+        released_counting=self.released_counting,
+      )
+    )
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether `annealing.reset_steps` has this environment step."""
+    return environment_steps in self._reset_steps
 
   @property
   def horizon(self) -> int:
@@ -269,67 +327,57 @@ class BBFLearner(learner_lib.Learner):
 
   def learn(
     self,
-    learner: learner_lib.LearnerState,
+    train: TrainState,
     replay: prioritized.PrioritizedState,
     num_updates: int,
-  ) -> tuple[learner_lib.LearnerState, prioritized.PrioritizedState, Metrics]:
-    """`num_updates` gradient steps on starts that are drawn together.
+  ) -> tuple[TrainState, prioritized.PrioritizedState, Metrics]:
+    """Does `num_updates` gradient steps on starts that are drawn together.
 
     The priorities change when all are done.
 
     Args:
-      learner: what learns.
-      replay: what it learns from.
+      train: the state to go on from.
+      replay: where batches are sampled.
       num_updates: G, static, at least 1.
 
     Returns:
-      The learner, the replay with new priorities, and the figures of the last
+      The new state, the replay with new priorities, and the figures of the last
       gradient step.
     """
 
     def update(
-      state: learner_lib.LearnerState, drawn: tuple[chex.Array, chex.Array]
-    ) -> tuple[learner_lib.LearnerState, tuple[Metrics, chex.Array]]:
-      key = jax.random.fold_in(state.key, state.gradient_steps)
-      batch = self.read(replay, *drawn, state.cycle_steps, key)
+      train: TrainState, drawn: tuple[chex.Array, chex.Array]
+    ) -> tuple[TrainState, tuple[Metrics, chex.Array]]:
+      key = jax.random.fold_in(train.key, train.gradient_steps)
+      batch = self.read(replay, *drawn, train.cycle_steps, key)
       (loss, (td_losses, spr_losses, q)), gradients = jax.value_and_grad(
         self.loss, has_aux=True
-      )(state.params, ht_rl.tortoise_params(state.opt_state), batch)
-      state = self.descend(state, gradients, loss)
+      )(train.params, ht_rl.tortoise_params(train.opt_state), batch)
+      train = self.descend(train, gradients, loss)
       metrics = Metrics(
         loss=jnp.mean(td_losses),
         spr_loss=jnp.mean(spr_losses),
         q=jnp.mean(q),
         gradient_norm=optax.tree.norm(gradients),
-        gradient_steps=state.gradient_steps,
-        first_bad_step=state.first_bad_step,
+        gradient_steps=train.gradient_steps,
+        first_bad_step=train.first_bad_step,
       )
-      return state, (metrics, td_losses)
+      return train, (metrics, td_losses)
 
-    # `update` folds in the number of a gradient step, which is smaller.
-    key = jax.random.fold_in(learner.key, 2**31 + 1)
-    key = jax.random.fold_in(key, learner.gradient_steps)
     starts, weights = prioritized.sample(
-      replay, key, num_updates * self.batch_size, by_age=self.batches_by_age
+      replay,
+      streams.key_of(train.key, streams.REPLAY, train.gradient_steps),
+      num_updates * self.batch_size,
+      by_age=self.batches_by_age,
     )
     shape = (num_updates, self.batch_size)
     starts, weights = starts.reshape(shape), weights.reshape(shape)
-    if self.unroll:
-      # Not by `scan`, which slows convolutions down even where it unrolls.
-      outputs = []
-      for drawn in zip(starts, weights, strict=True):
-        learner, output = update(learner, drawn)
-        outputs.append(output)
-      metrics, losses = jax.tree.map(lambda *x: jnp.stack(x), *outputs)
-    else:
-      learner, (metrics, losses) = jax.lax.scan(
-        update, learner, (starts, weights)
-      )
+    train, (metrics, losses) = repeat(update, train, (starts, weights))
     if self.priorities == 'per_sample':
       replay = prioritized.update(replay, starts.ravel(), losses.ravel())
     elif self.priorities == 'batch_mean':
       replay = prioritized.update_as_released(replay, starts, losses)
-    return learner, replay, jax.tree.map(lambda x: x[-1], metrics)
+    return train, replay, jax.tree.map(lambda x: x[-1], metrics)
 
   def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
     """Fresh parameters to mix into the hare and into the tortoise."""

@@ -304,8 +304,7 @@ class BBFNetwork(nn.Module):
   def _rollout(self, latents: chex.Array, actions: chex.Array) -> chex.Array:
     """Predicts projections [B, K, D] from latents and actions [B, K]."""
     predicted = []
-    # Not a scan: XLA's CPU backend computes a convolution inside a loop several
-    # times slower than outside.
+    # Unrolled, since K is small; `agents.core.repeat` says what a loop costs.
     for k in range(actions.shape[1]):
       latents = self._normalized(self.transition_model(latents, actions[:, k]))
       predicted.append(latents)

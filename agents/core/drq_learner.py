@@ -1,7 +1,7 @@
 """DrQ with Hare & Tortoise (Kostrikov et al., 2020): its gradient step."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 import jax
@@ -11,6 +11,8 @@ import optax
 from agents.core import learner as learner_lib
 from agents.core import losses
 from agents.core import replay as replay_lib
+from agents.core.repeat import repeat
+from agents.core.state import TrainState
 import ht_rl
 
 
@@ -22,7 +24,7 @@ class Metrics(NamedTuple):
     q: mean Q-value of the actions learned about, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
-    first_bad_step: see `LearnerState`.
+    first_bad_step: see `TrainState`.
   """
 
   loss: chex.Array
@@ -34,7 +36,12 @@ class Metrics(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DrQLearner(learner_lib.Learner):
-  """DrQ's gradient step; `learner.Learner` has the settings."""
+  """DrQ's gradient step; `learner.Learner` has the settings.
+
+  `reset_every` and `no_resets_after` count gradient steps.
+  """
+
+  name: ClassVar[str] = 'DrQAgent'
 
   def loss(
     self,
@@ -85,30 +92,46 @@ class DrQLearner(learner_lib.Learner):
     )
 
   def update(
-    self, learner: learner_lib.LearnerState, replay: replay_lib.ReplayState
-  ) -> tuple[learner_lib.LearnerState, Metrics]:
+    self, train: TrainState, replay: replay_lib.ReplayState
+  ) -> tuple[TrainState, Metrics]:
     """One gradient step on one batch."""
-    key = jax.random.fold_in(learner.key, learner.gradient_steps)
+    key = jax.random.fold_in(train.key, train.gradient_steps)
     batch = self.sample(replay, key)
     (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-      learner.params, ht_rl.tortoise_params(learner.opt_state), batch
+      train.params, ht_rl.tortoise_params(train.opt_state), batch
     )
-    learner = self.descend(learner, gradients, loss)
+    train = self.descend(train, gradients, loss)
     metrics = Metrics(
       loss=loss,
       q=q,
       gradient_norm=optax.tree.norm(gradients),
-      gradient_steps=learner.gradient_steps,
-      first_bad_step=learner.first_bad_step,
+      gradient_steps=train.gradient_steps,
+      first_bad_step=train.first_bad_step,
     )
-    return learner, metrics
+    return train, metrics
 
   def learn(
-    self, learner: learner_lib.LearnerState, replay: Any, num_updates: int
-  ) -> tuple[learner_lib.LearnerState, Any, Any]:
-    """`num_updates` gradient steps on batches of one replay."""
-    # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
-    # branch several times slower than outside.
-    for _ in range(num_updates):
-      learner, metrics = self.update(learner, replay)
-    return learner, replay, metrics
+    self, train: TrainState, replay: Any, num_updates: int
+  ) -> tuple[TrainState, Any, Any]:
+    """Does `num_updates` gradient steps on batches of one replay."""
+    train, metrics = repeat(
+      lambda train, _: self.update(train, replay),
+      train,
+      jnp.arange(num_updates),
+    )
+    return train, replay, jax.tree.map(lambda x: x[-1], metrics)
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether the last environment step passed a multiple.
+
+    That is a multiple of `reset_every` gradient steps below `no_resets_after`.
+    """
+    if self.reset_every is None:
+      return False
+    passed = gradient_steps // self.reset_every
+    end = self.no_resets_after
+    return passed > (gradient_steps - replay_ratio) // self.reset_every and (
+      end is None or passed * self.reset_every < end
+    )

@@ -1,7 +1,5 @@
 """Acting, storing and learning as pure functions: what the agents share.
 
-`drq_learner` and `bbf_learner` add the gradient steps of theirs.
-
 One environment step is one call of `Learner.step`: it appends what the last
 action brought, runs all gradient steps that are due, and chooses the next
 action. Jit it with the state donated; then a frame, a reward and two flags go
@@ -9,13 +7,14 @@ up to the device, an action comes back, and nothing else moves::
 
     jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
 
-All methods are pure and can be mapped by `vmap` over a leading axis of the
-state: a population of runs in one process.
+When gradient steps and resets are due is the matter of `agents.core.loop`. All
+methods are pure and can be mapped by `vmap` over a leading axis of the state: a
+population of runs in one process.
 """
 
 import dataclasses
 import types
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import chex
 from flax import linen as nn
@@ -24,54 +23,20 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 import optax
 
-from agents.core import augmentation
+from agents.core import augmentation, streams
 from agents.core import replay as replay_lib
+from agents.core.settings import (
+  at_least,
+  between,
+  check_settings,
+  is_bool,
+  optional,
+  setting,
+)
+from agents.core.state import ActorState, AgentState, Outcome, TrainState
 import ht_rl
-
-
-class LearnerState(NamedTuple):
-  """What gradient steps change.
-
-  Attributes:
-    params: online parameters, the hare.
-    opt_state: optimizer state; the target network, the tortoise, is in it.
-    gradient_steps: int32, number of gradient steps done.
-    cycle_steps: int32, number of them since the last reset.
-    first_bad_step: int32, the first gradient step with a NaN or infinite loss,
-      counted from 1; 0 if there was none.
-    key: random key, constant; each step folds in its number.
-  """
-
-  params: Any
-  opt_state: optax.OptState
-  gradient_steps: chex.Array
-  cycle_steps: chex.Array
-  first_bad_step: chex.Array
-  key: chex.PRNGKey
-
-
-class ActorState(NamedTuple):
-  """What acting changes.
-
-  Attributes:
-    frames: the frames that the network sees, [stack, *observation_shape].
-    action: int32, the last action chosen.
-    steps: int32, number of actions chosen.
-    key: random key, constant; each step folds in its number.
-  """
-
-  frames: chex.Array
-  action: chex.Array
-  steps: chex.Array
-  key: chex.PRNGKey
-
-
-class AgentState(NamedTuple):
-  """All that a run consists of, on the agent's side."""
-
-  learner: LearnerState
-  replay: Any
-  actor: ActorState
+from ht_rl.arguments import check_int
+from ht_rl.transforms import reinitialize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +63,10 @@ class Learner:
     data_augmentation: whether to shift images and scale their intensity.
     target_action_selection: whether the tortoise acts in training, too (it
       always does in evaluation).
+    reset_every: how much lies between two resets, in gradient steps (in BBF in
+      environment steps); None for no resets.
+    no_resets_after: in the same unit, from where on there are none; None for
+      resets until the end.
     keep_encoder: fraction of the encoder's weights that `reset` keeps; the rest
       is a fresh draw.
     keep_head: the same for the head.
@@ -108,22 +77,55 @@ class Learner:
   optimizer: optax.GradientTransformation
   observation_shape: tuple[int, ...] = (84, 84)
   observation_dtype: DTypeLike = jnp.uint8
-  stack_size: int = 4
-  replay_capacity: int = 100_000
-  batch_size: int = 32
-  min_replay_history: int = 1600
-  gamma: float = 0.99
-  update_horizon: int = 10
-  epsilon_train: float = 0.01
-  epsilon_eval: float = 0.001
-  epsilon_decay_period: int = 2500
-  data_augmentation: bool = True
-  target_action_selection: bool = False
-  keep_encoder: float = 1.0
-  keep_head: float = 0.0
+  stack_size: int = setting(4, at_least(1))
+  replay_capacity: int = setting(100_000, at_least(1))
+  batch_size: int = setting(32, at_least(1))
+  min_replay_history: int = setting(1600, at_least(1))
+  gamma: float = setting(0.99, between(0.0, 1.0))
+  update_horizon: int = setting(10, at_least(1))
+  epsilon_train: float = setting(0.01, between(0.0, 1.0))
+  epsilon_eval: float = setting(0.001, between(0.0, 1.0))
+  epsilon_decay_period: int = setting(2500, at_least(1))
+  data_augmentation: bool = setting(True, is_bool)
+  target_action_selection: bool = setting(False, is_bool)
+  reset_every: int | None = setting(
+    None, optional(at_least(1, 'gradient steps'))
+  )
+  no_resets_after: int | None = setting(
+    None, optional(at_least(0, 'gradient steps'))
+  )
+  keep_encoder: float = setting(1.0, between(0.0, 1.0))
+  keep_head: float = setting(0.0, between(0.0, 1.0))
 
+  # What gin files and messages call the agent.
+  name: ClassVar[str] = 'Learner'
   # The functions that store: a module with `init`, `append`, `trim`, `untrim`.
   storage: ClassVar[types.ModuleType] = replay_lib
+
+  def __post_init__(self) -> None:
+    check_settings(self, self.name)
+    if not isinstance(self.optimizer, optax.GradientTransformation):
+      raise ValueError(
+        f'{self.name}.optimizer must be an optax.GradientTransformation, such '
+        f'as @hare_tortoise(), not {self.optimizer!r}'
+      )
+    if self.data_augmentation and len(self.observation_shape) != 2:
+      raise ValueError(
+        f'{self.name}.data_augmentation must be False where a frame is no '
+        'image (height, width): observation_shape is '
+        f'{self.observation_shape}'
+      )
+    # So that the first gradient step finds a transition of n steps.
+    check_int(
+      f'{self.name}.min_replay_history',
+      self.min_replay_history,
+      self.horizon + 1,
+    )
+    check_int(
+      f'{self.name}.replay_capacity',
+      self.replay_capacity,
+      self.horizon + self.stack_size,
+    )
 
   @property
   def horizon(self) -> int:
@@ -149,7 +151,7 @@ class Learner:
     params = self.init_params(init_key)
     frames_shape = (self.stack_size, *self.observation_shape)
     return AgentState(
-      learner=LearnerState(
+      train=TrainState(
         params=params,
         opt_state=self.optimizer.init(params),
         gradient_steps=jnp.zeros((), jnp.int32),
@@ -189,46 +191,56 @@ class Learner:
     return augmentation.random_crop(key, stored)
 
   def descend(
-    self, learner: LearnerState, gradients: Any, loss: chex.Array
-  ) -> LearnerState:
+    self, train: TrainState, gradients: Any, loss: chex.Array
+  ) -> TrainState:
     """Follows the gradient of a loss, counts, and marks a bad loss."""
     updates, opt_state = self.optimizer.update(
-      gradients, learner.opt_state, learner.params
+      gradients, train.opt_state, train.params
     )
-    gradient_steps = learner.gradient_steps + 1
-    is_first_bad = (learner.first_bad_step == 0) & ~jnp.isfinite(loss)
-    return learner._replace(
-      params=optax.apply_updates(learner.params, updates),
+    gradient_steps = train.gradient_steps + 1
+    is_first_bad = (train.first_bad_step == 0) & ~jnp.isfinite(loss)
+    return train._replace(
+      params=optax.apply_updates(train.params, updates),
       opt_state=opt_state,
       gradient_steps=gradient_steps,
-      cycle_steps=learner.cycle_steps + 1,
+      cycle_steps=train.cycle_steps + 1,
       first_bad_step=jnp.where(
-        is_first_bad, gradient_steps, learner.first_bad_step
+        is_first_bad, gradient_steps, train.first_bad_step
       ),
     )
 
   def learn(
-    self, learner: LearnerState, replay: Any, num_updates: int
-  ) -> tuple[LearnerState, Any, Any]:
-    """`num_updates` gradient steps on batches of one replay.
+    self, train: TrainState, replay: Any, num_updates: int
+  ) -> tuple[TrainState, Any, Any]:
+    """Does `num_updates` gradient steps on batches of one replay.
 
     Args:
-      learner: what learns.
-      replay: what it learns from.
+      train: the state to go on from.
+      replay: where batches are sampled.
       num_updates: static, at least 1.
 
     Returns:
-      The learner, the replay, and the figures of the last gradient step, a
+      The new state, the replay, and the figures of the last gradient step, a
       NamedTuple.
+    """
+    raise NotImplementedError
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether a reset is due after these steps of a run.
+
+    Args:
+      environment_steps: environment steps done.
+      gradient_steps: gradient steps done, with those of the last of them.
+      replay_ratio: gradient steps for each environment step.
     """
     raise NotImplementedError
 
   def step(
     self,
     state: AgentState,
-    reward: chex.Numeric,
-    terminal: chex.Numeric,
-    truncation: chex.Numeric,
+    outcome: Outcome,
     observation: chex.Array,
     num_updates: int,
   ) -> tuple[AgentState, chex.Array, Any]:
@@ -236,11 +248,9 @@ class Learner:
 
     Args:
       state: the run; donate it.
-      reward: what the last action brought, clipped as the agent should see it.
-      terminal: bool, the last action ended the episode (or lost a life).
-      truncation: bool, the episode was cut off after the last action.
+      outcome: what the last action brought.
       observation: [*observation_shape], the frame to act on: the first of a new
-        episode after `terminal` or `truncation`.
+        episode where the outcome ended one.
       num_updates: gradient steps to do, static: the replay ratio, or 0 while
         the replay fills.
 
@@ -254,37 +264,35 @@ class Learner:
       state.replay,
       augmentation.pad(frame) if self.data_augmentation else frame,
       actor.action,
-      reward,
-      terminal,
-      truncation,
+      *outcome,
       horizon=self.horizon,
       stack=self.stack_size,
     )
-    learner, metrics = state.learner, None
+    train, metrics = state.train, None
     if num_updates:
-      learner, replay, metrics = self.learn(learner, replay, num_updates)
-    ended = jnp.logical_or(terminal, truncation)
-    actor = self.act(learner, actor, observation, ended)
-    return AgentState(learner, replay, actor), actor.action, metrics
+      train, replay, metrics = self.learn(train, replay, num_updates)
+    ended = jnp.logical_or(outcome.terminal, outcome.truncation)
+    actor = self.act(train, actor, observation, ended)
+    return AgentState(train, replay, actor), actor.action, metrics
 
   def begin(
     self, state: AgentState, observation: chex.Array
   ) -> tuple[AgentState, chex.Array]:
     """Acts on the first frame of an episode that no stored record precedes."""
-    actor = self.act(state.learner, state.actor, observation, True)
+    actor = self.act(state.train, state.actor, observation, True)
     return state._replace(actor=actor), actor.action
 
   def act(
     self,
-    learner: LearnerState,
+    train: TrainState,
     actor: ActorState,
     observation: chex.Array,
     first: chex.Numeric,
   ) -> ActorState:
     """Chooses an action, epsilon-greedily, on the stack with a new frame."""
-    params = learner.params
+    params = train.params
     if self.target_action_selection:
-      params = ht_rl.tortoise_params(learner.opt_state)
+      params = ht_rl.tortoise_params(train.opt_state)
     steps = actor.steps + 1
     frames = push_frame(actor.frames[None], observation[None], first)
     key = jax.random.fold_in(actor.key, steps)
@@ -340,7 +348,7 @@ class Learner:
     fraction = jnp.clip(left / self.epsilon_decay_period, 0.0, 1.0)
     return self.epsilon_train + (1.0 - self.epsilon_train) * fraction
 
-  def reset(self, learner: LearnerState) -> LearnerState:
+  def reset(self, train: TrainState) -> TrainState:
     """Re-initialises parts of both networks, and the optimizer.
 
     Hare and tortoise are mixed with one fresh draw, group by group:
@@ -349,16 +357,15 @@ class Learner:
     perturbed (Ash & Adams, 2020), one that keeps 1 stays as it is. The
     optimizer starts anew, and with it the interval of Hare & Tortoise.
     """
-    # `update` folds in the number of a gradient step, which is smaller.
-    reset_key = jax.random.fold_in(learner.key, 2**31)
-    reset_key = jax.random.fold_in(reset_key, learner.gradient_steps)
-    fresh, fresh_tortoise = self.draw_anew(reset_key)
-    params = self.mix(learner.params, fresh)
-    tortoise = ht_rl.tortoise_params(learner.opt_state)
-    opt_state = ht_rl.replace_tortoise(
-      self.optimizer.init(params), self.mix(tortoise, fresh_tortoise)
+    fresh, fresh_tortoise = self.draw_anew(
+      streams.key_of(train.key, streams.RESET, train.gradient_steps)
     )
-    return learner._replace(
+    params = self._mix(train.params, fresh)
+    tortoise = ht_rl.tortoise_params(train.opt_state)
+    opt_state = ht_rl.replace_tortoise(
+      self.optimizer.init(params), self._mix(tortoise, fresh_tortoise)
+    )
+    return train._replace(
       params=params,
       opt_state=opt_state,
       cycle_steps=jnp.zeros((), jnp.int32),
@@ -369,18 +376,8 @@ class Learner:
     fresh = self.init_params(key)
     return fresh, fresh
 
-  def mix(self, params: Any, fresh: Any) -> Any:
-    """``keep * params + (1 - keep) * fresh``, group by group."""
-
-    def mix_group(keep: float, old: Any, new: Any) -> Any:
-      return jax.tree.map(
-        lambda o, n: (keep * o + (1.0 - keep) * n).astype(o.dtype), old, new
-      )
-
-    groups = {
-      name: mix_group(keep, params['params'][name], fresh['params'][name])
-      for name, keep in self.keep.items()
-    }
+  def _mix(self, old: Any, fresh: Any) -> Any:
+    groups = reinitialize.mix(self.keep, old['params'], fresh['params'])
     return {'params': groups}
 
 

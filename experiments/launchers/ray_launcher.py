@@ -7,7 +7,8 @@ import signal
 import subprocess
 from typing import Any
 
-from experiments.command import EXIT_STOPPED, SettingsError
+from experiments.command import SettingsError
+from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
 

@@ -23,13 +23,13 @@ from absl import app, flags
 
 from experiments import gin_flags
 from experiments.command import (
-  EXIT_FAILED,
   SettingsError,
   guarded,
   on_stop_signals,
   parse_flags,
   say,
 )
+from experiments.exit_codes import EXIT_FAILED
 from experiments.sweep import (
   estimate,
   executors,

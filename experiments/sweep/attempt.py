@@ -22,17 +22,15 @@ import sys
 from typing import Any
 
 from experiments import locks
-from experiments.command import (
+from experiments.exit_codes import (
   EXIT_DIVERGED,
+  EXIT_NOT_TOLD,
   EXIT_STOPPED,
   EXIT_WRONG_SETTING,
-  say,
 )
 from experiments.launchers import child, devices
 from experiments.sweep import history
 from experiments.sweep.history import Outcome
-
-EXIT_NOT_TOLD = 74  # EX_IOERR of sysexits.h.
 
 _OUTCOMES = {
   0: Outcome.DONE,
@@ -81,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     return attempt(unit, argv[1:])
   except OSError as error:
     where = error.filename or unit.folder
-    say(f'error: {where} can not be written ({error.strerror})')
+    _say(f'error: {where} can not be written ({error.strerror})')
     return EXIT_NOT_TOLD
 
 
@@ -104,7 +102,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     if os.path.exists(unit.finished):
       return 0
     if not held or locks.is_held(pathlib.Path(unit.lock)):
-      say(f'error: another process is running in {folder}')
+      _say(f'error: another process is running in {folder}')
       return EXIT_STOPPED
     number = len(history.read(folder).attempts) + 1
     log = folder / 'logs' / f'{number}.log'
@@ -200,6 +198,10 @@ def _run(
       if used > 1.02 * most:
         most = used
         measured(used)
+
+
+def _say(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
 
 
 def _tail(log: pathlib.Path) -> str:

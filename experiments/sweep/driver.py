@@ -5,7 +5,7 @@ import dataclasses
 import time
 
 from agents.errors import StoppedError
-from experiments.command import EXIT_STOPPED
+from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers.base import Command, Ended, Launcher
 from experiments.sweep.history import Outcome
 from experiments.sweep.monitor import Look, Monitor, Status

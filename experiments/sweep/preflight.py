@@ -7,7 +7,6 @@ need while it waits: another process does it and ends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-import contextlib
 import json
 import subprocess
 import sys
@@ -86,12 +85,12 @@ def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
   """Prints what there is to tell of the gin files."""
   # Only here: these load JAX, TensorFlow and Dopamine, and gin knows of them.
+  from experiments import config, train  # isort: skip  (Dopamine's repair)
   import gin
+  import numpy as np
 
-  from agents import atari
-  from experiments import config, train
+  from agents import atari, configurables
 
-  del train  # Imported for the names that it makes known to gin.
   asked = json.loads(argv[0])
   told: dict[str, Any] = {
     'configurations': {},
@@ -104,10 +103,16 @@ def main(argv: Sequence[str]) -> None:
     except SettingsError as error:
       told['problems'].append(str(error))
       continue
-    steps = atari.PROTOCOL.training_steps
-    with contextlib.suppress(ValueError):  # It need not be set.
-      steps = gin.query_parameter('Atari100kRunner.training_steps')
-    told['configurations'][name] = gin.config_str(), steps
+    try:
+      settings = configurables.run_settings()
+      # Only what is of the wrong type or out of its range; of any game.
+      train.agent_factory()(
+        num_actions=18, observation_shape=(84, 84), observation_dtype=np.uint8
+      )
+    except (ValueError, TypeError) as error:
+      told['problems'].append(f'{name}: {config.explain(error)}')
+      continue
+    told['configurations'][name] = gin.config_str(), settings.training_steps
   print(json.dumps(told))
 
 

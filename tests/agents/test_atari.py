@@ -7,16 +7,14 @@ import re
 import subprocess
 import sys
 
+import agents.dopamine  # noqa: F401
+
+from dopamine.discrete_domains import atari_lib
 import numpy as np
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.discrete_domains import atari_lib
-
 from agents import atari
 from ht_rl.atari100k import games
-
-del dopamine_repair  # Imported for what it does.
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,9 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from agents import checkpoint
-from agents import runner as runner_lib
-from experiments import config, train
+from agents import atari, checkpoint
+from experiments import config, runs, train
 
 
 def contents(folder):
@@ -241,9 +240,8 @@ def test_a_setting_that_is_gone(command, finished, capfd):
 
 def test_one_process_at_a_time(command, finished, tmp_path, capfd):
   shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-  config.load_config([command.config_file], command.settings)
   arguments = command.arguments(tmp_path)
-  with train.claim(tmp_path / command.folder):
+  with runs.claim(tmp_path / command.folder):
     assert command.type(*arguments) == 75
     folder = tmp_path / command.folder
     assert capfd.readouterr().err == (
@@ -290,7 +288,7 @@ def every_array(base_dir, command):
 def test_a_reward_that_is_no_number(
   command, tmp_path, monkeypatch, capfd, log_every
 ):
-  class Broken(runner_lib.atari.AtariEnvironment):
+  class Broken(atari.AtariEnvironment):
     steps = 0
 
     def step(self, action):
@@ -299,7 +297,7 @@ def test_a_reward_that_is_no_number(
       reward = reward if self.steps < 120 else float('nan')
       return observation, reward, *rest
 
-  monkeypatch.setattr(runner_lib.atari, 'AtariEnvironment', Broken)
+  monkeypatch.setattr(atari, 'AtariEnvironment', Broken)
   arguments = command.arguments(
     tmp_path, f'--gin_bindings=Atari100kRunner.log_every = {log_every}'
   )
@@ -350,7 +348,7 @@ def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
   )
   for _, arrays in every_array(tmp_path, command):
     for name, array in arrays.items():
-      if name.startswith('agent.run.learner'):
+      if name.startswith('agent.run.train'):
         assert np.isfinite(array).all(), name
 
 
@@ -365,5 +363,5 @@ def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
       'adam.learning_rate = %rate',
     ],
   )
-  train._make_runner(tmp_path, 'mine', 'RoadRunner', 1)
-  config.check_effects()
+  run = train.AtariRun(tmp_path, 'mine', 'RoadRunner', 1)
+  run._make_runner(lambda: False)  # It checks that each setting has an effect.

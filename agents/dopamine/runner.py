@@ -8,13 +8,11 @@ killed goes on from its last checkpoint bit for bit as if it had not been.
 from collections.abc import Callable
 import contextlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import time
 from typing import Any, Protocol
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
 from dopamine.discrete_domains import run_experiment
 from dopamine.metrics import collector_dispatcher, statistics_instance
 import gin
@@ -24,10 +22,9 @@ from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint
 from agents.errors import CheckpointError, StoppedError
-from ht_rl import atari100k, files
-from ht_rl.arguments import check_int
-
-del dopamine_repair  # Imported for what it does.
+from agents.run_settings import RunSettings
+from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunFolder
 
 
 class Progress(Protocol):
@@ -40,14 +37,8 @@ class Progress(Protocol):
     """Ends the phase."""
 
 
-@gin.configurable
 class Atari100kRunner(run_experiment.Runner):
-  """Trains for 100k agent steps, then evaluates, as `agents.atari` says.
-
-  Attributes:
-    stop_requested: set it (from a signal handler, say) and the run writes a
-      checkpoint after the current step and raises `StoppedError`.
-  """
+  """Trains for 100k agent steps, then evaluates, as `agents.atari` says."""
 
   def __init__(
     self,
@@ -55,15 +46,11 @@ class Atari100kRunner(run_experiment.Runner):
     create_agent_fn: Callable[..., Any],
     game: str,
     seed: int,
+    settings: RunSettings,
     config: str = '',
-    training_steps: int = atari.PROTOCOL.training_steps,
-    num_eval_episodes: int = atari.PROTOCOL.eval_episodes,
-    checkpoint_every: int = 10_000,
-    log_every: int = 100,
-    eval_every: int | None = None,
-    num_training_eval_episodes: int = 10,
     progress: Callable[[str, str, int, int], Progress] | None = None,
     say: Callable[[str], None] = print,
+    should_stop: Callable[[], bool] = lambda: False,
   ):
     """Creates environment and agent, and goes back to the last checkpoint.
 
@@ -72,41 +59,23 @@ class Atari100kRunner(run_experiment.Runner):
       create_agent_fn: makes the agent, as for Dopamine's Runner.
       game: name of the game, as in `ht_rl.atari100k`.
       seed: seed of the environment and of the evaluation.
+      settings: how long it trains, and what it writes when.
       config: name of the configuration, for the result.
-      training_steps: agent steps of training.
-      num_eval_episodes: episodes of the evaluation, played in parallel.
-      checkpoint_every: agent steps between checkpoints.
-      log_every: agent steps between rows of the learner's figures.
-      eval_every: agent steps between evaluations in the course of training,
-        which leave it as it is; None for none but the one at the end.
-      num_training_eval_episodes: episodes of each of those.
       progress: makes what shows a phase, of its name, what it counts, how many
         of them there are and how many are done.
       say: is given the lines that a person should read.
+      should_stop: is asked after each step; where it returns True, the run
+        writes a checkpoint and raises `StoppedError`.
     """
-    check_int('Atari100kRunner.training_steps', training_steps, minimum=1)
-    check_int('Atari100kRunner.num_eval_episodes', num_eval_episodes, minimum=1)
-    check_int('Atari100kRunner.checkpoint_every', checkpoint_every, minimum=1)
-    check_int('Atari100kRunner.log_every', log_every, minimum=1)
-    if eval_every is not None:
-      check_int('Atari100kRunner.eval_every', eval_every, minimum=1)
-    check_int(
-      'Atari100kRunner.num_training_eval_episodes',
-      num_training_eval_episodes,
-      minimum=1,
-    )
     _check_collectors()
+    self._folder = RunFolder(pathlib.Path(base_dir))
     self._game = game
     self._seed = seed
     self._config = config
-    self._num_eval_episodes = num_eval_episodes
-    self._checkpoint_every = checkpoint_every
-    self._log_every = log_every
-    self._eval_every = eval_every
-    self._num_training_eval_episodes = num_training_eval_episodes
+    self._settings = settings
     self._new_progress = progress or (lambda *_: _Silent())
     self._say = say
-    self.stop_requested = False
+    self._should_stop = should_stop
     self._step = 0
     self._evaluated_step = 0
     self._episode_return = 0.0
@@ -118,13 +87,11 @@ class Atari100kRunner(run_experiment.Runner):
       create_agent_fn,
       create_environment_fn=lambda: atari.AtariEnvironment(game, seed),
       num_iterations=1,
-      training_steps=training_steps,
+      training_steps=settings.training_steps,
       use_legacy_logger=False,
       fine_grained_print_to_console=False,
     )
-    self._metrics_file = MetricsFile(
-      pathlib.Path(base_dir) / 'metrics.jsonl', keep_until=self._step
-    )
+    self._metrics_file = self._folder.open_metrics(keep_until=self._step)
 
   # Checkpoints, in place of Dopamine's.
 
@@ -132,9 +99,7 @@ class Atari100kRunner(run_experiment.Runner):
     self, checkpoint_file_prefix: str
   ) -> None:
     del checkpoint_file_prefix  # Of Dopamine's pickled files.
-    self._checkpoints = checkpoint.Checkpoints(
-      pathlib.Path(self._base_dir) / 'checkpoints'
-    )
+    self._checkpoints = checkpoint.Checkpoints(self._folder.checkpoints)
     restored = self._checkpoints.restore(self._say)
     if restored is None:
       return
@@ -172,6 +137,15 @@ class Atari100kRunner(run_experiment.Runner):
     self._checkpoints.save(self._step, state)
     self._collector_dispatcher.flush()
 
+  @property
+  def protocol(self) -> atari.Protocol:
+    """How the run trains and is evaluated."""
+    return atari.Protocol(
+      training_steps=self._settings.training_steps,
+      eval_episodes=self._settings.num_eval_episodes,
+      epsilon_eval=self._agent.epsilon_eval,
+    )
+
   # The experiment.
 
   def run_experiment(self) -> dict[str, Any]:
@@ -181,7 +155,8 @@ class Atari100kRunner(run_experiment.Runner):
       What is in the file.
 
     Raises:
-      StoppedError: `stop_requested` was set; call the same again to go on.
+      StoppedError: `should_stop` returned True; make a runner of the same to go
+        on.
       DivergedError: a loss was NaN or infinite.
       CheckpointError: the disk would not take a checkpoint.
     """
@@ -189,10 +164,7 @@ class Atari100kRunner(run_experiment.Runner):
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
       result = self._result(evaluation)
-      files.write_text(
-        pathlib.Path(self._base_dir) / 'result.json',
-        json.dumps(result, indent=2) + '\n',
-      )
+      self._folder.write_result(result)
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
     except CheckpointError:
@@ -213,51 +185,42 @@ class Atari100kRunner(run_experiment.Runner):
   def _run_train_phase(self, statistics: Any) -> None:
     del statistics  # What is worth keeping is in metrics.jsonl.
     progress = self._new_progress(
-      'train', 'step', self._training_steps, self._step
+      'train', 'step', self._settings.training_steps, self._step
     )
     with contextlib.closing(progress):
       self._train(progress)
 
   def _train(self, progress: Progress) -> None:
     agent, environment = self._agent, self._environment
-    agent.eval_mode = False
+    driver = agent.driver
     self._evaluate_if_due()  # The run may have been stopped while it did.
     since = time.monotonic() - self._seconds
     if self._step == 0:
-      action = agent.begin_episode(environment.reset())
+      action = driver.begin(environment.reset())
     else:
-      action = agent.last_action
-    while self._step < self._training_steps:
-      observation, reward, terminal, _ = environment.step(int(action))
+      action = driver.action
+    while self._step < self._settings.training_steps:
+      timestep = environment.advance(int(action))
       self._step += 1
-      self._episode_return += reward
+      self._episode_return += timestep.reward
       self._episode_length += 1
-      clip = atari.PROTOCOL.reward_clip
-      clipped = min(max(reward, -clip), clip)
-      if environment.game_over:
-        agent.end_episode(clipped, terminal)
+      if timestep.episode_over:
         self._log_episode()
-        action = agent.begin_episode(environment.reset())
-      elif terminal:
-        agent.end_episode(clipped, terminal)
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(clipped, observation)
+      action = driver.step(timestep.outcome, timestep.observation)
+      if driver.steps % agent.summary_writing_frequency == 0:
+        agent.report()
       self._seconds = time.monotonic() - since
-      is_last = self._step == self._training_steps
-      if self._step % self._log_every == 0 or is_last:
-        figures = agent.metrics()
+      is_last = self._step == self._settings.training_steps
+      if self._step % self._settings.log_every == 0 or is_last:
+        figures = driver.metrics()
         self._metrics_file.write({'step': self._step, **figures})
         shown = {'return': self._last_return, 'loss': figures.get('loss')}
         progress.update(self._step, **shown)
       since += self._evaluate_if_due()
-      if (
-        self._step % self._checkpoint_every == 0
-        or is_last
-        or self.stop_requested
-      ):
+      stops = self._should_stop() and not is_last
+      if self._step % self._settings.checkpoint_every == 0 or is_last or stops:
         self._checkpoint_experiment()
-      if self.stop_requested and not is_last:
+      if stops:
         raise StoppedError(f'stopped at step {self._step:,}')
 
   def _evaluate_if_due(self) -> float:
@@ -266,19 +229,19 @@ class Atari100kRunner(run_experiment.Runner):
     Returns:
       The seconds that it took.
     """
-    every = self._eval_every
-    is_last = self._step == self._training_steps
+    every = self._settings.eval_every
+    is_last = self._step == self._settings.training_steps
     if not every or self._step % every or is_last:
       return 0.0
     if self._step == self._evaluated_step:
       return 0.0
     started = time.monotonic()
-    num_episodes = self._num_training_eval_episodes
-    policy = self._agent.evaluation_policy(num_episodes, self._seed)
+    num_episodes = self._settings.num_training_eval_episodes
+    policy = self._agent.driver.policy(num_episodes, self._seed)
 
     def check(steps: int, episodes: int) -> None:
       del steps, episodes
-      if self.stop_requested:
+      if self._should_stop():
         raise StoppedError
 
     with contextlib.suppress(StoppedError):
@@ -314,19 +277,18 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
     del statistics
-    policy = self._agent.evaluation_policy(self._num_eval_episodes, self._seed)
+    num_episodes = self._settings.num_eval_episodes
+    policy = self._agent.driver.policy(num_episodes, self._seed)
 
     def show(steps: int, episodes: int) -> None:
-      if self.stop_requested:
+      if self._should_stop():
         raise StoppedError('stopped during the evaluation')
       progress.update(episodes, steps=steps)
 
-    progress = self._new_progress(
-      'evaluate', 'episode', self._num_eval_episodes, 0
-    )
+    progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
       evaluation = atari.evaluate(
-        policy, self._game, self._num_eval_episodes, self._seed, progress=show
+        policy, self._game, num_episodes, self._seed, progress=show
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
     return evaluation
@@ -345,11 +307,6 @@ class Atari100kRunner(run_experiment.Runner):
     normalized = None
     if self._game in atari100k.GAMES:
       normalized = float(atari100k.human_normalized_score(self._game, mean))
-    protocol = atari.Protocol(
-      training_steps=self._training_steps,
-      eval_episodes=self._num_eval_episodes,
-      epsilon_eval=self._agent.epsilon_eval,
-    )
     device = jax.devices()[0]
     return {
       'config': self._config,
@@ -359,8 +316,8 @@ class Atari100kRunner(run_experiment.Runner):
       'human_normalized_score': normalized,
       'returns': evaluation.returns.tolist(),
       'lengths': evaluation.lengths.tolist(),
-      'gradient_steps': self._agent.gradient_steps,
-      'protocol': protocol.as_dict(),
+      'gradient_steps': self._agent.driver.gradient_steps,
+      'protocol': self.protocol.as_dict(),
       'training_seconds': round(self._seconds, 1),
       'device': f'{device.platform}: {device.device_kind}',
       'cpu_count': os.cpu_count(),
@@ -369,28 +326,6 @@ class Atari100kRunner(run_experiment.Runner):
         for name in ('jax', 'flax', 'optax', 'dopamine-rl', 'ale-py', 'numpy')
       },
     }
-
-
-class MetricsFile:
-  """A file with a JSON object a line, each with its `step`."""
-
-  def __init__(self, path: pathlib.Path, keep_until: int):
-    """Opens the file and drops what a killed run wrote after its checkpoint.
-
-    Args:
-      path: the file.
-      keep_until: rows of later steps are dropped.
-    """
-    self._path = path
-    if path.exists():
-      lines = path.read_text().splitlines()
-      kept = [line for line in lines if _step_of(line) <= keep_until]
-      files.write_text(path, ''.join(f'{line}\n' for line in kept))
-
-  def write(self, row: dict[str, Any]) -> None:
-    """Appends a row."""
-    with self._path.open('a') as file:
-      file.write(json.dumps(row) + '\n')
 
 
 def _check_collectors() -> None:
@@ -406,13 +341,6 @@ def _check_collectors() -> None:
       'CollectorDispatcher.collectors must be a tuple of names among '
       f'{", ".join(known)}, not {chosen!r}'
     )
-
-
-def _step_of(line: str) -> float:
-  try:
-    return json.loads(line)['step']
-  except ValueError:  # The line that was being written.
-    return float('inf')
 
 
 class _Silent:

@@ -2,26 +2,18 @@ import functools
 import itertools
 import types
 
+from agents.dopamine.agent import DeviceAgent
+
+from dopamine.discrete_domains import run_experiment
+from dopamine.jax.agents.dqn import dqn_agent
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from agents import atari, configurables
 from agents.errors import CheckpointError, DivergedError
-
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.discrete_domains import run_experiment
-from dopamine.jax.agents.dqn import dqn_agent
-
-from agents import (
-  atari,
-  configurables,
-  drq_agent,
-)
 import ht_rl
-
-del dopamine_repair  # Imported for what it does.
 
 WARM_UP = 12
 TINY = functools.partial(
@@ -33,8 +25,8 @@ TINY = functools.partial(
 )
 
 
-def make_agent(**settings):
-  return drq_agent.DrQAgent(
+def make_agent(seed=0, summary_writer=None, **settings):
+  loop = configurables.drq_agent(
     **{
       'num_actions': 4,
       'network': TINY,
@@ -46,10 +38,10 @@ def make_agent(**settings):
       'replay_capacity': 200,
       'batch_size': 4,
       'epsilon_decay_period': 20,
-      'seed': 0,
       **settings,
     }
   )
+  return DeviceAgent(loop, seed, summary_writer)
 
 
 def make_environment(**settings):
@@ -70,6 +62,20 @@ def assert_bitwise(one, other):
   for name, array in one.items():
     assert array.dtype == other[name].dtype
     assert array.tobytes() == other[name].tobytes(), name
+
+
+def params(agent):
+  """The hare's parameters and the tortoise's."""
+  train = agent.driver.state.train
+  return train.params, ht_rl.tortoise_params(train.opt_state)
+
+
+def gradient_steps(agent):
+  return int(agent.driver.state.train.gradient_steps)
+
+
+def metrics(agent):
+  return agent.driver.metrics()
 
 
 def frames(seed):
@@ -100,8 +106,8 @@ def beginning():
   counts = []
   for _ in range(WARM_UP + 3):
     agent.step(1.0, next(observations))
-    records = int(agent.run_state.replay.cursor)
-    counts.append((records, agent.gradient_steps, len(agent.metrics())))
+    records = int(agent.driver.state.replay.cursor)
+    counts.append((records, gradient_steps(agent), len(metrics(agent))))
   return agent, counts
 
 
@@ -143,7 +149,9 @@ def test_records_are_what_the_loop_saw():
     agent.end_episode(reward, terminal)
     assert agent.training_steps == len(seen)
   assert life_losses > 0
-  assert agent.run_state.replay.cursor == len(seen) - 1  # The last one waits.
+  assert (
+    agent.driver.state.replay.cursor == len(seen) - 1
+  )  # The last one waits.
   agent.begin_episode(observation)
   assert not agent.get_state()['has_pending']
   # What was never written takes no room in a checkpoint.
@@ -184,11 +192,12 @@ def test_evaluation_leaves_the_training_as_it_is(learning):
 
 def test_the_tortoise_plays_the_evaluation():
   agent = make_agent(epsilon_eval=0.0)
-  tortoise = agent.learner.init_params(jax.random.PRNGKey(8))
-  state = agent.run_state.learner
-  agent.run_state = agent.run_state._replace(
-    learner=state._replace(
-      opt_state=ht_rl.replace_tortoise(state.opt_state, tortoise)
+  learner = agent.driver.loop.learner
+  tortoise = learner.init_params(jax.random.PRNGKey(8))
+  train = agent.driver.state.train
+  agent.driver.state = agent.driver.state._replace(
+    train=train._replace(
+      opt_state=ht_rl.replace_tortoise(train.opt_state, tortoise)
     )
   )
   # Blocks of the size of the network's kernels, so that its choice varies.
@@ -197,8 +206,8 @@ def test_the_tortoise_plays_the_evaluation():
   padded = np.concatenate([np.zeros((3, 84, 84), np.uint8), shown])
   images = np.stack([padded[i : i + 30] for i in range(4)], axis=-1) / 255
   by_hare, by_tortoise = (
-    np.argmax(agent.network_def.apply(params, images), axis=-1).tolist()
-    for params in (agent.online_params, tortoise)
+    np.argmax(learner.network.apply(params, images), axis=-1).tolist()
+    for params in (train.params, tortoise)
   )
   assert len(set(by_tortoise)) > 1
   assert by_hare != by_tortoise
@@ -233,19 +242,18 @@ def test_figures_go_to_the_dispatcher_now_and_then(learning):
 
 
 def test_the_networks_are_reset_when_due(learning):
-  """Every 4 gradient steps, 2 of them in a step."""
+  """Every 4 gradient steps, 2 of them in a step; right before the next."""
 
   observations = frames(5)
   learning.begin_episode(next(observations))
+  seen = set()
   for _ in range(6):
     learning.step(1.0, next(observations))
-    hare = learning.online_params['params']['head']
-    tortoise = learning.target_network_params['params']['head']
-    same = jnp.array_equal(hare['value']['kernel'], tortoise['value']['kernel'])
-    assert learning.metrics()['gradient_norm'] > 0
-    since_reset = learning.gradient_steps % 4
-    assert learning.run_state.learner.opt_state.count == since_reset
-    assert same == (since_reset == 0)
+    assert metrics(learning)['gradient_norm'] > 0
+    since_reset = int(learning.driver.state.train.opt_state.count)
+    assert since_reset == (gradient_steps(learning) - 1) % 4 + 1
+    seen.add(since_reset)
+  assert seen == {2, 4}
 
 
 # --- Checkpoints ---
@@ -256,8 +264,8 @@ def test_going_back_to_a_state_repeats_what_followed(learning):
   before = snapshot(learning)
   actions = play(learning, 15, seed=6)
   after = snapshot(learning)
-  assert before['run.learner.params.params.head.value.kernel'].tobytes() != (
-    after['run.learner.params.params.head.value.kernel'].tobytes()
+  assert before['run.train.params.params.head.value.kernel'].tobytes() != (
+    after['run.train.params.params.head.value.kernel'].tobytes()
   )
   learning.set_state({name: array.copy() for name, array in before.items()})
   assert_bitwise(snapshot(learning), before)
@@ -323,12 +331,12 @@ def test_it_trains_and_resumes_under_dopamines_runner(tmp_path):
     restored = snapshot(agents[-1])
     start = runner._start_iteration
     runner.run_experiment()
-    assert agents[-1].metrics()['gradient_norm'] > 0
+    assert metrics(agents[-1])['gradient_norm'] > 0
     return start, restored, snapshot(agents[-1])
 
   start, fresh, uninterrupted = run('one', make_environment(), 3)
   assert start == 0
-  assert uninterrupted['run.learner.gradient_steps'] > 50
+  assert uninterrupted['run.train.gradient_steps'] > 50
   # Dopamine does not save the environment: here it goes on by itself.
   environment = make_environment()
   _, also_fresh, stopped = run('two', environment, 2)
@@ -345,7 +353,7 @@ def test_it_trains_and_resumes_under_dopamines_runner(tmp_path):
 
 def test_another_seed_is_another_agent():
   one, other = (
-    make_agent(seed=seed).online_params['params']['head']['hidden']['kernel']
+    params(make_agent(seed))[0]['params']['head']['hidden']['kernel']
     for seed in (3, 4)
   )
   assert not np.isin(one, other).any()
@@ -422,16 +430,15 @@ def test_a_bad_loss_stops_the_run(learning):
   def learn():
     for frame in itertools.islice(frames(7), 100):
       learning.step(np.nan, frame)
-      learning.metrics()
+      metrics(learning)
 
   try:
     with pytest.raises(DivergedError) as error:
       learn()
-    step = error.value.gradient_step
-    assert step == learning.run_state.learner.first_bad_step
-    assert int(before['run.learner.gradient_steps']) < step
-    assert step <= learning.gradient_steps
-    assert f'gradient step {step}' in str(error.value)
+    step = int(learning.driver.state.train.first_bad_step)
+    assert int(before['run.train.gradient_steps']) < step
+    assert step <= gradient_steps(learning)
+    assert f'gradient step {step} ' in str(error.value)
     with pytest.raises(DivergedError):
       learning.get_state()
   finally:

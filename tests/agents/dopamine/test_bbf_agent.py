@@ -1,16 +1,13 @@
 import functools
 
+from agents.dopamine.agent import DeviceAgent
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import (
-  atari,
-  bbf_agent,
-  configurables,
-  drq_agent,
-)
+from agents import atari, configurables
 from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
@@ -27,7 +24,7 @@ TINY = functools.partial(
 
 
 def make_agent(**settings):
-  return bbf_agent.BBFAgent(
+  loop = configurables.bbf_agent(
     **{
       'num_actions': 6,
       'network': TINY,
@@ -44,10 +41,10 @@ def make_agent(**settings):
       'epsilon_decay_period': 20,
       'reset_every': 8,
       'no_resets_after': 32,
-      'seed': 0,
       **settings,
     }
   )
+  return DeviceAgent(loop, seed=0)
 
 
 def same(one, other):
@@ -56,13 +53,19 @@ def same(one, other):
 
 def counts(agent):
   """Environment steps stored, gradient steps, and those since a reset."""
-  learner = agent.run_state.learner
-  assert learner.opt_state.count == learner.cycle_steps
+  state = agent.driver.state
+  assert state.train.opt_state.count == state.train.cycle_steps
   return (
-    int(agent.run_state.replay.replay.cursor),
-    agent.gradient_steps,
-    int(learner.cycle_steps),
+    int(state.replay.replay.cursor),
+    int(state.train.gradient_steps),
+    int(state.train.cycle_steps),
   )
+
+
+def networks_of(agent):
+  """The hare's parameters and the tortoise's."""
+  train = agent.driver.state.train
+  return train.params, ht_rl.tortoise_params(train.opt_state)
 
 
 @pytest.fixture(scope='module')
@@ -75,8 +78,7 @@ def played():
     observation, reward, terminal, _ = environment.step(int(action))
     assert not terminal
     action = agent.step(reward, observation)
-    networks = agent.online_params, agent.target_network_params
-    seen.append((*counts(agent), *jax.tree.map(np.array, networks)))
+    seen.append((*counts(agent), *jax.tree.map(np.array, networks_of(agent))))
   return agent, seen
 
 
@@ -90,29 +92,29 @@ def learning(played):
 
 
 def test_resets_and_restarts_of_a_run(played):
-  # Two gradient steps in each environment step after the twelfth; a reset after
-  # the environment steps 16 and 24, not yet at 8 and no longer at 32.
+  # Two gradient steps in each environment step after the twelfth; a reset right
+  # before those of the steps 17 and 25, not yet of 9 and no longer of 33.
   expected = [(step, 0, 0) for step in range(1, 13)]
-  expected += [(step, 2 * step - 24, 2 * step - 24) for step in range(13, 16)]
-  expected += [(step, 2 * step - 24, 2 * step - 32) for step in range(16, 24)]
-  expected += [(step, 2 * step - 24, 2 * step - 48) for step in range(24, 41)]
+  expected += [(step, 2 * step - 24, 2 * step - 24) for step in range(13, 17)]
+  expected += [(step, 2 * step - 24, 2 * step - 32) for step in range(17, 25)]
+  expected += [(step, 2 * step - 24, 2 * step - 48) for step in range(25, 41)]
   _, seen = played
   assert [counts for *counts, _, _ in seen] == list(map(list, expected))
   assert same(seen[0][-2], seen[11][-2])  # Nothing changes before it learns.
   # And a restart every six gradient steps since the last reset.
   in_step = [step for step, *_, hare, tortoise in seen if same(hare, tortoise)]
   assert in_step == [*range(1, 13), 15, 19, 22, 27, 30, 33, 36, 39]
-  # A reset leaves both networks one head, and each its own encoder.
+  # Nobody sees a network between its reset and the gradient steps after it.
   for step, *_, hare, tortoise in seen[12:]:
     heads = [params['params']['head'] for params in (hare, tortoise)]
-    assert same(*heads) == (step in (16, 24) or step in in_step)
+    assert same(*heads) == (step in in_step)
 
 
 def test_figures_of_a_gradient_step(learning):
   names = {'loss', 'spr_loss', 'q', 'gradient_norm', 'gradient_steps'}
-  figures = learning.metrics()
+  figures = learning.driver.metrics()
   assert figures.keys() == names
-  assert figures['gradient_steps'] == learning.gradient_steps > 0
+  assert figures['gradient_steps'] == counts(learning)[1] > 0
   assert figures['spr_loss'] > 0
 
 
@@ -128,26 +130,26 @@ def test_the_tortoise_plays_the_evaluation_without_noise():
     return jnp.asarray(size * rng.normal(size=leaf.shape), jnp.float32)
 
   hare, tortoise = (
-    jax.tree_util.tree_map_with_path(draw, agent.online_params)
+    jax.tree_util.tree_map_with_path(draw, networks_of(agent)[0])
     for _ in range(2)
   )
-  learner = agent.run_state.learner
-  learner = learner._replace(
+  train = agent.driver.state.train
+  train = train._replace(
     params=hare,
-    opt_state=ht_rl.replace_tortoise(learner.opt_state, tortoise),
+    opt_state=ht_rl.replace_tortoise(train.opt_state, tortoise),
   )
-  agent.run_state = agent.run_state._replace(learner=learner)
+  agent.driver.state = agent.driver.state._replace(train=train)
   blocks = rng.integers(2, size=(30, 7, 7), dtype=np.uint8)
   frames = np.kron(255 * blocks, np.ones((1, 12, 12), np.uint8))
   stacks = np.pad(frames[..., None], ((0, 0), (0, 0), (0, 0), (3, 0)))
-  q_values = jax.jit(agent.network_def.apply)
+  q_values = jax.jit(agent.driver.loop.learner.network.apply)
   by_hare, by_tortoise = (
     np.argmax(q_values(params, np.float32(stacks / 255)), axis=-1).tolist()
     for params in (hare, tortoise)
   )
   assert len(set(by_tortoise)) > 1
   assert by_hare != by_tortoise
-  policy = agent.evaluation_policy(30, seed=0)
+  policy = agent.driver.policy(30, seed=0)
   for _ in range(3):
     assert policy(frames, np.ones(30, bool)).tolist() == by_tortoise
 
@@ -254,8 +256,11 @@ def test_a_wrong_setting_is_named(name, value):
 
 def test_drq_refuses_bbfs_network():
   """A reset would lose its projection."""
+  loop = configurables.drq_agent(
+    num_actions=6, network=TINY, replay_capacity=100
+  )
   with pytest.raises(ValueError, match='groups encoder, head, not encoder, '):
-    drq_agent.DrQAgent(6, network=TINY, replay_capacity=100)
+    DeviceAgent(loop, seed=0)
 
 
 def test_more_steps_are_predicted_than_bootstrapped_over():
@@ -306,9 +311,11 @@ def test_a_bad_loss_stops_the_run(learning):
   def learn():
     for _ in range(50):
       learning.step(np.nan, frame)
-      learning.metrics()
+      learning.driver.metrics()
 
   with pytest.raises(DivergedError) as error:
     learn()
-  done = learning.gradient_steps
-  assert done - 2 < error.value.gradient_step <= done
+  bad = int(learning.driver.state.train.first_bad_step)
+  done = counts(learning)[1]
+  assert done - 2 < bad <= done
+  assert f'gradient step {bad} ' in str(error.value)

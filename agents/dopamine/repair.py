@@ -1,11 +1,11 @@
-"""Makes Dopamine 4.1.2 importable: import this before anything of Dopamine.
+"""Makes Dopamine 4.1.2 importable.
 
 Two imports of Dopamine fail on a current stack. Both belong to its PPO and SAC
-agents, which nothing here uses, so each gets an empty stand-in: after this
-module is imported, Dopamine's PPO and SAC do not run in the process.
+agents, which nothing here uses, so each gets an empty stand-in: after the
+repair, Dopamine's PPO and SAC do not run in the process.
 
-TensorFlow and the legacy gym are imported here too, because both print to
-stderr while they load; Dopamine needs both, TensorFlow for files and summaries.
+TensorFlow and the legacy gym are imported too, because both print to stderr
+while they load; Dopamine needs both, TensorFlow for files and summaries.
 """
 
 from collections.abc import Iterator
@@ -68,10 +68,12 @@ def _stderr_held_back() -> Iterator[None]:
       raise
 
 
-_register_stand_ins()
-with _stderr_held_back():
-  import gym  # noqa: F401  (announces that it is unmaintained)
-  import tensorflow as tf
+def apply() -> None:
+  """Repairs the imports, and loads what would print to stderr."""
+  _register_stand_ins()
+  with _stderr_held_back():
+    import gym  # noqa: F401  (announces that it is unmaintained)
+    import tensorflow as tf
 
-  # JAX owns the GPU; TensorFlow would take all of its memory at its first use.
-  tf.config.set_visible_devices([], 'GPU')
+    # JAX owns the GPU; TensorFlow would take all of its memory at first use.
+    tf.config.set_visible_devices([], 'GPU')

@@ -23,15 +23,15 @@ def _run(code: str) -> subprocess.CompletedProcess[str]:
     capture_output=True,
     text=True,
     timeout=300,
-    cwd=Path(__file__).parents[2],
+    cwd=Path(__file__).parents[3],
   )
 
 
 def test_dopamine_imports_without_a_line_on_stderr():
   result = _run(
-    'import agents.dopamine_repair\n'
+    'import agents.dopamine\n'
     f'{_DOPAMINE}\n'
-    'print(list(agents.dopamine_repair.STAND_INS))'
+    'print(list(agents.dopamine.repair.STAND_INS))'
   )
   assert result.stderr == ''
   assert result.stdout == f'{list(_ERROR_WITHOUT)}\n'  # None goes untested.
@@ -40,7 +40,7 @@ def test_dopamine_imports_without_a_line_on_stderr():
 @pytest.mark.parametrize('name', _ERROR_WITHOUT)
 def test_each_stand_in_is_still_needed(name):
   result = _run(
-    'import sys, agents.dopamine_repair\n'
+    'import sys, agents.dopamine\n'
     f'del sys.modules[{name!r}]\n'
     'print("repaired")\n'
     f'{_DOPAMINE}'
@@ -58,7 +58,7 @@ os.write(2, b'|')
 import tensorflow as tf
 os.write(2, b'|')
 tf.config.set_visible_devices = lambda *args: print('visible', *args)
-import agents.dopamine_repair
+import agents.dopamine
 """)
   gym_says, tensorflow_says, repair_says = result.stderr.split('|')
   assert gym_says, 'gym is quiet now: import it as any other module'
@@ -71,16 +71,16 @@ import agents.dopamine_repair
 def test_stderr_works_after_the_import():
   result = _run("""
 import logging, os, sys, warnings
-from agents import dopamine_repair
+from agents.dopamine import repair
 
 print('printed', file=sys.stderr)
 os.write(2, b'written\\n')
 warnings.warn('warned')
 logging.error('logged')
-with dopamine_repair._stderr_held_back():
+with repair._stderr_held_back():
   os.write(2, b'dropped\\n')
 try:
-  with dopamine_repair._stderr_held_back():
+  with repair._stderr_held_back():
     print('said by Python', file=sys.stderr)
     os.write(2, b'said by C++\\n')
     raise ImportError

@@ -2,6 +2,9 @@ import importlib.metadata
 import json
 import os
 
+from agents.dopamine import runner as runner_lib
+from agents.dopamine.agent import DeviceAgent
+
 import chex
 import gin
 import jax
@@ -11,9 +14,9 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
-from agents import atari, checkpoint, configurables, drq_agent
-from agents import runner as runner_lib
+from agents import atari, checkpoint, configurables
 from agents.errors import StoppedError
+from agents.run_settings import RunSettings
 import ht_rl
 
 STEPS = 200
@@ -42,10 +45,9 @@ class Environment(atari.AtariEnvironment):
 
 
 class Lines:
-  """Keeps what a runner shows, and calls `then` each time."""
+  """Keeps what a runner shows."""
 
-  def __init__(self, then=lambda: None):
-    self.then = then
+  def __init__(self):
     self.phases = []
 
   def __call__(self, name, unit, total, start):
@@ -54,17 +56,18 @@ class Lines:
 
   def update(self, step, **figures):
     self.phases[-1].append((step, figures))
-    self.then()
 
   def close(self):
     self.phases[-1].append('closed')
 
 
-def make_runner(folder, **options):
+def make_runner(
+  folder, progress=None, say=print, should_stop=None, agent=None, **settings
+):
   def create_agent(sess, environment, summary_writer):
     del sess, summary_writer
-    return drq_agent.DrQAgent(
-      int(environment.action_space.n),
+    loop = configurables.drq_agent(
+      num_actions=int(environment.action_space.n),
       network=lambda num_actions: configurables.dueling_q_network(
         num_actions, channels=(4,), kernels=(12,), strides=(12,), hidden=16
       ),
@@ -75,8 +78,9 @@ def make_runner(folder, **options):
       batch_size=4,
       epsilon_eval=0.0,
       summary_writing_frequency=50,
-      seed=SEED,
+      **(agent or {}),
     )
+    return DeviceAgent(loop, SEED)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(atari, 'AtariEnvironment', Environment)
@@ -89,11 +93,16 @@ def make_runner(folder, **options):
       game='RoadRunner',
       seed=SEED,
       config='mine',
-      training_steps=STEPS,
-      num_eval_episodes=EPISODES,
-      checkpoint_every=80,
-      log_every=1,
-      **options,
+      settings=RunSettings(
+        training_steps=STEPS,
+        num_eval_episodes=EPISODES,
+        checkpoint_every=80,
+        log_every=1,
+        **settings,
+      ),
+      progress=progress,
+      say=say,
+      should_stop=should_stop or (lambda: False),
     )
     gin.clear_config()
   return runner
@@ -122,7 +131,7 @@ def test_the_replay_holds_the_protocol(run):
   cut = [over and not terminal for _, terminal, over in log]
   assert sum(lives_lost) >= 2
   assert sum(cut) >= 2
-  replay = jax.device_get(run._agent.run_state.replay)
+  replay = jax.device_get(run._agent.driver.state.replay)
   # An episode's last step comes to the replay with the next one's first.
   stored = int(replay.cursor)
   assert stored == STEPS
@@ -171,9 +180,9 @@ def test_figures_are_logged_and_shown(run):
 
 
 def test_the_score_is_the_mean_return_of_the_tortoise(run):
-  agent = run._agent
-  params = agent.target_network_params
-  q = jax.jit(agent.learner.network.apply)
+  driver = run._agent.driver
+  params = ht_rl.tortoise_params(driver.state.train.opt_state)
+  q = jax.jit(driver.loop.learner.network.apply)
   stacks = np.zeros((EPISODES, 4, 84, 84), np.uint8)
   played = set()
 
@@ -199,12 +208,12 @@ def test_the_score_is_the_mean_return_of_the_tortoise(run):
 
   # A hare that would only do what the tortoise never does changes nothing.
   never = next(action for action in range(18) if action not in played)
-  state = agent.run_state
-  hare = jax.tree.map(np.array, state.learner.params)
+  state = driver.state
+  hare = jax.tree.map(np.array, state.train.params)
   hare['params']['head']['advantage']['bias'][never] += 1e6
-  agent.run_state = state._replace(learner=state.learner._replace(params=hare))
-  policy = agent.evaluation_policy(EPISODES, SEED)
-  agent.run_state = state
+  driver.state = state._replace(train=state.train._replace(params=hare))
+  policy = driver.policy(EPISODES, SEED)
+  driver.state = state
   actions = policy(np.zeros((EPISODES, 84, 84), np.uint8), np.ones(3, bool))
   assert never not in actions
 
@@ -233,9 +242,9 @@ def test_the_result_says_how_it_came_about(run):
 def test_one_compilation_serves_the_whole_evaluation(run):
   # The batch keeps its size, although its episodes ended at different steps.
   assert len(set(run.result['lengths'])) > 1
-  assert run._agent._evaluate._cache_size() == 1
+  assert run._agent.driver._evaluate._cache_size() == 1
   # And training took two: before there is anything to learn, and after.
-  assert run._agent._step._cache_size() == 2
+  assert run._agent.driver._step._cache_size() == 2
 
 
 def test_tensorboard_reads_the_events(run):
@@ -275,12 +284,9 @@ def test_tensorboard_reads_the_events(run):
 
 def test_stopped_in_the_evaluation_and_resumed(run, tmp_path):
   lines = Lines()
-  runner = make_runner(tmp_path, progress=lines)
-
-  def stop():
-    runner.stop_requested = len(lines.phases) == 2
-
-  lines.then = stop
+  runner = make_runner(
+    tmp_path, progress=lines, should_stop=lambda: len(lines.phases) == 2
+  )
   with pytest.raises(StoppedError) as caught:
     runner.run_experiment()
   assert str(caught.value) == 'stopped during the evaluation'
@@ -305,16 +311,18 @@ def without_times(rows):
 
 
 def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
-  runner = make_runner(
-    tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
-  )
   evaluate, stopped_at = atari.evaluate, []
+  runner = make_runner(
+    tmp_path,
+    eval_every=70,
+    num_training_eval_episodes=EPISODES,
+    should_stop=lambda: bool(stopped_at),
+  )
 
   def stopping(*args, progress, **settings):
     # In the second evaluation, at step 140, while its episodes are played.
     if runner._step == 140:
       stopped_at.append(runner._step)
-      runner.stop_requested = True
     return evaluate(*args, progress=progress, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
@@ -335,7 +343,9 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
   others = [row for row in rows if 'evaluation_return' not in row]
   assert without_times(others) == without_times(rows_of(run))
   assert result['returns'] == run.result['returns']
-  chex.assert_trees_all_equal(resumed._agent.run_state, run._agent.run_state)
+  chex.assert_trees_all_equal(
+    resumed._agent.driver.state, run._agent.driver.state
+  )
 
 
 def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
@@ -346,8 +356,9 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
 
   def keeping(policy, *args, **settings):
     if runner._step == 110:
-      params = jax.tree.map(np.array, runner._agent.target_network_params)
-      policies.append(params)
+      opt_state = runner._agent.driver.state.train.opt_state
+      tortoise = ht_rl.tortoise_params(opt_state)
+      policies.append(jax.tree.map(np.array, tortoise))
     return evaluate(policy, *args, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
@@ -356,16 +367,37 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   runner.folder = tmp_path
   [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
   # The same agent, made to hold that tortoise after all is over.
-  agent = runner._agent
-  learner = agent.run_state.learner
-  agent.run_state = agent.run_state._replace(
-    learner=learner._replace(
-      opt_state=ht_rl.replace_tortoise(learner.opt_state, policies[0])
+  driver = runner._agent.driver
+  train = driver.state.train
+  driver.state = driver.state._replace(
+    train=train._replace(
+      opt_state=ht_rl.replace_tortoise(train.opt_state, policies[0])
     )
   )
-  policy = agent.evaluation_policy(EPISODES, SEED)
+  policy = driver.policy(EPISODES, SEED)
   expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
   assert found['evaluation_return'] == expected.returns.mean()
+
+
+def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
+  runner = make_runner(
+    tmp_path,
+    agent={'reset_every': 10},
+    eval_every=50,
+    num_training_eval_episodes=1,
+  )
+  evaluate, seen = atari.evaluate, []
+
+  def counting(*args, **settings):
+    train = runner._agent.driver.state.train
+    seen.append((int(train.gradient_steps), int(train.cycle_steps)))
+    return evaluate(*args, **settings)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(atari, 'evaluate', counting)
+    runner.run_experiment()
+  # A reset is due at each of these steps, and waits for the next one.
+  assert seen == [(20, 10), (70, 10), (120, 10), (170, 10)]
 
 
 def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
@@ -382,20 +414,3 @@ def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
     f'the last good checkpoint is {tmp_path}/checkpoints/80'
   ]
   assert checkpoint.Checkpoints(tmp_path / 'checkpoints').steps() == [80]
-
-
-class TestMetricsFile:
-  def test_drops_what_came_after_the_checkpoint(self, tmp_path):
-    path = tmp_path / 'metrics.jsonl'
-    path.write_text('{"step": 1}\n{"step": 3}\n{"step": 2, "x": 1}\n{"ste')
-    file = runner_lib.MetricsFile(path, keep_until=2)
-    file.write({'step': 3, 'x': 2})
-    assert path.read_text() == (
-      '{"step": 1}\n{"step": 2, "x": 1}\n{"step": 3, "x": 2}\n'
-    )
-
-  def test_ends_a_line_that_lost_its_end(self, tmp_path):
-    path = tmp_path / 'metrics.jsonl'
-    path.write_text('{"step": 1}')
-    runner_lib.MetricsFile(path, keep_until=1).write({'step': 2})
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
