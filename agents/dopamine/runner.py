@@ -163,8 +163,7 @@ class Atari100kRunner(run_experiment.Runner):
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
-      result = self._result(evaluation)
-      self._folder.write_result(result)
+      self._folder.write_result(self._result(evaluation))
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
     except CheckpointError:
@@ -180,6 +179,8 @@ class Atari100kRunner(run_experiment.Runner):
         else 'there is no checkpoint yet'
       )
       raise error
+    result = self._folder.read_result()
+    assert result is not None
     return result
 
   def _run_train_phase(self, statistics: Any) -> None:

@@ -1,29 +1,54 @@
-"""What is read from score files, or a ValueError that says what is wrong.
+"""Parsers of the values in score files.
 
-The message is the end of a line for a person; the caller knows the place.
+Each returns the value, or raises a ValueError that says what is wrong. The
+caller adds the place in the file.
 """
 
 import functools
+import gzip
 import json
 import pathlib
 import re
 import reprlib
 import sys
 from typing import Any
+import zlib
 
-from ht_rl.atari100k.games import GAMES, OTHER_GAMES, canonical_game
+from ht_rl.atari100k.games import (
+  GAMES,
+  OTHER_GAMES,
+  UnknownGameError,
+  canonical_game,
+)
 
-# What neither a line of text nor a picture in XML can hold.
+# Characters that a line of text or an SVG can't hold.
 _UNPRINTABLE = re.compile(
   r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]'
 )
 
 
+# First bytes of the formats of compressed files that can't be read.
+_COMPRESSED = {
+  b'PK\x03\x04': 'zip',
+  b'BZh': 'bzip2',
+  b'\xfd7zXZ\0': 'xz',
+  b'\x28\xb5\x2f\xfd': 'zstd',
+}
+
+
 def text_of(path: pathlib.Path) -> str:
-  """Returns the text of a file, which must have one."""
+  """Returns the text of a file, which may be gzipped."""
   if not path.is_file():
     raise ValueError('this is no file that can be read')
   data = path.read_bytes()
+  if data.startswith(b'\x1f\x8b'):
+    try:
+      data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+      raise ValueError('the gzipped file is damaged') from error
+  for start, kind in _COMPRESSED.items():
+    if data.startswith(start):
+      raise ValueError(f'the file is compressed ({kind}); decompress it first')
   try:
     text = data.decode('utf-8-sig')
   except UnicodeDecodeError:
@@ -36,7 +61,7 @@ def text_of(path: pathlib.Path) -> str:
 
 
 def json_of(text: str) -> Any:
-  """Parses JSON, in which no object may have a key twice."""
+  """Parses JSON; refuses an object that has a key twice."""
   try:
     return json.loads(text, object_pairs_hook=_object)
   except json.JSONDecodeError as error:
@@ -51,7 +76,7 @@ def json_of(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  """Makes a dictionary, in which no value takes another's place."""
+  """Makes a dictionary; raises ValueError for a key that comes twice."""
   made: dict[str, Any] = {}
   for name, value in pairs:
     if name in made:
@@ -76,23 +101,25 @@ def game_of(value: Any) -> str:
   """Returns the canonical name of one of the 57 games."""
   if not isinstance(value, str):
     raise ValueError(f'the game must be a name, not {reprlib.repr(value)}')
-  game, problem = _known_game(value)
-  if problem:
-    raise ValueError(problem)
+  game = _known_game(value)
+  if isinstance(game, ValueError):
+    raise game
   return game
 
 
 @functools.lru_cache(maxsize=4096)
-def _known_game(name: str) -> tuple[str, str]:
-  """Returns a game's canonical name, or why there is none."""
+def _known_game(name: str) -> str | UnknownGameError:
+  """Returns the canonical name of a game, or the error that there is none."""
   try:
-    return canonical_game(name, (*GAMES, *OTHER_GAMES)), ''
-  except ValueError as error:
-    return '', str(error)
+    return canonical_game(name, (*GAMES, *OTHER_GAMES))
+  except UnknownGameError as error:
+    return error
 
 
 def seed_of(value: Any) -> int:
-  """Returns a seed."""
+  """Returns a whole number, which may be written as 1.0."""
+  if type(value) is float and value.is_integer():
+    return int(value)
   # The type, not isinstance: a bool is an int.
   if type(value) is not int:
     raise ValueError(
@@ -111,7 +138,7 @@ def score_of(value: Any) -> float:
 
 
 def number_in(text: str) -> int | float | str:
-  """Returns the number that a CSV file's cell holds, or the cell."""
+  """Returns the number in a cell of a CSV file, or the cell itself."""
   number = r'[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]+)?'
   if not re.fullmatch(number, text, re.IGNORECASE):
     return text

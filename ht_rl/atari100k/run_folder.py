@@ -183,8 +183,7 @@ class RunFolder:
     Raises:
       RunFolderError: the file is damaged or of a newer version.
     """
-    advice = 'remove the file; going on with the run writes it again'
-    return run_records.read(self.path / _RUN, run_records.check_run, advice)
+    return run_records.read(self.path / _RUN, run_records.check_run)
 
   def write_result(self, result: Mapping[str, Any]) -> None:
     """Writes the result of a finished run, with the format's version.
@@ -205,8 +204,7 @@ class RunFolder:
     Raises:
       RunFolderError: the file is damaged or of a newer version.
     """
-    advice = 'remove the file; going on with the run evaluates it again'
-    return run_records.read(self.result_file, check_result, advice)
+    return run_records.read(self.result_file, check_result)
 
   def read_settings(self) -> str | None:
     """Returns `config.gin` without comments; None where there is none.

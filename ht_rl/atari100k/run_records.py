@@ -73,14 +73,13 @@ def check_run(data: Any) -> dict[str, Any]:
 
 
 def read(
-  path: pathlib.Path, check: Callable[[Any], dict[str, Any]], advice: str
+  path: pathlib.Path, check: Callable[[Any], dict[str, Any]]
 ) -> dict[str, Any] | None:
   """Reads a record; None where there is no file.
 
   Args:
     path: of the file.
     check: returns the content, or raises ValueError.
-    advice: what to do about a damaged file.
 
   Raises:
     RunFolderError: the file is damaged or of a newer version.
@@ -92,7 +91,9 @@ def read(
   except _NewerVersionError as error:
     raise RunFolderError(f'{path}: {error}') from error
   except ValueError as error:
-    raise RunFolderError(f'{path}: {error}; {advice}') from error
+    raise RunFolderError(
+      f"{path}: {error}; remove the file, and the run's command writes it again"
+    ) from error
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

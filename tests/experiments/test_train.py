@@ -81,7 +81,7 @@ WRONG_SETTINGS = {
   'gamma = 0.9': "'gamma' has no effect: did you mean DrQAgent.gamma?",
   'JaxDQNAgent.gamma = 0.9': 'no effect: did you mean DrQAgent.gamma?',
   'Runner.training_steps = 9': 'did you mean Atari100kRunner.training_steps?',
-  'DrQAgent.seed = 3': "'DrQAgent.seed' has no effect",
+  'DrQAgent.seed = 3': "DrQAgent has no setting 'seed'",
   'DrQAgent.observation_shape = (42, 42)': 'has no effect',
   # DrQAgent.
   'DrQAgent.network = 3': 'DrQAgent.network must',

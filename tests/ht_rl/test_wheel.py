@@ -38,7 +38,7 @@ import pkgutil
 import ht_rl
 
 # The extras analysis and supervised.
-needs_more = ('_figures', 'plots', 'report', 'tables', 'supervised')
+needs_more = ('drawing', 'figures', 'report', 'tables', 'supervised')
 tried = {}
 for module in pkgutil.walk_packages(ht_rl.__path__, 'ht_rl.'):
   if not set(needs_more) & set(module.name.split('.')):

@@ -1,5 +1,5 @@
 import dataclasses
-import pathlib
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from ht_rl.atari100k import plots
+from ht_rl import atari100k, drawing
+from ht_rl.atari100k import figures
 from ht_rl.atari100k.aggregates import METRICS
 
 ALL = ['intervals', 'profiles', 'curves', 'improvement', 'games']
@@ -45,10 +46,10 @@ def drawn_texts(figure):
 @pytest.fixture(scope='module')
 def all_figures(nine, single, published, partial):
   return {
-    'nine': plots.figures(nine),
-    'single': plots.figures(single),
-    'published': plots.figures(published),
-    'partial': plots.figures(partial),
+    'nine': figures.all_figures(nine),
+    'single': figures.all_figures(single),
+    'published': figures.all_figures(published),
+    'partial': figures.all_figures(partial),
   }
 
 
@@ -171,19 +172,19 @@ def test_interval_plot_says_what_is_unknown(all_figures):
 
 @pytest.mark.filterwarnings('error')
 def test_where_there_are_no_intervals_none_is_shown(without_intervals):
-  figures = plots.figures(without_intervals)
-  assert list(figures) == ['intervals', 'profiles', 'improvement', 'games']
-  for figure in figures.values():
+  drawn = figures.all_figures(without_intervals)
+  assert list(drawn) == ['intervals', 'profiles', 'improvement', 'games']
+  for figure in drawn.values():
     figure.draw_without_rendering()
     assert not any(
       word in text
       for text in texts(figure)
       for word in ('nan', 'interval', '90%')
     )
-  panels = figures['intervals'].axes
+  panels = drawn['intervals'].axes
   assert not any(axes.collections for axes in panels)
   assert all(len(axes.get_lines()) == 2 for axes in panels)
-  (axes,) = figures['improvement'].axes
+  (axes,) = drawn['improvement'].axes
   assert len(axes.texts) == 2
 
 
@@ -315,7 +316,7 @@ def test_published_methods_take_no_shade_from_the_others(nine, all_figures):
   first, *_ = all_figures['nine']['games'].axes
   shades = [bar.get_facecolor() for bar in first.patches[:9]]
   alone = dataclasses.replace(nine, methods=nine.methods[:9])
-  first, *_ = plots.games_plot(alone).axes
+  first, *_ = figures.games_plot(alone).axes
   assert [bar.get_facecolor() for bar in first.patches[:9]] == shades
   assert (np.diff([luminance(shade) for shade in shades]) > 0.005).all()
 
@@ -348,8 +349,8 @@ def test_of_one_method_the_games_are_the_rows(single, all_figures):
 
 @pytest.fixture(scope='module')
 def written(partial, tmp_path_factory):
-  return plots.write_figures(
-    plots.figures(partial), tmp_path_factory.mktemp('x') / 'a' / 'b'
+  return drawing.write_figures(
+    figures.all_figures(partial), tmp_path_factory.mktemp('x') / 'a' / 'b'
   )
 
 
@@ -372,7 +373,7 @@ def test_write_figures(all_figures, written):
 
 def test_the_same_summary_gives_the_same_bytes(partial, written, tmp_path):
   with matplotlib.rc_context({'font.size': 20, 'axes.facecolor': 'red'}):
-    again = plots.write_figures(plots.figures(partial), tmp_path)
+    again = drawing.write_figures(figures.all_figures(partial), tmp_path)
   for first, second in zip(written, again, strict=True):
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
@@ -380,19 +381,17 @@ def test_the_same_summary_gives_the_same_bytes(partial, written, tmp_path):
 
 def test_a_full_disk_leaves_what_was_there(partial, tmp_path, monkeypatch):
   (tmp_path / 'intervals.svg').write_text('older')
-  write_bytes, written = pathlib.Path.write_bytes, []
+  synced = []
 
-  def refuse(path, data):
-    if len(written) == 3:
-      write_bytes(path, data[:100])
+  def refuse(number):
+    synced.append(number)
+    if len(synced) == 4:
       raise OSError(28, 'No space left on device')
-    written.append(path)
-    return write_bytes(path, data)
 
-  monkeypatch.setattr(pathlib.Path, 'write_bytes', refuse)
+  monkeypatch.setattr(os, 'fsync', refuse)
   with pytest.raises(OSError, match='No space left'):
-    plots.write_figures(plots.figures(partial), tmp_path)
-  assert len(written) == 3
+    drawing.write_figures(figures.all_figures(partial), tmp_path)
+  assert len(synced) == 4
   assert [path.name for path in tmp_path.iterdir()] == ['intervals.svg']
   assert (tmp_path / 'intervals.svg').read_text() == 'older'
 
@@ -400,9 +399,54 @@ def test_a_full_disk_leaves_what_was_there(partial, tmp_path, monkeypatch):
 def test_no_display_is_asked_for_and_the_library_stays_light():
   script = (
     'import sys, ht_rl.atari100k; assert "matplotlib" not in sys.modules; '
-    'import ht_rl.atari100k.plots; print("matplotlib.pyplot" in sys.modules)'
+    'import ht_rl.atari100k.figures; print("matplotlib.pyplot" in sys.modules)'
   )
   done = subprocess.run(
     [sys.executable, '-c', script], capture_output=True, text=True, check=True
   )
   assert done.stdout.split() == ['False']
+
+
+@pytest.fixture(scope='module')
+def two():
+  """A summary of two methods with runs, and its comparison."""
+  rng = np.random.default_rng(0)
+  scores = {
+    name: {
+      game: skill * rng.gamma(2, (human - random) / 2, 4) + random
+      for game, (random, human) in atari100k.REFERENCE_SCORES.items()
+    }
+    for name, skill in {'drq_ht': 0.6, 'drq': 0.5}.items()
+  }
+  summary = atari100k.summarize(scores, replicates=100)
+  return summary, atari100k.compare(summary, 'drq_ht', 'drq')
+
+
+def test_a_comparison(two):
+  summary, comparison = two
+  assert list(figures.all_figures(summary, comparison))[:2] == [
+    'intervals',
+    'comparison',
+  ]
+  figure = figures.comparison_plot(comparison)
+  written = texts(figure)
+  assert 'drq_ht minus drq' in written
+  assert '26 games, 4 runs a game or more. ' in ''.join(written)
+  left, right = figure.axes
+  ends = [c.get_segments()[0][:, 0] for c in left.collections]
+  expected = [comparison.differences[name][1:] for name in METRICS]
+  np.testing.assert_allclose(ends, expected)
+  values = [line.get_xdata()[0] for line in left.lines[:4]]
+  np.testing.assert_allclose(
+    values, [comparison.differences[name].value for name in METRICS]
+  )
+  curve = right.lines[0]
+  np.testing.assert_array_equal(curve.get_xdata(), comparison.power_runs)
+  np.testing.assert_array_equal(curve.get_ydata(), comparison.power)
+
+
+def test_a_comparison_without_intervals(without_intervals):
+  comparison = atari100k.compare(without_intervals, 'one', 'other')
+  figure = figures.comparison_plot(comparison)
+  assert 'unknown' in texts(figure.axes[1])
+  assert not figure.axes[0].collections
