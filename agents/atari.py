@@ -227,6 +227,10 @@ class AtariEnvironment:
       observation = self.reset()
     return Timestep(outcome, observation, reward, episode_over)
 
+  def screen(self) -> np.ndarray:
+    """Returns what a person would see: uint8 [height, width, 3], in RGB."""
+    return self._emulator.getScreenRGB()
+
   def get_state(self) -> dict[str, Any]:
     """Returns all that `set_state` needs, of the same shapes at any time.
 

@@ -27,6 +27,9 @@ from agents.core.state import AgentState, Outcome
 from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
+# Of frames, and of which of them begin an episode, it makes actions.
+Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 class Due(NamedTuple):
   """What an environment step does beside appending and acting.
@@ -213,36 +216,16 @@ class Driver:
     self.gradient_steps += due.num_updates
     return np.asarray(action)
 
-  def policy(
-    self, num_envs: int, seed: int
-  ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Returns the tortoise as a policy for a fixed batch of environments.
+  @property
+  def tortoise(self) -> Any:
+    """The parameters of the tortoise."""
+    return ht_rl.tortoise_params(self.state.train.opt_state)
 
-    Args:
-      num_envs: number of environments N.
-      seed: seed of the exploration.
-
-    Returns:
-      A function of frames [N, *observation_shape] and of whether each is an
-      episode's first, bool [N]; it gives actions, int [N], and remembers the
-      frames before.
-    """
-    learner = self.loop.learner
-    params = ht_rl.tortoise_params(self.state.train.opt_state)
-    shape = (num_envs, learner.stack_size, *learner.observation_shape)
-    frames = jnp.zeros(shape, learner.observation_dtype)
-    key = jax.random.PRNGKey(seed)
-    steps = 0
-
-    def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
-      nonlocal frames, steps
-      steps += 1
-      frames, actions = self._evaluate(
-        params, frames, observations, first, jax.random.fold_in(key, steps)
-      )
-      return np.asarray(actions)
-
-    return act
+  def policy(self, num_envs: int, seed: int) -> Policy:
+    """Returns the tortoise as a policy; see `make_policy`."""
+    return make_policy(
+      self.loop.learner, self.tortoise, num_envs, seed, self._evaluate
+    )
 
   def metrics(self) -> dict[str, float]:
     """Returns the figures of the last gradient step; empty before the first.
@@ -299,6 +282,44 @@ class Driver:
     learner = self.loop.learner
     frame = np.reshape(observation, learner.observation_shape)
     return frame.astype(learner.observation_dtype, copy=False)
+
+
+def make_policy(
+  learner: Learner,
+  params: Any,
+  num_envs: int,
+  seed: int,
+  evaluate: Callable[..., Any] | None = None,
+) -> Policy:
+  """Returns parameters as a policy for a fixed batch of environments.
+
+  Args:
+    learner: the algorithm that they are of.
+    params: the parameters, such as `Driver.tortoise`.
+    num_envs: number of environments N.
+    seed: seed of the exploration.
+    evaluate: the learner's `evaluate`, if it is compiled already.
+
+  Returns:
+    A function of frames [N, *observation_shape] and of whether each is an
+    episode's first, bool [N]; it gives actions, int [N], and remembers the
+    frames before.
+  """
+  evaluate = evaluate or jax.jit(learner.evaluate, donate_argnums=1)
+  shape = (num_envs, learner.stack_size, *learner.observation_shape)
+  frames = jnp.zeros(shape, learner.observation_dtype)
+  key = jax.random.PRNGKey(seed)
+  steps = 0
+
+  def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
+    nonlocal frames, steps
+    steps += 1
+    frames, actions = evaluate(
+      params, frames, observations, first, jax.random.fold_in(key, steps)
+    )
+    return np.asarray(actions)
+
+  return act
 
 
 def _outcome(outcome: Outcome) -> Outcome:

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tensorflow import errors as tf_errors
 
-from agents import atari, checkpoint
+from agents import atari, checkpoint, weights
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
@@ -163,9 +163,12 @@ class Atari100kRunner(run_experiment.Runner):
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
+      weights.save(self._folder.tortoise_file, self._agent.driver.tortoise)
       self._folder.write_result(self._result(evaluation))
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
+      if not self._settings.keep_checkpoints:
+        self._checkpoints.remove()
     except CheckpointError:
       raise  # It has said what follows.
     except Exception as error:

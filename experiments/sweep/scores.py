@@ -19,14 +19,13 @@ def table(monitor: Monitor) -> str:
     return ''
   # Only now: they are slow to import, and often not needed.
   from ht_rl.atari100k import score_files, tables
+  from ht_rl.atari100k.runs import by_method
   from ht_rl.atari100k.summary import summarize
 
   base_dir = monitor.sweep.base_dir
   try:
     read = score_files.read([base_dir / config for config in configs])
-    summary = summarize(
-      score_files.by_method(read.runs), partial=True, notes=read.notes
-    )
+    summary = summarize(by_method(read.runs), partial=True, notes=read.notes)
   except ValueError as error:
     return f'the scores can not be put together: {error}'
   return (

@@ -157,6 +157,7 @@ WRONG_SETTINGS = {
     )
     for value in ("'ten'", 1e5, 0)
   },
+  "Atari100kRunner.keep_checkpoints = 'yes'": 'keep_checkpoints must be',
   "CollectorDispatcher.collectors = 'console'": 'collectors must be a tuple',
   "CollectorDispatcher.collectors = ('tb',)": 'collectors must be a tuple',
 }
