@@ -138,6 +138,12 @@ def test_ten_kills(undisturbed, gin_files, environ, tmp_path, processes_of):
   for name in run_folders():
     assert result(tmp_path / name) == result(undisturbed / name), name
     assert rows(tmp_path / name) == rows(undisturbed / name), name
+    ours, theirs = (
+      (folder / name / 'tortoise.npz').read_bytes()
+      for folder in (tmp_path, undisturbed)
+    )
+    assert ours == theirs, name
+    assert not (tmp_path / name / 'checkpoints').exists()
   # What is compared is not trivial: both configurations learn, and differ.
   ends = [rows(undisturbed / f'{config}/Alien/0')[-1] for config in CONFIGS]
   assert all(np.isfinite(end['loss']) for end in ends)
