@@ -1,10 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install test lint format docs demo benchmarks lock clean
+.PHONY: help install test lint format docs demo sweep-demo benchmarks lock clean
 
 help:  ## What can be made.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 install: .venv/installed  ## The environment, in .venv.
 
@@ -42,6 +42,14 @@ docs: install  ## The documentation, in docs/build/html.
 
 demo: install  ## A real Atari run, its score, a picture.
 	$(BIN)/python -m experiments.demo
+
+sweep-demo: install  ## Eight short runs at once, their table, a report.
+	$(BIN)/python -m experiments.sweep run --games=Alien,RoadRunner \
+	  --seeds=0-1 --base_dir=runs/sweep_demo \
+	  --gin_files=gin_configs/small/drq_small.gin \
+	  --gin_files=gin_configs/small/drq_ht_small.gin
+	$(BIN)/python -m experiments.summarize runs/sweep_demo --partial \
+	  --report=runs/sweep_demo/report.html
 
 # The long ones have flags: --help lists them.
 benchmarks: install  ## All figures of docs/performance.md, some hours.

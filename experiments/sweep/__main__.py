@@ -30,12 +30,13 @@ from experiments.command import (
   say,
 )
 from experiments.exit_codes import EXIT_FAILED
+from experiments.launchers import options as launcher_options
 from experiments.sweep import (
   estimate,
-  executors,
   options,
   plan,
   preflight,
+  printed,
   scores,
   view,
 )
@@ -71,7 +72,7 @@ def run(words: Sequence[str]) -> int:
   if words:
     raise SettingsError(f'unexpected argument {words[0]!r}')
   base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
-  executors.runs_per_device()  # Before anything is read, it must be right.
+  launcher_options.runs_per_device()  # It must be right before all else.
   if gin_flags.GIN_FILES.value:
     asked = preflight.check(
       gin_files=gin_flags.GIN_FILES.value,
@@ -103,12 +104,14 @@ def run(words: Sequence[str]) -> int:
     for line in estimate.dry_run(monitor):
       print(line)
     return 0
-  if executors.EXECUTOR.value == 'print':
-    for line in executors.printed(monitor):
+  if launcher_options.EXECUTOR.value == 'print':
+    for line in printed.commands(monitor):
       print(line)
     return 0
   with view.View(monitor) as shown:
-    driver = Driver(monitor, executors.launcher(monitor), shown.say)
+    memory, _ = monitor.footprint()
+    launcher = launcher_options.launcher(base_dir, memory)
+    driver = Driver(monitor, launcher, shown.say)
     with on_stop_signals(driver.stop):
       driver.run(lambda driver: shown.show(driver.status))
   return _tell_the_end(driver)

@@ -7,11 +7,11 @@ import re
 from absl import flags
 
 from experiments.command import SettingsError
-from experiments.sweep import executors
+from experiments.launchers import options as launcher_options
 from experiments.sweep.plan import Run, in_order
 from ht_rl import atari100k
 
-flags.adopt_module_key_flags(executors)
+flags.adopt_module_key_flags(launcher_options)
 
 GAMES = flags.DEFINE_string(
   'games', None, "Games, such as Pong,Breakout; 'all' for the 26."
@@ -45,15 +45,15 @@ _OF_COMMANDS = {
 
 def check_flags(command: str) -> None:
   """Raises SettingsError where a flag is given that would do nothing."""
-  executor = executors.EXECUTOR.value
+  executor = launcher_options.EXECUTOR.value
   allowed = {*_OF_COMMANDS[command]}
   where = f'`{command}`'
   if command == 'run':
-    allowed.update(executors.FLAGS[executor])
+    allowed.update(launcher_options.FLAGS[executor])
     where += f' with --executor={executor}'
   known = {
     name
-    for names in (*_OF_COMMANDS.values(), *executors.FLAGS.values())
+    for names in (*_OF_COMMANDS.values(), *launcher_options.FLAGS.values())
     for name in names
   }
   for name in sorted(known - allowed):

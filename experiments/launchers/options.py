@@ -1,7 +1,6 @@
-"""The flags of the executors, and the launcher that they ask for."""
+"""The flags that choose a launcher, for all commands that have one."""
 
 import pathlib
-import shlex
 
 from absl import flags
 
@@ -10,7 +9,6 @@ from experiments.launchers.base import Launcher
 from experiments.launchers.local import LocalLauncher
 from experiments.launchers.ray_launcher import RayLauncher
 from experiments.launchers.slurm_launcher import SlurmLauncher, slurm_executor
-from experiments.sweep.monitor import Monitor, Status
 
 # Bytes of main memory that a run is taken to need before one is measured.
 _FIRST_GUESS = 2 << 30
@@ -58,23 +56,23 @@ FLAGS = {
 }
 
 
-def launcher(monitor: Monitor) -> Launcher:
+def launcher(folder: pathlib.Path, memory: int) -> Launcher:
   """Makes the launcher that the flags ask for.
 
   Args:
-    monitor: of the runs; those that were measured say what memory they need.
+    folder: where the runs are; all machines must see it.
+    memory: bytes of main memory that a run was seen to need; 0 if unknown.
 
   Raises:
     SettingsError: a flag is wrong, or what it names is not there.
   """
   sharing = runs_per_device()
-  measured, _ = monitor.footprint()
-  memory = int(1.1 * measured) or _FIRST_GUESS
+  memory = int(1.1 * memory) or _FIRST_GUESS
   if EXECUTOR.value == 'ray':
     return RayLauncher(sharing, memory, _ADDRESS.value)
   if EXECUTOR.value == 'slurm':
     executor = slurm_executor(
-      pathlib.Path(monitor.sweep.base_dir, 'submitit').absolute(),
+      (folder / 'submitit').absolute(),
       partition=_PARTITION.value,
       account=_ACCOUNT.value,
       minutes=_TIME_LIMIT.value,
@@ -100,15 +98,3 @@ def runs_per_device() -> int | None:
       f"--runs_per_device must be 'auto' or 1 and more, not {text!r}"
     )
   return int(text)
-
-
-def printed(monitor: Monitor) -> list[str]:
-  """A command for each run that is not done, with the run's number in it."""
-  sweep = monitor.sweep
-  folder = shlex.quote(str(sweep.base_dir))
-  number = {run: i for i, run in enumerate(sweep.runs)}
-  return [
-    f'python -m experiments.sweep attempt {folder} {number[run]}  # {run}'
-    for run in monitor.runs
-    if monitor.look(run).status is not Status.DONE
-  ]
