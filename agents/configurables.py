@@ -1,7 +1,7 @@
-"""What gin files can set: agents, networks and optimizers.
+"""The gin configurables: agents, networks and optimizers.
 
-The core knows no gin: each name of a gin file stands here, and no value does
-that the core states.
+The core does not know gin. This module defines the names that gin files use,
+and repeats no value that the core defines.
 """
 
 from collections.abc import Callable
@@ -35,20 +35,21 @@ def adam(
   eps: float = 1.5e-4,
   weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-  """Adam with DrQ's defaults, its settings checked.
+  """Returns Adam with checked settings and DrQ's defaults.
 
   Args:
     learning_rate: step size.
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added to the root of the second moment.
-    weight_decay: decoupled (AdamW), of all but vectors, as in BBF.
+    weight_decay: decoupled weight decay (AdamW) of all parameters but vectors,
+      as in BBF.
 
   Returns:
     The optimizer.
   """
   check_float('adam.learning_rate', learning_rate, 0.0, 1.0)
-  # At 1, Adam's correction of the bias divides by zero.
+  # At 1, Adam's bias correction divides by zero.
   check_float('adam.b1', b1, 0.0, 1.0, below=True)
   check_float('adam.b2', b2, 0.0, 1.0, below=True)
   check_float('adam.eps', eps, 0.0, 1.0)
@@ -74,7 +75,7 @@ def dueling_q_network(
   hidden: int = 512,
   dtype: str = 'float32',
 ) -> networks.DuelingQNetwork:
-  """Makes DrQ's network, its settings checked; see `networks`."""
+  """Returns DrQ's network, after checking its settings; see `networks`."""
   for name, values in (
     ('channels', channels),
     ('kernels', kernels),
@@ -82,8 +83,8 @@ def dueling_q_network(
   ):
     if not isinstance(values, (tuple, list)) or len(values) != len(channels):
       raise ValueError(
-        f'DuelingQNetwork.{name} must be a tuple with a number for each of the '
-        f'convolutions, as many as in the other tuples, not {values!r}'
+        f'DuelingQNetwork.{name} must be a tuple with one number for each '
+        f'convolution, as many as in the other tuples, not {values!r}'
       )
     for value in values:
       check_int(f'DuelingQNetwork.{name}', value, minimum=1)
@@ -111,19 +112,19 @@ def bbf_network(
   noisy: bool = False,
   dtype: str = 'float32',
 ) -> bbf_networks.BBFNetwork:
-  """Makes the network of BBF or a relative, its settings checked.
+  """Returns the network of BBF or a relative, after checking its settings.
 
   Args:
     num_actions: number of actions.
     encoder: 'impala', a ResNet, or 'nature', three convolutions.
-    channels: output channels of its three stages; by default BBF's (64, 128,
-      128) or the Nature network's (32, 64, 64).
+    channels: output channels of the encoder's three stages; by default BBF's
+      (64, 128, 128) or the Nature network's (32, 64, 64).
     hidden: width of the projection.
-    num_atoms: number of atoms of a value's distribution.
-    v_max: value of the last atom; that of the first is its negative.
+    num_atoms: number of atoms of a value distribution.
+    v_max: value of the last atom; the first atom is ``-v_max``.
     renormalize: whether latents are scaled to [0, 1].
-    noisy: whether projection and head are noisy.
-    dtype: of the encoder's computation, 'float32' or 'bfloat16'.
+    noisy: whether projection and head are noisy layers.
+    dtype: dtype of the encoder's computation, 'float32' or 'bfloat16'.
 
   Returns:
     The network.
@@ -165,12 +166,12 @@ def _configurable_agent(
   network: Callable[..., Any],
   default_optimizer: Callable[[], optax.GradientTransformation],
 ) -> Callable[..., Loop]:
-  """Makes a gin configurable of a learner class, called as the class says.
+  """Returns a gin configurable that makes a `Loop` with a learner class.
 
-  Its parameters are the fields of the learner and those of `Loop`, so a new
-  setting is a field and nothing else. Two of them differ from the fields: a gin
-  file names what makes the `network` when called with `num_actions`, and may
-  leave the `optimizer` out.
+  Its name is the learner's `name`. Its parameters are the fields of the learner
+  and of `Loop`, so a new field needs no change here. Two parameters differ from
+  the fields: `network` is a function from `num_actions` to the network, and
+  `optimizer` may be omitted.
   """
   name = learner_class.name
   of_loop = [f for f in dataclasses.fields(Loop) if f.name != 'learner']
@@ -207,7 +208,7 @@ def _configurable_agent(
   ]
   make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
   make.__name__ = make.__qualname__ = name
-  make.__doc__ = f"""Makes the agent {name} of its settings.
+  make.__doc__ = f"""Makes the agent {name} from its settings.
 
   Args:
     **settings: `num_actions`, and any field of `{learner_class.__name__}` and
@@ -222,7 +223,7 @@ def _configurable_agent(
   return gin.configurable(name)(make)
 
 
-# The default target network has the momentum 0.995 and no restarts.
+# By default, the target network has momentum 0.995 and no restarts.
 drq_agent = _configurable_agent(
   DrQLearner,
   dueling_q_network,
@@ -234,5 +235,5 @@ bbf_agent = _configurable_agent(
   lambda: ht_rl.hare_tortoise(adam(weight_decay=0.1), momentum=0.995),
 )
 
-# What `train.agent` can name.
+# The agents that `train.agent` can name.
 AGENTS = {'DrQAgent': drq_agent, 'BBFAgent': bbf_agent}

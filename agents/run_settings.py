@@ -1,4 +1,4 @@
-"""The settings of a run beside those of its agent."""
+"""Settings of a run that do not belong to its agent."""
 
 import dataclasses
 
@@ -14,20 +14,20 @@ from agents.core.settings import (
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-  """How long a run trains, how it is evaluated, and what it writes when.
+  """Length, evaluation, logging and checkpoint intervals of a run.
 
   Gin files call it `Atari100kRunner`.
 
   Attributes:
     training_steps: agent steps of training.
-    num_eval_episodes: episodes of the evaluation, played in parallel.
+    num_eval_episodes: episodes of the final evaluation, played in parallel.
     checkpoint_every: agent steps between checkpoints.
-    log_every: agent steps between rows of the learner's figures.
-    eval_every: agent steps between evaluations in the course of training, which
-      leave it as it is; None for none but the one at the end.
-    num_training_eval_episodes: episodes of each of those.
-    keep_checkpoints: whether the checkpoints, with the replay, stay when the
-      run is finished; the weights of the tortoise do in any case.
+    log_every: agent steps between logged rows of the learner's metrics.
+    eval_every: agent steps between evaluations during training, which do not
+      change the training; None for the final evaluation only.
+    num_training_eval_episodes: episodes of each evaluation during training.
+    keep_checkpoints: whether to keep the checkpoints, which hold the replay,
+      after the run has finished; the weights of the tortoise are always kept.
   """
 
   training_steps: int = setting(atari.PROTOCOL.training_steps, at_least(1))

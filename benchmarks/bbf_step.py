@@ -1,13 +1,13 @@
-"""What a gradient step of BBF costs, and what an environment step adds to it.
+"""Measures the time of BBF's gradient steps and environment steps.
 
     python -m benchmarks.bbf_step
 
-For each network: milliseconds of an environment step of the training loop,
-emulator included, at replay ratio 2; of one of its gradient steps; and of a
-gradient step's network alone, on a batch that is ready. What is left of the
-environment step is the loop: emulator, replay, augmentation, acting. The
-operations are XLA's count for the network alone, and the matrix rate is that of
-a product of two float32 matrices, in turns with the rest.
+For each network, prints the milliseconds of an environment step of the training
+loop at replay ratio 2, emulator included; the same per gradient step; and of
+the network alone in a gradient step, on a prepared batch. The rest of the
+environment step is emulator, replay, augmentation and acting. The operations
+are XLA's count for the network alone. The matrix rate is measured on a product
+of two float32 matrices, alternating with the rest.
 """
 
 from collections.abc import Callable
@@ -27,11 +27,11 @@ from benchmarks import playing
 import ht_rl
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each part.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
 _NETWORKS = flags.DEFINE_list(
-  'networks', ['tiny', 'narrow', 'full'], 'Tiny, narrow, full.'
+  'networks', ['tiny', 'narrow', 'full'], 'Networks to measure.'
 )
-_JUMPS = flags.DEFINE_integer('jumps', 5, 'Steps of SPR.')
+_JUMPS = flags.DEFINE_integer('jumps', 5, 'Steps that SPR predicts.')
 
 WARM_UP = 100
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -39,13 +39,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
   'narrow': {'channels': (8, 16, 16), 'hidden': 128},
   'full': {},
 }
-STEPS = {'tiny': 50, 'narrow': 5, 'full': 1}  # Of one turn.
+STEPS = {'tiny': 50, 'narrow': 5, 'full': 1}  # In one measurement.
 RATIO = 2
-SIDE = 2048  # Of the matrices.
+SIDE = 2048  # Rows and columns of the matrices.
 
 
 def bbf(settings: dict[str, Any]) -> Loop:
-  """Returns BBF."""
+  """Returns BBF with a network of these settings."""
   return configurables.bbf_agent(
     num_actions=playing.num_actions(_GAME.value),
     network=functools.partial(configurables.bbf_network, **settings),
@@ -58,7 +58,7 @@ def bbf(settings: dict[str, Any]) -> Loop:
 
 
 def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
-  """Gradient steps on a batch that is ready, and the operations of one."""
+  """Returns a function that does gradient steps, and the FLOPs of one."""
   learner: Any = driver.loop.learner
   run = driver.state
   key = jax.random.PRNGKey(0)
@@ -88,7 +88,7 @@ def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
 
 
 def count_bytes(driver: Driver) -> list[int]:
-  """Lets the driver note how many bytes go up to the device in each step."""
+  """Returns a list that gets each step's bytes sent to the device."""
   step, sizes = driver._step, []
 
   def counted(state: Any, *uploads: Any, **static: Any) -> Any:
@@ -100,7 +100,7 @@ def count_bytes(driver: Driver) -> list[int]:
 
 
 def timed(action: Callable[[int], None], times: int) -> float:
-  """Seconds of one of a number of times."""
+  """Returns the mean seconds of `times` times."""
   begun = time.perf_counter()
   action(times)
   return (time.perf_counter() - begun) / times
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
   device = jax.devices()[0]
   print(
     f'{_GAME.value}, batch 32, replay ratio {RATIO}, SPR of {_JUMPS.value} '
-    f'steps, on {device.device_kind}; medians of {_ROUNDS.value} turns'
+    f'steps, on {device.device_kind}; medians of {_ROUNDS.value} rounds'
   )
   for name in _NETWORKS.value:
     driver, train = playing.training(_GAME.value, bbf(NETWORKS[name]))
@@ -142,12 +142,12 @@ def main(argv: list[str]) -> None:
     rate = 2 * SIDE**3 / product
     rest = step - RATIO * network
     print(
-      f'{name}: {1e3 * step:.1f} ms an environment step, '
-      f'{1e3 * step / RATIO:.1f} ms a gradient step, '
-      f'{1e3 * network:.1f} ms its network alone\n'
+      f'{name}: {1e3 * step:.1f} ms per environment step, '
+      f'{1e3 * step / RATIO:.1f} ms per gradient step, '
+      f'{1e3 * network:.1f} ms for its network alone\n'
       f'  not the network: {1e3 * rest:.1f} ms, {100 * rest / step:.0f}% of '
-      f'an environment step; up to the device: {max(sizes):,} bytes\n'
-      f'  {operations / 1e9:.2f} GFLOP a gradient step, '
+      f'an environment step; sent to the device: {max(sizes):,} bytes\n'
+      f'  {operations / 1e9:.2f} GFLOP per gradient step, '
       f'{operations / network / 1e9:.1f} GFLOP/s: '
       f'{100 * operations / network / rate:.0f}% of the matrix rate '
       f'({rate / 1e9:.0f} GFLOP/s)',

@@ -1,4 +1,4 @@
-"""Trains an agent beside an emulator, as a run does."""
+"""Trains an agent in an Atari game, as a run does."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from agents.core.loop import Driver, Loop
 
 
 def training(game: str, loop: Loop) -> tuple[Driver, Callable[[int], None]]:
-  """Returns a run, and a function that goes on with it for some steps."""
+  """Returns a run, and a function that trains it for some steps."""
   environment = atari.AtariEnvironment(game, seed=0)
   driver = Driver(loop, seed=0)
   driver.begin(environment.reset())

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, and errors of one line."""
+"""Shared parts of all commands: exit codes and one-line errors."""
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
@@ -19,14 +19,14 @@ from ht_rl.atari100k.run_folder import RunFolderError
 
 
 class SettingsError(Exception):
-  """A setting is wrong; the message is one line for the person who set it."""
+  """A setting is wrong; the message is one line for the user."""
 
 
 class SeveralSettingsError(SettingsError):
   """Several settings are wrong.
 
   Attributes:
-    problems: a line for each.
+    problems: one line for each.
   """
 
   def __init__(self, problems: Sequence[str]):
@@ -35,28 +35,28 @@ class SeveralSettingsError(SettingsError):
 
 
 class HeldError(Exception):
-  """Another process works on the same; later it can be tried again."""
+  """Another process holds the run; trying again later may work."""
 
 
 def say(line: str) -> None:
-  """Prints a line for the person who watches."""
+  """Prints a line for the user, to stderr."""
   print(line, file=sys.stderr, flush=True)
 
 
 def fail(error: Exception, code: int) -> int:
-  """Says in one line what went wrong; returns the exit code."""
+  """Prints the error in one line and returns the exit code."""
   say(f'error: {one_line(error)}')
   return code
 
 
 def one_line(error: Exception) -> str:
-  """What an error says, with the notes that were added to it."""
+  """Returns an error's message and notes as one line."""
   parts = [str(error), *getattr(error, '__notes__', ())]
   return ' '.join('; '.join(parts).split())
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses the command line; a wrong one ends the process with one line."""
+  """Parses the command line; exits with one line if it is wrong."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -64,13 +64,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def guarded(action: Callable[[], None]) -> int:
-  """Calls what a command does, and says in one line what stopped it.
+  """Runs a command's action, and prints its error in one line.
 
   Args:
-    action: raises SettingsError where a setting is wrong; CheckpointError,
-      DivergedError, RunFolderError or OSError where a run fails; StoppedError
-      where a signal stopped it; HeldError where another process works on the
-      same.
+    action: raises SettingsError if a setting is wrong; CheckpointError,
+      DivergedError, RunFolderError or OSError if a run fails; StoppedError if a
+      signal stopped it; HeldError if another process holds the run.
 
   Returns:
     The exit code.
@@ -99,7 +98,7 @@ def guarded(action: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def on_stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-  """Calls `stop` where SIGTERM or SIGINT would end the process."""
+  """Calls `stop` on SIGTERM and SIGINT instead of ending the process."""
 
   def handle(signum: int, frame: Any) -> None:
     del signum, frame

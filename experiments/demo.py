@@ -1,10 +1,10 @@
-"""A first run: trains DrQ with Hare & Tortoise and shows what it learned.
+"""A first run: trains DrQ with Hare & Tortoise and shows the result.
 
     make demo
 
-Plays the random policy, trains with `gin_configs/demo.gin`, evaluates, prints
-the scores beside each other and draws the learning curve. If it was
-interrupted, the same command goes on.
+Trains with `gin_configs/demo.gin`, evaluates, plays the random policy, prints a
+table of the scores and draws the learning curve. If it was interrupted, the
+same command continues.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 
-from agents import atari
+from agents import atari, evaluation
 from experiments import command, train
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunCurve, RunFolder
@@ -63,7 +63,7 @@ def run(base_dir: str) -> None:
 
 
 def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
-  """Returns of the uniformly random policy, in game points."""
+  """Returns the returns of the uniformly random policy, in game points."""
   num_actions = atari.AtariEnvironment(game, seed).action_space.n
   generator = np.random.default_rng(seed)
 
@@ -71,11 +71,11 @@ def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
     del first
     return generator.integers(num_actions, size=len(frames))
 
-  return atari.evaluate(policy, game, num_episodes, seed).returns
+  return evaluation.evaluate(policy, game, num_episodes, seed).returns
 
 
 def restarts(steps: int) -> list[float]:
-  """The agent steps at which the hare restarts, from the settings."""
+  """Returns the agent steps at which the hare restarts, from the settings."""
   every = gin.query_parameter('hare_tortoise.reset_every')
   ratio = gin.query_parameter('DrQAgent.replay_ratio')
   first = gin.query_parameter('DrQAgent.min_replay_history')

@@ -3,11 +3,11 @@
     python -m experiments.train --gin_files=gin_configs/drq_ht.gin --game=Pong \
       --seed=0 --base_dir=runs
 
-The run lives in `<base_dir>/<config>/<game>/<seed>/`. If it was interrupted,
-the same command goes on from its last checkpoint. Exit codes: 0, done; 1, the
-run failed (one line says why); 2, a setting is wrong (one line says which); 75,
-the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint, or
-another process is running it; 76, a loss was NaN or infinite.
+The run is stored in `<base_dir>/<config>/<game>/<seed>/`. If it was
+interrupted, the same command continues from its last checkpoint. Exit codes: 0,
+done; 1, the run failed (one line says why); 2, a setting is wrong (one line
+says which); 75, the run was asked to stop (SIGTERM, SIGINT) and has written a
+checkpoint, or another process is running it; 76, a loss was NaN or infinite.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,23 +65,23 @@ def run(
   seed: int,
   base_dir: str,
 ) -> dict[str, Any]:
-  """Trains and evaluates, or goes on from where an earlier call stopped.
+  """Trains and evaluates, or continues from an earlier call's checkpoint.
 
   Args:
     gin_files: configuration files.
-    gin_bindings: settings that override theirs.
+    gin_bindings: settings that override those of the files.
     game: any game of ale-py, in any usual spelling.
     seed: seed of the run, 0 or more.
-    base_dir: where runs are kept.
+    base_dir: folder of all runs.
 
   Returns:
-    What is in the run's `result.json`.
+    The content of the run's `result.json`.
 
   Raises:
     SettingsError: a setting is wrong.
     HeldError: another process is running it.
     StoppedError: a signal asked the run to stop.
-    CheckpointError: no checkpoint can be written or read.
+    CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite.
   """
   if not game:
@@ -115,10 +115,10 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class AtariRun:
-  """One run, as it is on disk: a unit of work with the settings that gin holds.
+  """One run in its folder, with the current gin settings: a unit of work.
 
   Attributes:
-    base_dir: where runs are kept.
+    base_dir: folder of all runs.
     config: name of the configuration.
     game: canonical name of the game.
     seed: seed of the run.
@@ -131,17 +131,17 @@ class AtariRun:
 
   @property
   def run_folder(self) -> RunFolder:
-    """The files of the run."""
+    """The folder of the run, as its reader and writer."""
     return RunFolder.of(self.base_dir, self.config, self.game, self.seed)
 
   @property
   def folder(self) -> pathlib.Path:
-    """A folder of its own."""
+    """Path of the run's own folder."""
     return self.run_folder.path
 
   @property
   def needs(self) -> Sequence[runs.Unit]:
-    """Nothing: a run begins with nothing but its settings."""
+    """Nothing: a run needs no other unit."""
     return ()
 
   @property
@@ -150,7 +150,7 @@ class AtariRun:
     return self.run_folder.is_finished
 
   def check_settings(self) -> None:
-    """Raises SettingsError where the folder is of a run with other settings."""
+    """Raises SettingsError if the folder holds a run with other settings."""
     difference = self.run_folder.difference(gin.config_str())
     if difference is not None:
       raise SettingsError(
@@ -159,14 +159,14 @@ class AtariRun:
       )
 
   def execute(self, should_stop: Callable[[], bool]) -> None:
-    """Goes on from the last checkpoint to the end; call it under a claim.
+    """Trains from the last checkpoint to the end; call it under a claim.
 
     Raises:
       SettingsError: a setting is wrong.
       StoppedError, DivergedError, CheckpointError, OSError: see `runs.Unit`.
     """
     runner = self._make_runner(should_stop)
-    # Only now: a wrong setting must not make the folder its own.
+    # Only after all checks: a wrong setting must not claim the folder.
     self.run_folder.begin(
       config=self.config,
       game=self.game,
@@ -200,7 +200,7 @@ class AtariRun:
   def _create_agent(
     self, sess: None, environment: atari.AtariEnvironment, summary_writer: str
   ) -> DeviceAgent:
-    del sess, summary_writer  # Of Dopamine's TensorFlow agents.
+    del sess, summary_writer  # For Dopamine's TensorFlow agents.
     loop = agent_factory()(
       num_actions=int(environment.action_space.n),
       observation_shape=environment.observation_space.shape[:2],
@@ -210,7 +210,7 @@ class AtariRun:
 
 
 def summary(result: dict[str, Any]) -> str:
-  """One line for a person: what was run, and its score."""
+  """Returns one line for the user: what was run, and its score."""
   normalized = result['human_normalized_score']
   human = '' if normalized is None else f' (human-normalized {normalized:.3f})'
   protocol = result['protocol']
@@ -224,10 +224,10 @@ def summary(result: dict[str, Any]) -> str:
 
 @gin.configurable('train')
 def agent_factory(agent: Any = None) -> Callable[..., Loop]:
-  """Returns what makes the agent that is trained, as `train.agent` names it.
+  """Returns the agent's configurable, as given by `train.agent`.
 
   Raises:
-    ValueError: it names none.
+    ValueError: `train.agent` is not an agent.
   """
   if agent not in configurables.AGENTS.values():
     known = ' or '.join(f'@{name}' for name in configurables.AGENTS)

@@ -1,12 +1,13 @@
 """BBF with Hare & Tortoise, and its relatives SPR, SR-SPR and DER.
 
-What differs from `learner.Learner`, in the order of a gradient step: starts are
-drawn from a prioritized replay, those of all gradient steps of an environment
-step at once; n and the discount follow the steps since the last reset; values
-are categorical; the encoder also predicts its own future (SPR).
+The differences to `learner.Learner`, in the order of a gradient step: starts
+are sampled from a prioritized replay, for all gradient steps of an environment
+step at once; n and the discount depend on the gradient steps since the last
+reset; values are categorical; the encoder is also trained by self-prediction
+(SPR).
 
-BBF's release departs from its paper. The documented algorithm is the default,
-and each departure has a setting.
+BBF's release departs from its paper. The default is the algorithm of the paper;
+each departure is a setting.
 """
 
 import dataclasses
@@ -47,12 +48,12 @@ PRIORITIES = ('per_sample', 'batch_mean', 'uniform')
 
 
 class Metrics(NamedTuple):
-  """Figures of the last gradient step.
+  """Metrics of the last gradient step.
 
   Attributes:
-    loss: mean cross-entropy of the values' distributions, unweighted, float32.
-    spr_loss: mean loss of the self-supervised objective, unweighted, float32.
-    q: mean Q-value of the actions learned about, float32.
+    loss: mean cross-entropy of the value distributions, unweighted, float32.
+    spr_loss: mean SPR loss, unweighted, float32.
+    q: mean Q-value of the batch's actions, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
     first_bad_step: see `TrainState`.
@@ -67,12 +68,12 @@ class Metrics(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """What a gradient step learns from, ready for the network.
+  """The batch of one gradient step, with network inputs.
 
   Attributes:
-    transitions: whose `s_tm1` and `s_t` are floats [B, ..., stack].
-    future: whose `states` are floats [B, K, ..., stack]; None without SPR.
-    weights: of each example's loss, float32 [B].
+    transitions: `s_tm1` and `s_t` are floats [B, ..., stack].
+    future: `states` are floats [B, K, ..., stack]; None without SPR.
+    weights: importance weight of each example's loss, float32 [B].
     noise: random key of noisy layers.
   """
 
@@ -84,28 +85,31 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class BBFLearner(learner_lib.Learner):
-  """BBF's settings, and its pure functions; see `learner.Learner` for more.
+  """BBF's settings and its pure functions; see also `learner.Learner`.
+
+  A cycle begins at the start of the run and at each reset. "As in the release"
+  marks what BBF's release does and its paper does not say.
 
   Attributes:
-    gamma: discount at the end of a cycle, which a reset begins.
-    min_gamma: discount at its beginning; None for `gamma` throughout.
-    update_horizon: n of the n-step returns at the end of a cycle.
-    max_update_horizon: n at its beginning.
-    cycle_steps: gradient steps in which both move.
-    jumps: steps that the encoder predicts; 0 for no SPR.
-    spr_weight: weight of the self-supervised objective.
-    priorities: 'per_sample'; 'uniform' for all alike; or 'batch_mean', as
-      released: means over batches, for the first few examples only.
-    keep_encoder: fraction of encoder and transition model that `reset` keeps.
-    keep_head: fraction of head, projection and predictor that it keeps.
-    bootstrap_early: as released, bootstrap one step before the n-th.
-    batches_by_age: as released, the first batch of an environment step has its
-      oldest examples.
-    separate_target_draw: as released, `reset` mixes the tortoise with another
-      fresh draw than the hare.
-    exclusive_shift: as released, images are never shifted by +4 pixels.
-    released_counting: as released, each reset comes later by one step more, and
-      the last one is left out.
+    gamma: discount at the end of the schedule.
+    min_gamma: discount at the start of a cycle; None for `gamma` throughout.
+    update_horizon: n of the n-step return at the end of the schedule.
+    max_update_horizon: n at the start of a cycle.
+    cycle_steps: gradient steps over which the discount and n are annealed.
+    jumps: number of steps K that SPR predicts; 0 for no SPR.
+    spr_weight: weight of the SPR loss.
+    priorities: 'per_sample'; 'uniform' for equal priorities; or 'batch_mean',
+      as in the release: batch means, assigned to the first few examples only.
+    keep_encoder: weight of old encoder and transition model in a reset.
+    keep_head: weight of old head, projection and predictor in a reset.
+    bootstrap_early: as in the release, bootstrap one step before the n-th.
+    batches_by_age: as in the release, the batches of an environment step are
+      ordered by age, oldest examples first.
+    separate_target_draw: as in the release, `reset` mixes hare and tortoise
+      with two different initialisations.
+    exclusive_shift: as in the release, images are never shifted by +4 pixels.
+    released_counting: as in the release, each reset is one more step late, and
+      the last reset is missing.
   """
 
   min_replay_history: int = 2000
@@ -136,7 +140,7 @@ class BBFLearner(learner_lib.Learner):
   storage: ClassVar[types.ModuleType] = prioritized
 
   def __post_init__(self) -> None:
-    # The replay looks no further ahead than n at the beginning of a cycle.
+    # The replay reads at most n steps ahead, with n at the start of a cycle.
     check_int('BBFAgent.update_horizon', self.update_horizon, 1)
     check_int(
       'BBFAgent.max_update_horizon',
@@ -145,7 +149,7 @@ class BBFLearner(learner_lib.Learner):
     )
     super().__post_init__()
     if self.min_gamma is not None:
-      # The schedule moves the distance to 1 by equal ratios.
+      # The schedule of 1 - discount is exponential, so it must not be 0.
       for name in ('min_gamma', 'gamma'):
         value = getattr(self, name)
         check_float(f'BBFAgent.{name}', value, 0.0, 1.0, below=True)
@@ -171,17 +175,17 @@ class BBFLearner(learner_lib.Learner):
   def reset_is_due(
     self, environment_steps: int, gradient_steps: int, replay_ratio: int
   ) -> bool:
-    """Returns whether `annealing.reset_steps` has this environment step."""
+    """Returns whether this environment step is in `annealing.reset_steps`."""
     return environment_steps in self._reset_steps
 
   @property
   def horizon(self) -> int:
-    """How many steps are read after the start of a transition, at most."""
+    """The largest number of steps read after the start of a transition."""
     return max(self.max_update_horizon, self.jumps)
 
   @property
   def keep(self) -> dict[str, float]:
-    """The fraction that `reset` keeps of each group of parameters."""
+    """The weight of the old parameters in `reset`, for each group."""
     keep = {
       'encoder': self.keep_encoder,
       'projection': self.keep_head,
@@ -195,7 +199,7 @@ class BBFLearner(learner_lib.Learner):
     return keep
 
   def init_params(self, key: chex.PRNGKey) -> Any:
-    """Draws the network's parameters, those of SPR if it is on."""
+    """Initialises the network's parameters, including SPR's if it is on."""
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     if not self.jumps:
       return self.network.init(key, observations)
@@ -207,7 +211,7 @@ class BBFLearner(learner_lib.Learner):
   def schedule(
     self, cycle_steps: chex.Numeric
   ) -> tuple[chex.Numeric, chex.Numeric]:
-    """Steps n and discount, `cycle_steps` gradient steps after a reset."""
+    """Returns n and the discount `cycle_steps` gradient steps into a cycle."""
     period = self.cycle_steps
     n = annealing.horizon(
       cycle_steps, self.max_update_horizon, self.update_horizon, period
@@ -225,17 +229,17 @@ class BBFLearner(learner_lib.Learner):
     cycle_steps: chex.Numeric,
     key: chex.PRNGKey,
   ) -> Batch:
-    """Reads a batch and augments it, ready for the network.
+    """Reads a batch of augmented network inputs.
 
     Args:
-      replay: where to read.
+      replay: replay to read from.
       starts: positions, int32 [B].
-      weights: of their losses, float32 [B].
+      weights: importance weights of their losses, float32 [B].
       cycle_steps: gradient steps since the last reset.
       key: random key.
 
     Returns:
-      The batch. Each image has its own augmentation.
+      The batch. Each stack is augmented independently.
     """
     tm1_key, t_key, future_key, noise = jax.random.split(key, 4)
     n, gamma = self.schedule(cycle_steps)
@@ -271,16 +275,16 @@ class BBFLearner(learner_lib.Learner):
   def loss(
     self, params: Any, target_params: Any, batch: Batch
   ) -> tuple[chex.Array, tuple[chex.Array, chex.Array, chex.Array]]:
-    """Weighted mean of cross-entropy and `spr_weight` times the SPR loss.
+    """Computes the weighted mean of the TD loss plus `spr_weight` * SPR loss.
 
     Args:
       params: online parameters.
       target_params: the target network's parameters.
-      batch: what to learn from.
+      batch: a batch of network inputs.
 
     Returns:
-      The loss; and of each example cross-entropy, SPR loss and Q-value of the
-      action, [B].
+      The loss; and for each example the cross-entropy, the SPR loss and the
+      Q-value of the action, [B] each.
     """
     transitions, future = batch.transitions, batch.future
     keys = jax.random.split(batch.noise, 3)
@@ -331,17 +335,17 @@ class BBFLearner(learner_lib.Learner):
     replay: prioritized.PrioritizedState,
     num_updates: int,
   ) -> tuple[TrainState, prioritized.PrioritizedState, Metrics]:
-    """Does `num_updates` gradient steps on starts that are drawn together.
+    """Does `num_updates` gradient steps on starts that are sampled together.
 
-    The priorities change when all are done.
+    The priorities are updated after the last of them.
 
     Args:
-      train: the state to go on from.
-      replay: where batches are sampled.
+      train: state before the gradient steps.
+      replay: replay to sample batches from.
       num_updates: G, static, at least 1.
 
     Returns:
-      The new state, the replay with new priorities, and the figures of the last
+      The new state, the replay with new priorities, and the metrics of the last
       gradient step.
     """
 
@@ -380,7 +384,7 @@ class BBFLearner(learner_lib.Learner):
     return train, replay, jax.tree.map(lambda x: x[-1], metrics)
 
   def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
-    """Fresh parameters to mix into the hare and into the tortoise."""
+    """Returns fresh parameters to mix into the hare and into the tortoise."""
     fresh = self.init_params(key)
     if not self.separate_target_draw:
       return fresh, fresh

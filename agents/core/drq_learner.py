@@ -1,4 +1,4 @@
-"""DrQ with Hare & Tortoise (Kostrikov et al., 2020): its gradient step."""
+"""The gradient step of DrQ (Kostrikov et al., 2020) with Hare & Tortoise."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -17,11 +17,11 @@ import ht_rl
 
 
 class Metrics(NamedTuple):
-  """Figures of the last gradient step.
+  """Metrics of the last gradient step.
 
   Attributes:
     loss: mean Huber loss, float32.
-    q: mean Q-value of the actions learned about, float32.
+    q: mean Q-value of the batch's actions, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
     first_bad_step: see `TrainState`.
@@ -36,7 +36,7 @@ class Metrics(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DrQLearner(learner_lib.Learner):
-  """DrQ's gradient step; `learner.Learner` has the settings.
+  """DrQ's gradient step; `learner.Learner` documents the settings.
 
   `reset_every` and `no_resets_after` count gradient steps.
   """
@@ -49,12 +49,12 @@ class DrQLearner(learner_lib.Learner):
     target_params: Any,
     batch: replay_lib.Transition,
   ) -> tuple[chex.Array, chex.Array]:
-    """Mean Huber loss of double Q-learning, and the mean Q-value.
+    """Computes the mean Huber loss of double Q-learning and the mean Q-value.
 
     Args:
       params: online parameters.
       target_params: the target network's parameters.
-      batch: transitions whose `s_tm1` and `s_t` are ready for the network.
+      batch: transitions whose `s_tm1` and `s_t` are network inputs.
 
     Returns:
       Two scalars.
@@ -76,7 +76,7 @@ class DrQLearner(learner_lib.Learner):
   def sample(
     self, replay: replay_lib.ReplayState, key: chex.PRNGKey
   ) -> replay_lib.Transition:
-    """Draws a batch and augments it, ready for the network."""
+    """Samples a batch of augmented network inputs."""
     start_key, tm1_key, t_key = jax.random.split(key, 3)
     starts = replay_lib.sample_starts(replay, start_key, self.batch_size)
     batch = replay_lib.transitions(
@@ -94,7 +94,7 @@ class DrQLearner(learner_lib.Learner):
   def update(
     self, train: TrainState, replay: replay_lib.ReplayState
   ) -> tuple[TrainState, Metrics]:
-    """One gradient step on one batch."""
+    """Does one gradient step on one batch."""
     key = jax.random.fold_in(train.key, train.gradient_steps)
     batch = self.sample(replay, key)
     (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
@@ -113,7 +113,7 @@ class DrQLearner(learner_lib.Learner):
   def learn(
     self, train: TrainState, replay: Any, num_updates: int
   ) -> tuple[TrainState, Any, Any]:
-    """Does `num_updates` gradient steps on batches of one replay."""
+    """Does `num_updates` gradient steps on batches from one replay."""
     train, metrics = repeat(
       lambda train, _: self.update(train, replay),
       train,
@@ -124,9 +124,10 @@ class DrQLearner(learner_lib.Learner):
   def reset_is_due(
     self, environment_steps: int, gradient_steps: int, replay_ratio: int
   ) -> bool:
-    """Returns whether the last environment step passed a multiple.
+    """Returns whether the last environment step reached a reset.
 
-    That is a multiple of `reset_every` gradient steps below `no_resets_after`.
+    Resets are due at the multiples of `reset_every` gradient steps below
+    `no_resets_after`.
     """
     if self.reset_every is None:
       return False

@@ -1,15 +1,15 @@
-"""Acting, storing and learning as pure functions: what the agents share.
+"""The base class of learners: acting, storing and learning as pure functions.
 
-One environment step is one call of `Learner.step`: it appends what the last
-action brought, runs all gradient steps that are due, and chooses the next
-action. Jit it with the state donated; then a frame, a reward and two flags go
-up to the device, an action comes back, and nothing else moves::
+One environment step is one call of `Learner.step`: it appends the outcome of
+the last action, does all gradient steps that are due, and selects the next
+action. Jit it and donate the state; then only a frame, a reward and two flags
+go to the device, and an action comes back::
 
     jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
 
-When gradient steps and resets are due is the matter of `agents.core.loop`. All
-methods are pure and can be mapped by `vmap` over a leading axis of the state: a
-population of runs in one process.
+`agents.core.loop` decides when gradient steps and resets are due. All methods
+are pure. `vmap` over a leading axis of the state trains a population of runs in
+one process.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ from ht_rl.transforms import reinitialize
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """An agent's settings, and its pure functions.
+  """The settings of an agent, and its pure functions.
 
   Attributes:
     network: module from floats [B, *observation_shape, stack] to Q-values.
@@ -49,27 +49,27 @@ class Learner:
     optimizer: an optax transform with one `ht_rl.hare_tortoise` in it, whose
       tortoise is the target network.
     observation_shape: shape of one frame.
-    observation_dtype: dtype of a frame; uint8 is an image and scaled to [0, 1].
+    observation_dtype: dtype of a frame; uint8 is scaled to [0, 1].
     stack_size: number of frames that the network sees.
     replay_capacity: number of records kept.
-    batch_size: transitions in a gradient step.
-    min_replay_history: steps in which the replay fills, before learning.
+    batch_size: transitions per gradient step.
+    min_replay_history: environment steps before the first gradient step.
     gamma: discount per step.
     update_horizon: n of the n-step return.
     epsilon_train: final exploration rate.
     epsilon_eval: exploration rate in evaluation.
-    epsilon_decay_period: steps in which the rate falls from 1 to its final
-      value, after `min_replay_history` steps at 1.
+    epsilon_decay_period: steps over which the exploration rate falls from 1 to
+      its final value, after `min_replay_history` steps at 1.
     data_augmentation: whether to shift images and scale their intensity.
-    target_action_selection: whether the tortoise acts in training, too (it
-      always does in evaluation).
-    reset_every: how much lies between two resets, in gradient steps (in BBF in
-      environment steps); None for no resets.
-    no_resets_after: in the same unit, from where on there are none; None for
-      resets until the end.
-    keep_encoder: fraction of the encoder's weights that `reset` keeps; the rest
-      is a fresh draw.
-    keep_head: the same for the head.
+    target_action_selection: whether the tortoise acts in training too (it
+      always acts in evaluation).
+    reset_every: gradient steps between two resets (BBF: environment steps);
+      None for no resets.
+    no_resets_after: step, in the same unit, from which on there are no resets;
+      None for resets until the end.
+    keep_encoder: weight of the old encoder in a reset; the new initialisation
+      has the rest.
+    keep_head: weight of the old head, likewise.
   """
 
   network: nn.Module
@@ -97,9 +97,9 @@ class Learner:
   keep_encoder: float = setting(1.0, between(0.0, 1.0))
   keep_head: float = setting(0.0, between(0.0, 1.0))
 
-  # What gin files and messages call the agent.
+  # The name of the agent in gin files and messages.
   name: ClassVar[str] = 'Learner'
-  # The functions that store: a module with `init`, `append`, `trim`, `untrim`.
+  # The replay: a module with `init`, `append`, `trim` and `untrim`.
   storage: ClassVar[types.ModuleType] = replay_lib
 
   def __post_init__(self) -> None:
@@ -111,11 +111,11 @@ class Learner:
       )
     if self.data_augmentation and len(self.observation_shape) != 2:
       raise ValueError(
-        f'{self.name}.data_augmentation must be False where a frame is no '
-        'image (height, width): observation_shape is '
+        f'{self.name}.data_augmentation must be False unless frames are images '
+        '(height, width): observation_shape is '
         f'{self.observation_shape}'
       )
-    # So that the first gradient step finds a transition of n steps.
+    # The first gradient step needs one complete n-step transition.
     check_int(
       f'{self.name}.min_replay_history',
       self.min_replay_history,
@@ -129,12 +129,12 @@ class Learner:
 
   @property
   def horizon(self) -> int:
-    """How many steps are read after the start of a transition, at most."""
+    """The largest number of steps read after the start of a transition."""
     return self.update_horizon
 
   @property
   def stored_shape(self) -> tuple[int, ...]:
-    """Shape of a frame in the replay: with a margin, if frames are shifted."""
+    """Shape of a frame in the replay: padded if frames will be shifted."""
     if not self.data_augmentation:
       return self.observation_shape
     height, width = self.observation_shape
@@ -142,11 +142,11 @@ class Learner:
 
   @property
   def keep(self) -> dict[str, float]:
-    """The fraction that `reset` keeps of each group of parameters."""
+    """The weight of the old parameters in `reset`, for each group."""
     return {'encoder': self.keep_encoder, 'head': self.keep_head}
 
   def init(self, key: chex.PRNGKey) -> AgentState:
-    """Returns the state at the beginning of a run, drawn from `key`."""
+    """Returns the initial state of a run, drawn from `key`."""
     init_key, learn_key, act_key = jax.random.split(key, 3)
     params = self.init_params(init_key)
     frames_shape = (self.stack_size, *self.observation_shape)
@@ -171,14 +171,14 @@ class Learner:
     )
 
   def init_params(self, key: chex.PRNGKey) -> Any:
-    """Draws the network's parameters."""
+    """Initialises the network's parameters."""
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     return self.network.init(key, observations)
 
   def network_input(self, stored: chex.Array, key: chex.PRNGKey) -> chex.Array:
-    """Stacks [B, stack, *stored_shape] to floats [B, ..., stack].
+    """Converts stacks [B, stack, *stored_shape] to floats [B, ..., stack].
 
-    They are augmented, if that is set, each stack in its own way.
+    With `data_augmentation`, each stack is augmented independently.
     """
     if not self.data_augmentation:
       return augmentation.scale(jnp.moveaxis(stored, 1, -1))
@@ -193,7 +193,7 @@ class Learner:
   def descend(
     self, train: TrainState, gradients: Any, loss: chex.Array
   ) -> TrainState:
-    """Follows the gradient of a loss, counts, and marks a bad loss."""
+    """Applies one optimizer update; records the first non-finite loss."""
     updates, opt_state = self.optimizer.update(
       gradients, train.opt_state, train.params
     )
@@ -212,15 +212,15 @@ class Learner:
   def learn(
     self, train: TrainState, replay: Any, num_updates: int
   ) -> tuple[TrainState, Any, Any]:
-    """Does `num_updates` gradient steps on batches of one replay.
+    """Does `num_updates` gradient steps on batches from one replay.
 
     Args:
-      train: the state to go on from.
-      replay: where batches are sampled.
+      train: state before the gradient steps.
+      replay: replay to sample batches from.
       num_updates: static, at least 1.
 
     Returns:
-      The new state, the replay, and the figures of the last gradient step, a
+      The new state, the replay, and the metrics of the last gradient step, a
       NamedTuple.
     """
     raise NotImplementedError
@@ -232,7 +232,7 @@ class Learner:
 
     Args:
       environment_steps: environment steps done.
-      gradient_steps: gradient steps done, with those of the last of them.
+      gradient_steps: gradient steps done, the last environment step's included.
       replay_ratio: gradient steps for each environment step.
     """
     raise NotImplementedError
@@ -244,19 +244,19 @@ class Learner:
     observation: chex.Array,
     num_updates: int,
   ) -> tuple[AgentState, chex.Array, Any]:
-    """One environment step: append, learn, act.
+    """Does one environment step: append, learn, act.
 
     Args:
-      state: the run; donate it.
-      outcome: what the last action brought.
+      state: state of the run; donate it.
+      outcome: result of the last action.
       observation: [*observation_shape], the frame to act on: the first of a new
-        episode where the outcome ended one.
-      num_updates: gradient steps to do, static: the replay ratio, or 0 while
-        the replay fills.
+        episode if the outcome ended one.
+      num_updates: number of gradient steps, static: the replay ratio, or 0
+        before learning begins.
 
     Returns:
-      The new state, the action (int32), and the figures of the last gradient
-      step, if there was one.
+      The new state, the action (int32), and the metrics of the last gradient
+      step, or None without one.
     """
     actor = state.actor
     frame = actor.frames[-1]
@@ -278,7 +278,7 @@ class Learner:
   def begin(
     self, state: AgentState, observation: chex.Array
   ) -> tuple[AgentState, chex.Array]:
-    """Acts on the first frame of an episode that no stored record precedes."""
+    """Acts on the first frame of a run, before there is a record to append."""
     actor = self.act(state.train, state.actor, observation, True)
     return state._replace(actor=actor), actor.action
 
@@ -289,7 +289,7 @@ class Learner:
     observation: chex.Array,
     first: chex.Numeric,
   ) -> ActorState:
-    """Chooses an action, epsilon-greedily, on the stack with a new frame."""
+    """Adds a frame to the stack and selects an epsilon-greedy action."""
     params = train.params
     if self.target_action_selection:
       params = ht_rl.tortoise_params(train.opt_state)
@@ -309,13 +309,13 @@ class Learner:
     first: chex.Array,
     key: chex.PRNGKey,
   ) -> tuple[chex.Array, chex.Array]:
-    """Acts in a batch of N evaluation environments.
+    """Selects actions in a batch of N evaluation environments.
 
     Args:
-      params: parameters that act: the tortoise.
-      frames: stacks of the step before, [N, stack, *observation_shape].
+      params: parameters of the policy: the tortoise.
+      frames: stacks of the previous step, [N, stack, *observation_shape].
       observations: new frames, [N, *observation_shape].
-      first: bool [N], whether the stack starts anew with this frame.
+      first: bool [N], whether the new frame is the first of an episode.
       key: random key of this step.
 
     Returns:
@@ -332,7 +332,7 @@ class Learner:
     epsilon: chex.Numeric,
     noisy: bool = False,
   ) -> chex.Array:
-    """Actions for stacks [N, stack, ...]: random with probability epsilon."""
+    """Selects epsilon-greedy actions for stacks [N, stack, ...]."""
     explore_key, action_key = jax.random.split(key)
     num = frames.shape[0]
     observations = augmentation.scale(jnp.moveaxis(frames, 1, -1))
@@ -343,7 +343,7 @@ class Learner:
     return jnp.where(explore, random, jnp.argmax(q, axis=-1)).astype(jnp.int32)
 
   def epsilon(self, steps: chex.Numeric) -> chex.Array:
-    """Exploration rate: 1 during warm-up, then linear to its final value."""
+    """Returns the exploration rate: 1 in warm-up, then a linear decay."""
     left = self.epsilon_decay_period + self.min_replay_history - steps
     fraction = jnp.clip(left / self.epsilon_decay_period, 0.0, 1.0)
     return self.epsilon_train + (1.0 - self.epsilon_train) * fraction
@@ -351,11 +351,11 @@ class Learner:
   def reset(self, train: TrainState) -> TrainState:
     """Re-initialises parts of both networks, and the optimizer.
 
-    Hare and tortoise are mixed with one fresh draw, group by group:
-    ``keep * old + (1 - keep) * fresh``. A group that keeps 0 starts anew (a
-    head reset, Nikishin et al., 2022), one that keeps a part is shrunk and
-    perturbed (Ash & Adams, 2020), one that keeps 1 stays as it is. The
-    optimizer starts anew, and with it the interval of Hare & Tortoise.
+    Each group of parameters of hare and tortoise becomes
+    ``keep * old + (1 - keep) * fresh``, with one `fresh` initialisation for
+    both: a head reset at 0 (Nikishin et al., 2022), shrink and perturb between
+    0 and 1 (Ash & Adams, 2020), no change at 1. The optimizer state starts
+    anew, including the interval counter of Hare & Tortoise.
     """
     fresh, fresh_tortoise = self.draw_anew(
       streams.key_of(train.key, streams.RESET, train.gradient_steps)
@@ -372,7 +372,7 @@ class Learner:
     )
 
   def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
-    """Fresh parameters to mix into the hare and into the tortoise."""
+    """Returns fresh parameters to mix into the hare and into the tortoise."""
     fresh = self.init_params(key)
     return fresh, fresh
 
@@ -384,7 +384,7 @@ class Learner:
 def push_frame(
   frames: chex.Array, observations: chex.Array, first: chex.Numeric
 ) -> chex.Array:
-  """Adds a frame to each stack; a first frame finds the others zero.
+  """Adds a frame to each stack; a first frame clears the stack before.
 
   Args:
     frames: [N, stack, *observation_shape].

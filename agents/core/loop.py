@@ -1,13 +1,13 @@
 """The loop of a run: when to learn and when to reset.
 
-`Loop` states the rules as functions of the number of steps done, so that they
-hold for one run, for a population under `vmap` and inside a scan alike.
-`Driver` is the loop of one run beside an environment in Python.
+`Loop` states the rules as functions of the number of steps done, so they apply
+to one run, to a population under `vmap`, and inside a scan. `Driver` runs the
+loop of one agent in a Python environment.
 
-Environment step number t is the one that hears what action number t brought.
-It learns if t is above `min_replay_history`. A reset that is due after the
-gradient steps of one environment step happens right before those of the next:
-nobody evaluates or stores a network that was drawn anew a moment ago.
+Environment step t receives the outcome of action t, counted from 1. It learns
+if t is above `min_replay_history`. A reset that is due after the gradient steps
+of one environment step happens right before those of the next, so that no
+evaluation or checkpoint sees freshly initialised layers.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,16 +27,16 @@ from agents.core.state import AgentState, Outcome
 from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
-# Of frames, and of which of them begin an episode, it makes actions.
+# Maps frames and flags of first frames to actions; see `make_policy`.
 Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Due(NamedTuple):
-  """What an environment step does beside appending and acting.
+  """What an environment step does besides appending and acting.
 
   Attributes:
     num_updates: number of gradient steps.
-    reset: whether a reset comes right before them.
+    reset: whether a reset precedes them.
   """
 
   num_updates: int
@@ -45,12 +45,12 @@ class Due(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-  """A learner and how often it learns: all settings of an agent.
+  """All settings of an agent: a learner and how often it learns.
 
   Attributes:
     learner: the algorithm.
     replay_ratio: gradient steps for each environment step.
-    summary_writing_frequency: environment steps between two reports.
+    summary_writing_frequency: environment steps between metric reports.
   """
 
   learner: Learner
@@ -64,8 +64,8 @@ class Loop:
     """Returns what is due in an environment step.
 
     Args:
-      step: its number, counted from 1.
-      gradient_steps: number of gradient steps done before it.
+      step: number of the environment step, counted from 1.
+      gradient_steps: number of gradient steps done before this step.
     """
     if step <= self.learner.min_replay_history:
       return Due(0, reset=False)
@@ -80,10 +80,10 @@ class Loop:
     )
 
   def plan(self, steps: int) -> Iterator[tuple[Due, int]]:
-    """Yields what is due in steps 1 to `steps`, and in how many in a row.
+    """Yields what is due in steps 1 to `steps`, as runs of equal steps.
 
-    For programs that scan over steps: each piece is of one kind. A reset is a
-    piece of its own, of one step.
+    Each item is what is due and the number of consecutive steps with it, so
+    that a program can scan over these steps. A reset is an item of one step.
 
     >>> from agents.core.drq_learner import DrQLearner
     >>> from agents.core.networks import DuelingQNetwork
@@ -114,18 +114,18 @@ class Loop:
   def step(
     self, state: AgentState, outcome: Outcome, observation: chex.Array, due: Due
   ) -> tuple[AgentState, chex.Array, Any]:
-    """Does one environment step of a run; pure, so jit, scan and vmap it.
+    """Does one environment step of a run; pure, for jit, scan and vmap.
 
     Args:
-      state: the run; donate it.
-      outcome: what the last action brought.
+      state: state of the run; donate it.
+      outcome: result of the last action.
       observation: [*observation_shape], the frame to act on: the first of a new
-        episode where the outcome ended one.
+        episode if the outcome ended one.
       due: from `due`, static.
 
     Returns:
-      The new state, the action (int32), and the figures of the last gradient
-      step, if there was one.
+      The new state, the action (int32), and the metrics of the last gradient
+      step, or None without one.
     """
     if due.reset:
       state = state._replace(train=self.learner.reset(state.train))
@@ -135,7 +135,7 @@ class Loop:
 
 
 class Driver:
-  """One run: a loop's functions, compiled, and the state that they change.
+  """One run: the compiled functions of a loop and the state they change.
 
   Attributes:
     loop: the agent.
@@ -145,11 +145,11 @@ class Driver:
   """
 
   def __init__(self, loop: Loop, seed: int):
-    """Draws the first state, and compiles nothing large.
+    """Draws the initial state, and compiles nothing large.
 
     Args:
       loop: the agent.
-      seed: seed of all that the agent draws, an integer in [0, 2**63).
+      seed: seed of all the agent's random draws, an integer in [0, 2**63).
 
     Raises:
       ValueError: the settings do not fit together.
@@ -160,21 +160,21 @@ class Driver:
     learner = loop.learner
     self.state = jax.jit(learner.init)(jax.random.PRNGKey(seed))
     groups = self.state.train.params['params'].keys()
-    if groups != learner.keep.keys():  # A reset would lose the others.
+    if groups != learner.keep.keys():  # A reset would drop the others.
       raise ValueError(
         f'{learner.name}.network must have parameters in the groups '
         f'{", ".join(learner.keep)}, not {", ".join(groups)}'
       )
     self._begin = jax.jit(learner.begin, donate_argnums=0)
-    # A reset is a program of its own, so that it costs no second compilation of
-    # the step. It comes before the append, which changes nothing: neither looks
-    # at what the other writes.
+    # A reset is a separate program, to avoid compiling the step twice. It runs
+    # before the append here. The order does not matter: neither reads what the
+    # other writes.
     self._reset = jax.jit(learner.reset, donate_argnums=0)
     self._step: Any = jax.jit(
       loop.step, donate_argnums=0, static_argnames='due'
     )
     self._evaluate = jax.jit(learner.evaluate, donate_argnums=1)
-    # Traced at once, so that settings which do not fit fail before any work.
+    # Trace now, so that settings that do not fit fail before any work is done.
     self._step.eval_shape(
       self.state,
       _outcome(Outcome(0.0)),
@@ -189,18 +189,18 @@ class Driver:
     return np.asarray(self.state.actor.action)
 
   def begin(self, observation: np.ndarray) -> np.ndarray:
-    """Returns the first action, on the first frame of the run."""
+    """Returns the first action of the run, given its first frame."""
     self.state, action = self._begin(self.state, self._frame(observation))
     self.steps += 1
     return np.asarray(action)
 
   def step(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:
-    """Learns from what the last action brought, and returns the next one.
+    """Learns from the outcome of the last action; returns the next action.
 
     Args:
-      outcome: of the last action.
-      observation: the frame to act on; where the outcome ended an episode, the
-        first one of the next.
+      outcome: result of the last action.
+      observation: the frame to act on: the first of a new episode if the
+        outcome ended one.
     """
     due = self.loop.due(self.steps, self.gradient_steps)
     if due.reset:
@@ -228,7 +228,7 @@ class Driver:
     )
 
   def metrics(self) -> dict[str, float]:
-    """Returns the figures of the last gradient step; empty before the first.
+    """Returns the metrics of the last gradient step; empty before the first.
 
     Raises:
       DivergedError: a loss was NaN or infinite.
@@ -241,7 +241,7 @@ class Driver:
     return {name: figure.item() for name, figure in named.items()}
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that the run is, as a pytree of arrays, for a checkpoint.
+    """Returns the complete state of the run, for a checkpoint: a pytree.
 
     Raises:
       DivergedError: a loss was NaN or infinite, or the next one will be.
@@ -257,13 +257,13 @@ class Driver:
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Becomes what `get_state` described.
+    """Restores a state that `get_state` returned.
 
     Args:
-      state: its tree.
+      state: the pytree.
 
     Raises:
-      CheckpointError: it is of an agent with other settings.
+      CheckpointError: the state belongs to an agent with other settings.
     """
     run = jax.tree.map(jnp.asarray, state['run'])
     run = run._replace(replay=self.loop.learner.storage.untrim(run.replay))
@@ -291,21 +291,22 @@ def make_policy(
   seed: int,
   evaluate: Callable[..., Any] | None = None,
 ) -> Policy:
-  """Returns parameters as a policy for a fixed batch of environments.
+  """Returns the policy of some parameters for a batch of environments.
 
   Args:
-    learner: the algorithm that they are of.
-    params: the parameters, such as `Driver.tortoise`.
+    learner: the learner of the parameters.
+    params: parameters, such as `Driver.tortoise`.
     num_envs: number of environments N.
     seed: seed of the exploration.
-    evaluate: the learner's `evaluate`, if it is compiled already.
+    evaluate: `learner.evaluate`, compiled; None compiles it.
 
   Returns:
-    A function of frames [N, *observation_shape] and of whether each is an
-    episode's first, bool [N]; it gives actions, int [N], and remembers the
-    frames before.
+    A function that maps frames [N, *observation_shape] and flags of first
+    frames, bool [N], to actions, int [N]. It keeps the earlier frames of each
+    stack.
   """
-  evaluate = evaluate or jax.jit(learner.evaluate, donate_argnums=1)
+  if evaluate is None:
+    evaluate = jax.jit(learner.evaluate, donate_argnums=1)
   shape = (num_envs, learner.stack_size, *learner.observation_shape)
   frames = jnp.zeros(shape, learner.observation_dtype)
   key = jax.random.PRNGKey(seed)
@@ -323,7 +324,7 @@ def make_policy(
 
 
 def _outcome(outcome: Outcome) -> Outcome:
-  """The arrays that go up to the device: always of the same dtypes."""
+  """Returns the outcome with fixed dtypes, to avoid a second compilation."""
   return Outcome(
     np.float32(outcome.reward),
     np.bool_(outcome.terminal),

@@ -1,4 +1,4 @@
-"""Repeats a function in one program, as a loop or unrolled."""
+"""Runs a function several times in one program, as a scan or unrolled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,19 +10,19 @@ import jax.numpy as jnp
 def repeat(
   step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any
 ) -> tuple[Any, Any]:
-  """Does what `jax.lax.scan` does, unrolled where a loop would be slow.
+  """Computes `jax.lax.scan(step, carry, inputs)`, unrolled on a CPU.
 
-  XLA's CPU backend computes a convolution inside a loop or a branch several
-  times slower than outside, and a scan that unrolls is still a loop. So on a
-  CPU the steps are compiled one after another; elsewhere they are a scan.
+  XLA's CPU backend computes a convolution several times slower inside a loop or
+  a branch than outside, and `scan(unroll=...)` still makes a loop. So on a CPU
+  the steps are compiled one after another; elsewhere they are a scan.
 
   Args:
     step: maps (carry, input) to (carry, output).
-    carry: the first carry.
-    inputs: a tree of arrays with the inputs along the leading axis, at least 1.
+    carry: the initial carry.
+    inputs: a pytree of arrays with at least one input along the leading axis.
 
   Returns:
-    The last carry, and the outputs along a new leading axis.
+    The final carry, and the outputs stacked along a new leading axis.
   """
   if jax.default_backend() != 'cpu':
     return jax.lax.scan(step, carry, inputs)

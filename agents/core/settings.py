@@ -1,4 +1,4 @@
-"""Settings: fields of a dataclass, each with the check of its value beside it.
+"""Settings as dataclass fields, each with the check of its value beside it.
 
     @dataclasses.dataclass(frozen=True)
     class Learner:
@@ -25,11 +25,11 @@ def setting(default: Any, check: Check) -> Any:
 
 
 def check_settings(instance: Any, owner: str) -> None:
-  """Raises ValueError where a setting of a dataclass is out of its range.
+  """Raises ValueError if a setting of a dataclass is out of its range.
 
   Args:
-    instance: of a dataclass.
-    owner: what people call it; the message begins with ``owner.name``.
+    instance: an instance of a dataclass.
+    owner: the name that users know; the message begins with ``owner.name``.
   """
   for field in dataclasses.fields(instance):
     check = _check_of(type(instance), field.name)
@@ -46,12 +46,17 @@ def _check_of(cls: type, name: str) -> Check | None:
 
 
 def is_bool(name: str, value: Any) -> None:
-  """Accepts True and False."""
+  """Accepts True and False only."""
   check_bool(name, value)
 
 
 def at_least(minimum: int, unit: str = '') -> Check:
-  """Accepts integers of at least `minimum`; `unit` says what they count."""
+  """Returns a check that accepts integers of at least `minimum`.
+
+  Args:
+    minimum: the smallest value accepted.
+    unit: what the setting counts, for the message.
+  """
 
   def check(name: str, value: Any) -> None:
     try:
@@ -64,15 +69,15 @@ def at_least(minimum: int, unit: str = '') -> Check:
 
 
 def between(minimum: float, maximum: float) -> Check:
-  """Accepts numbers in [minimum, maximum]."""
+  """Returns a check that accepts numbers in [minimum, maximum]."""
   return lambda name, value: check_float(name, value, minimum, maximum)
 
 
 def one_of(*choices: Any) -> Check:
-  """Accepts `choices`."""
+  """Returns a check that accepts any of `choices`."""
   return lambda name, value: check_choice(name, value, choices)
 
 
 def optional(check: Check) -> Check:
-  """Accepts None and what `check` accepts."""
+  """Returns a check that accepts None and whatever `check` accepts."""
   return lambda name, value: None if value is None else check(name, value)

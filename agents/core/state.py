@@ -1,4 +1,4 @@
-"""The state of a run on the agent's side: pytrees of arrays."""
+"""The agent's state in a run: pytrees of arrays."""
 
 from typing import Any, NamedTuple
 
@@ -7,13 +7,13 @@ import optax
 
 
 class TrainState(NamedTuple):
-  """What gradient steps change.
+  """The state that gradient steps and resets change.
 
   Attributes:
     params: online parameters, the hare.
     opt_state: optimizer state; the target network, the tortoise, is in it.
     gradient_steps: int32, number of gradient steps done.
-    cycle_steps: int32, number of them since the last reset.
+    cycle_steps: int32, number of gradient steps since the last reset.
     first_bad_step: int32, the first gradient step with a NaN or infinite loss,
       counted from 1; 0 if there was none.
     key: random key, constant; see `agents.core.streams`.
@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
 
 
 class ActorState(NamedTuple):
-  """What acting changes.
+  """The state that acting changes.
 
   Attributes:
     frames: the frames that the network sees, [stack, *observation_shape].
@@ -44,7 +44,7 @@ class ActorState(NamedTuple):
 
 
 class AgentState(NamedTuple):
-  """All that a run consists of on the agent's side."""
+  """The complete state of an agent: learner, replay and actor."""
 
   train: TrainState
   replay: Any
@@ -52,12 +52,12 @@ class AgentState(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """What the last action brought.
+  """The result of the last action.
 
   Attributes:
-    reward: float32, clipped as the agent should see it.
+    reward: float32, already clipped for learning.
     terminal: bool, the action ended the episode (or lost a life).
-    truncation: bool, the episode was cut off after the action.
+    truncation: bool, the episode was truncated after the action.
   """
 
   reward: chex.Numeric

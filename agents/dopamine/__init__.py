@@ -1,4 +1,4 @@
-"""The one room that knows Dopamine; importing it repairs Dopamine 4.1.2."""
+"""Dopamine's agent and runner; importing it makes Dopamine 4.1.2 importable."""
 
 from agents.dopamine import repair
 

@@ -1,4 +1,4 @@
-"""An agent for Dopamine's runners; the work is in `agents.core`."""
+"""An agent for Dopamine's runners, implemented by `agents.core`."""
 
 import os
 from typing import Any
@@ -16,7 +16,7 @@ from ht_rl.arguments import check_int
 
 
 class DeviceAgent(dqn_agent.JaxDQNAgent):
-  """The contract of a Dopamine agent, around the `Driver` of a run.
+  """A Dopamine agent that wraps the `Driver` of a run.
 
   Attributes:
     driver: the run; its state lives on the device.
@@ -27,18 +27,18 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def __init__(
     self, loop: Loop, seed: int | None = None, summary_writer: Any = None
   ):
-    """Draws the first state.
+    """Draws the initial state.
 
     Args:
       loop: the agent's settings, as `@DrQAgent` and `@BBFAgent` make them.
-      seed: seed of all that the agent draws; None for the time.
+      seed: seed of all the agent's random draws; None for the current time.
       summary_writer: for Dopamine's runners; metrics go to their dispatcher.
     """
     learner = loop.learner
     if seed is not None:
       check_int(f'{learner.name}.seed', seed, minimum=0)
-    # What ended the last episode and has not been given to the learner yet:
-    # it travels with the first frame of the next one.
+    # The outcome that ended the last episode, until the first frame of the next
+    # one: the learner takes the two together.
     self._pending: Outcome | None = None
     super().__init__(
       num_actions=learner.num_actions,
@@ -61,10 +61,10 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   # Hooks of JaxDQNAgent's constructor.
 
   def _build_replay_buffer(self) -> None:
-    """Builds none: the replay is a part of the state on the device."""
+    """Builds nothing: the replay is part of the state on the device."""
 
   def _build_networks_and_optimizer(self) -> None:
-    """Builds none: the driver has them."""
+    """Builds nothing: the driver has them."""
 
   # JaxDQNAgent counts the steps in an attribute of this name.
 
@@ -77,7 +77,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def training_steps(self, steps: int) -> None:
     del steps  # JaxDQNAgent's constructor sets it to 0, as the driver does.
 
-  # The contract of a Dopamine agent.
+  # The interface of a Dopamine agent.
 
   def begin_episode(self, observation: np.ndarray) -> np.ndarray:
     """Returns the first action of an episode."""
@@ -90,18 +90,18 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     return self.driver.begin(observation)
 
   def step(self, reward: float, observation: np.ndarray) -> np.ndarray:
-    """Learns from the last action and returns the next one."""
+    """Learns from the last action and returns the next action."""
     if self.eval_mode:
       return self._evaluate_one(observation, first=False)
     return self._advance(Outcome(reward), observation)
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:
-    """Takes what the last action of an episode brought.
+    """Stores the outcome of the last action of an episode.
 
     Args:
       reward: the last reward.
       terminal: whether the environment ended (or a life was lost); otherwise
-        the episode was cut off.
+        the episode was truncated.
     """
     if not self.eval_mode:
       self._pending = Outcome(reward, bool(terminal), not terminal)
@@ -118,7 +118,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     return self._policy(frame, np.array([first]))[0]
 
   def report(self) -> None:
-    """Gives the figures of the last gradient step to the dispatcher."""
+    """Writes the metrics of the last gradient step to the dispatcher."""
     figures = self.driver.metrics()
     if hasattr(self, 'collector_dispatcher'):
       self.collector_dispatcher.write(
@@ -134,7 +134,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   # Checkpoints.
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all that the agent is, as a pytree of arrays.
+    """Returns the complete state of the agent, as a pytree of arrays.
 
     Raises:
       DivergedError: a loss was NaN or infinite, or the next one will be.
@@ -147,13 +147,13 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     }
 
   def set_state(self, arrays: dict[str, np.ndarray]) -> None:
-    """Becomes what `get_state` described.
+    """Restores a state that `get_state` returned.
 
     Args:
-      arrays: its arrays by path, as `checkpoint.Checkpoints.restore` gives.
+      arrays: its arrays by path, from `checkpoint.Checkpoints.restore`.
 
     Raises:
-      CheckpointError: they are of an agent with other settings.
+      CheckpointError: the state belongs to an agent with other settings.
     """
     template = {
       'run': self.driver.state,
@@ -187,12 +187,14 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     """Reads the checkpoint of an iteration; returns whether there was one.
 
     Raises:
-      CheckpointError: it can't be read, or is of an agent with other settings.
+      CheckpointError: the checkpoint cannot be read, or belongs to an agent
+        with other settings.
     """
     folder = os.path.join(checkpoint_dir, 'agent')
     if bundle_dictionary is None or not os.path.isdir(folder):
       return False
-    # Killed before the runner wrote its file, the agent is an iteration ahead.
+    # If a run was killed before the runner wrote its own file, the agent is an
+    # iteration ahead of it.
     restored = checkpoint.Checkpoints(folder).restore(
       logging.warning, last=iteration_number
     )
@@ -200,9 +202,9 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       return False
     if restored[0] != iteration_number:
       raise CheckpointError(
-        f'the checkpoint of iteration {iteration_number} in {folder} can not '
-        "be read; move the runner's own files of the iterations after "
-        f'{restored[0]} away to go on from there'
+        f'the checkpoint of iteration {iteration_number} in {folder} cannot be '
+        f'read; to continue from iteration {restored[0]}, move away the '
+        "runner's own files of later iterations"
       )
     self.set_state(restored[1])
     return True

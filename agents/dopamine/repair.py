@@ -1,11 +1,12 @@
 """Makes Dopamine 4.1.2 importable.
 
-Two imports of Dopamine fail on a current stack. Both belong to its PPO and SAC
-agents, which nothing here uses, so each gets an empty stand-in: after the
-repair, Dopamine's PPO and SAC do not run in the process.
+Two imports of Dopamine fail with current packages. Both belong to its PPO and
+SAC agents, which nothing here uses, so each gets an empty stand-in. Dopamine's
+PPO and SAC do not run in a process with the stand-ins.
 
-TensorFlow and the legacy gym are imported too, because both print to stderr
-while they load; Dopamine needs both, TensorFlow for files and summaries.
+TensorFlow and the legacy gym are imported here too, with stderr redirected,
+because both print to it while they load. Dopamine needs both, TensorFlow for
+files and summaries.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any
 
-# Module name -> the attributes that Dopamine reads while it is imported.
+# Module name -> attributes that Dopamine reads on import.
 STAND_INS: dict[str, dict[str, Any]] = {
   # `atari_lib` imports OpenAI baselines, which Dopamine does not declare and
   # whose last release (2018) needs TensorFlow 1 and mpi4py.
@@ -35,9 +36,9 @@ STAND_INS: dict[str, dict[str, Any]] = {
 
 
 def _register_stand_ins() -> None:
-  """Puts every stand-in where `import` looks first; loaded modules stay."""
+  """Puts the stand-ins into `sys.modules`; keeps modules already loaded."""
   for name, attributes in STAND_INS.items():
-    # A spec, since `importlib.util.find_spec` raises on a module without one.
+    # `importlib.util.find_spec` raises on a module without a spec.
     spec = importlib.machinery.ModuleSpec(name, loader=None)
     module = importlib.util.module_from_spec(spec)
     vars(module).update(attributes)
@@ -46,7 +47,7 @@ def _register_stand_ins() -> None:
 
 @contextlib.contextmanager
 def _stderr_held_back() -> Iterator[None]:
-  """Holds stderr back and drops it, or shows it if the block raises.
+  """Discards stderr, or shows it if the block raises.
 
   TensorFlow's start-up lines are written by C++ to file descriptor 2 before its
   log level is read, so neither `sys.stderr` nor TF_CPP_MIN_LOG_LEVEL stops
@@ -69,7 +70,7 @@ def _stderr_held_back() -> Iterator[None]:
 
 
 def apply() -> None:
-  """Repairs the imports, and loads what would print to stderr."""
+  """Registers the stand-ins, and loads quietly what prints to stderr."""
   _register_stand_ins()
   with _stderr_held_back():
     import gym  # noqa: F401  (announces that it is unmaintained)

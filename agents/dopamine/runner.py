@@ -1,8 +1,8 @@
-"""Dopamine's Runner with the Atari-100k protocol, and runs that survive.
+"""Dopamine's Runner with the Atari-100k protocol and exact resuming.
 
-The state of a run is a checkpoint of arrays: the agent with its replay, the
-emulator, and a few counters. Nothing else is remembered, so that a run that was
-killed goes on from its last checkpoint bit for bit as if it had not been.
+A checkpoint holds the complete state of a run as arrays: the agent with its
+replay, the emulator, and a few counters. A run that was killed continues from
+its last checkpoint bit for bit as if it had not been killed.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ import numpy as np
 from tensorflow import errors as tf_errors
 
 from agents import atari, checkpoint, weights
+from agents import evaluation as evaluation_lib
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
@@ -28,10 +29,10 @@ from ht_rl.atari100k.run_folder import RunFolder
 
 
 class Progress(Protocol):
-  """What shows the progress of a phase; `experiments.progress` has one."""
+  """Shows the progress of a phase; see `experiments.progress` for one."""
 
   def update(self, step: int, **figures: float | None) -> None:
-    """Shows that `step` steps are done, and the figures that there are."""
+    """Shows that `step` steps are done, and the given figures."""
 
   def close(self) -> None:
     """Ends the phase."""
@@ -52,20 +53,20 @@ class Atari100kRunner(run_experiment.Runner):
     say: Callable[[str], None] = print,
     should_stop: Callable[[], bool] = lambda: False,
   ):
-    """Creates environment and agent, and goes back to the last checkpoint.
+    """Creates environment and agent, and restores the last checkpoint.
 
     Args:
       base_dir: the folder of this run.
       create_agent_fn: makes the agent, as for Dopamine's Runner.
       game: name of the game, as in `ht_rl.atari100k`.
       seed: seed of the environment and of the evaluation.
-      settings: how long it trains, and what it writes when.
+      settings: length, evaluation and intervals of the run.
       config: name of the configuration, for the result.
-      progress: makes what shows a phase, of its name, what it counts, how many
-        of them there are and how many are done.
-      say: is given the lines that a person should read.
-      should_stop: is asked after each step; where it returns True, the run
-        writes a checkpoint and raises `StoppedError`.
+      progress: makes the `Progress` of a phase from its name, the name of its
+        unit, the number of units, and the number done.
+      say: called with each line for the user.
+      should_stop: called after each step; if it returns True, the run writes a
+        checkpoint and raises `StoppedError`.
     """
     _check_collectors()
     self._folder = RunFolder(pathlib.Path(base_dir))
@@ -98,7 +99,7 @@ class Atari100kRunner(run_experiment.Runner):
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
   ) -> None:
-    del checkpoint_file_prefix  # Of Dopamine's pickled files.
+    del checkpoint_file_prefix  # For Dopamine's pickled files.
     self._checkpoints = checkpoint.Checkpoints(self._folder.checkpoints)
     restored = self._checkpoints.restore(self._say)
     if restored is None:
@@ -139,7 +140,7 @@ class Atari100kRunner(run_experiment.Runner):
 
   @property
   def protocol(self) -> atari.Protocol:
-    """How the run trains and is evaluated."""
+    """The protocol of this run's training and evaluation."""
     return atari.Protocol(
       training_steps=self._settings.training_steps,
       eval_episodes=self._settings.num_eval_episodes,
@@ -152,13 +153,13 @@ class Atari100kRunner(run_experiment.Runner):
     """Trains, evaluates, and writes `result.json`.
 
     Returns:
-      What is in the file.
+      The content of the file.
 
     Raises:
-      StoppedError: `should_stop` returned True; make a runner of the same to go
-        on.
+      StoppedError: `should_stop` returned True; a runner with the same
+        arguments continues the run.
       DivergedError: a loss was NaN or infinite.
-      CheckpointError: the disk would not take a checkpoint.
+      CheckpointError: a checkpoint could not be written.
     """
     try:
       self._run_train_phase(None)
@@ -170,9 +171,9 @@ class Atari100kRunner(run_experiment.Runner):
       if not self._settings.keep_checkpoints:
         self._checkpoints.remove()
     except CheckpointError:
-      raise  # It has said what follows.
+      raise  # Its message already names the last good checkpoint.
     except Exception as error:
-      if isinstance(error, tf_errors.OpError):  # Of TensorBoard's writer.
+      if isinstance(error, tf_errors.OpError):  # From TensorBoard's writer.
         error = OSError(error.message)
       steps = self._checkpoints.steps()
       folder = self._checkpoints.directory
@@ -187,7 +188,7 @@ class Atari100kRunner(run_experiment.Runner):
     return result
 
   def _run_train_phase(self, statistics: Any) -> None:
-    del statistics  # What is worth keeping is in metrics.jsonl.
+    del statistics  # The run writes metrics.jsonl instead.
     progress = self._new_progress(
       'train', 'step', self._settings.training_steps, self._step
     )
@@ -197,7 +198,7 @@ class Atari100kRunner(run_experiment.Runner):
   def _train(self, progress: Progress) -> None:
     agent, environment = self._agent, self._environment
     driver = agent.driver
-    self._evaluate_if_due()  # The run may have been stopped while it did.
+    self._evaluate_if_due()  # The run may have stopped during an evaluation.
     since = time.monotonic() - self._seconds
     if self._step == 0:
       action = driver.begin(environment.reset())
@@ -228,10 +229,10 @@ class Atari100kRunner(run_experiment.Runner):
         raise StoppedError(f'stopped at step {self._step:,}')
 
   def _evaluate_if_due(self) -> float:
-    """Scores the tortoise in the course of training, if it is time.
+    """Evaluates the tortoise during training, if an evaluation is due.
 
     Returns:
-      The seconds that it took.
+      The time it took, in seconds.
     """
     every = self._settings.eval_every
     is_last = self._step == self._settings.training_steps
@@ -249,7 +250,7 @@ class Atari100kRunner(run_experiment.Runner):
         raise StoppedError
 
     with contextlib.suppress(StoppedError):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=check
       )
       mean = float(np.mean(evaluation.returns))
@@ -279,7 +280,7 @@ class Atari100kRunner(run_experiment.Runner):
     self._episode_return = 0.0
     self._episode_length = 0
 
-  def _run_eval_phase(self, statistics: Any) -> atari.Evaluation:
+  def _run_eval_phase(self, statistics: Any) -> evaluation_lib.Evaluation:
     del statistics
     num_episodes = self._settings.num_eval_episodes
     policy = self._agent.driver.policy(num_episodes, self._seed)
@@ -291,7 +292,7 @@ class Atari100kRunner(run_experiment.Runner):
 
     progress = self._new_progress('evaluate', 'episode', num_episodes, 0)
     with contextlib.closing(progress):
-      evaluation = atari.evaluate(
+      evaluation = evaluation_lib.evaluate(
         policy, self._game, num_episodes, self._seed, progress=show
       )
     self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
@@ -306,7 +307,7 @@ class Atari100kRunner(run_experiment.Runner):
       ]
     )
 
-  def _result(self, evaluation: atari.Evaluation) -> dict[str, Any]:
+  def _result(self, evaluation: evaluation_lib.Evaluation) -> dict[str, Any]:
     mean = float(np.mean(evaluation.returns))
     normalized = None
     if self._game in atari100k.GAMES:
@@ -333,7 +334,7 @@ class Atari100kRunner(run_experiment.Runner):
 
 
 def _check_collectors() -> None:
-  """Raises ValueError where Dopamine would leave out a collector."""
+  """Raises ValueError for a collector that Dopamine would silently ignore."""
   try:
     chosen = gin.query_parameter('CollectorDispatcher.collectors')
   except ValueError:  # Not set.
@@ -348,10 +349,10 @@ def _check_collectors() -> None:
 
 
 class _Silent:
-  """A progress that nobody sees."""
+  """A `Progress` that shows nothing."""
 
   def update(self, step: int, **figures: float | None) -> None:
     """Shows nothing."""
 
   def close(self) -> None:
-    """Ends nothing."""
+    """Does nothing."""

@@ -5,19 +5,19 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""The suite's DrQ in plain JAX: an environment, eight seeds, one program.
+"""DrQ in plain JAX: environment and eight seeds in one program.
 
   python docs/examples/drq_jax.py
 
 `agents.core` needs neither Dopamine nor Atari. Here its DrQ plays Catch (Osband
-et al., 2020): a ball falls through a board of 10 x 5 cells, and a paddle at the
-bottom goes left, stays or goes right; a caught ball is worth 1, a missed one
--1. Environment, replay, gradient steps and restarts of all seeds are one jitted
-call.
+et al., 2020): a ball falls down a board of 10 x 5 cells, and the agent moves a
+paddle at the bottom left, right, or not at all. The reward is 1 for a caught
+ball and -1 for a missed one. Environment, replay, gradient steps and restarts
+of all seeds are one jitted call.
 
-`Loop.plan` says which steps learn and where resets come, so that each piece of
-the run is a scan. The last line is the fraction of balls that the worst seed
-caught in its last 900 steps, 100 balls.
+`Loop.plan` divides the run into stretches of equal steps, and each stretch is a
+scan. The last line prints the fraction of balls that the worst seed caught in
+its last 900 steps, 100 balls.
 """
 
 import pathlib
@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# The agents are run from a checkout.
+# The agents are not in the wheel: import them from the checkout.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from agents.core.drq_learner import DrQLearner
@@ -42,7 +42,7 @@ SEEDS = 8
 STEPS = 4000
 
 learner = DrQLearner(
-  # The board is so small that the network needs no convolution.
+  # The board is small, so the network needs no convolutions.
   network=DuelingQNetwork(3, channels=(), kernels=(), strides=(), hidden=64),
   num_actions=3,
   optimizer=ht_rl.hare_tortoise(
@@ -54,13 +54,13 @@ learner = DrQLearner(
   replay_capacity=STEPS,
   min_replay_history=500,
   epsilon_decay_period=500,
-  data_augmentation=False,  # A shifted paddle would be another one.
+  data_augmentation=False,  # A shift would change the position of the paddle.
 )
 loop = Loop(learner, replay_ratio=1)
 
 
 class Catch(NamedTuple):
-  """Where the ball and the paddle are, int32 scalars."""
+  """Positions of ball and paddle, int32 scalars."""
 
   row: jax.Array
   column: jax.Array
@@ -68,7 +68,7 @@ class Catch(NamedTuple):
 
 
 def reset(key: jax.Array) -> Catch:
-  """Returns a ball at the top and the paddle in the middle."""
+  """Returns a game with the ball at the top and the paddle in the middle."""
   column = jax.random.randint(key, (), 0, COLUMNS)
   return Catch(jnp.int32(0), column, jnp.int32(COLUMNS // 2))
 
@@ -83,7 +83,7 @@ def frame(game: Catch) -> jax.Array:
 def advance(
   game: Catch, action: jax.Array, key: jax.Array
 ) -> tuple[Catch, Outcome]:
-  """Moves paddle and ball; a new ball follows where one has come down."""
+  """Moves paddle and ball; a ball that is down is followed by a new one."""
   paddle = jnp.clip(game.paddle + action - 1, 0, COLUMNS - 1)
   moved = Catch(game.row + 1, game.column, paddle)
   down = moved.row == ROWS - 1
@@ -115,7 +115,7 @@ def train(key: jax.Array) -> jax.Array:
 
 
 def main() -> float:
-  """Trains all seeds at once; returns what the worst of them catches."""
+  """Trains all seeds at once; returns the worst seed's fraction of catches."""
   keys = jax.random.split(jax.random.key(0), SEEDS)
   rewards = jax.jit(jax.vmap(train))(keys)
   caught = (rewards == 1).reshape(SEEDS, -1, STEPS // 4).sum(axis=2)

@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
   assert error.startswith(
     f'could not write the checkpoint of step 2 to {tmp_path} ('
   )
-  kept = 'the one of step 1 is whole' if before else 'it has no other'
+  kept = 'the one of step 1 is whole' if before else 'there is no other'
   assert error.endswith(kept)
   assert steps == str(before)
   assert read(tmp_path) == ((1, []) if before else (None, []))

@@ -97,7 +97,7 @@ def test_missing_games_are_named(runs, capsys):
   assert printed.err.startswith(
     'error: drq, drq_ht have no score of Alien, Amidar, '
   )
-  assert printed.err.endswith(' (--partial compares what there is)\n')
+  assert printed.err.endswith(' (--partial compares the games that all have)\n')
   assert printed.err.count('\n') == 1
 
 

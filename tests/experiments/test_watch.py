@@ -5,7 +5,7 @@ import gin
 import numpy as np
 import pytest
 
-from agents import atari, checkpoint, weights
+from agents import checkpoint, evaluation, weights
 from agents.errors import CheckpointError
 from experiments import watch
 from experiments.command import parse_flags
@@ -60,10 +60,10 @@ def test_it_plays_as_an_evaluation_does(folder):
     policy, 'RoadRunner', 1, episodes=1, max_steps=10_000
   ):
     score, length = scene.score, scene.step
-  evaluation = atari.evaluate(
+  expected = evaluation.evaluate(
     watch.load_policy(run, 'RoadRunner', 1), 'RoadRunner', 1, 1
   )
-  assert (score, length) == (evaluation.returns[0], evaluation.lengths[0])
+  assert (score, length) == (expected.returns[0], expected.lengths[0])
 
 
 @pytest.mark.parametrize('name', ['film.mp4', 'film.gif'])

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
 from agents import atari, checkpoint, configurables
+from agents import evaluation as evaluation_lib
 from agents.errors import StoppedError
 from agents.run_settings import RunSettings
 import ht_rl
@@ -195,7 +196,7 @@ def test_the_score_is_the_mean_return_of_the_tortoise(run):
     played.update(actions.tolist())
     return actions
 
-  expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
+  expected = evaluation_lib.evaluate(policy, 'RoadRunner', EPISODES, SEED)
   result = json.loads((run.folder / 'result.json').read_text())
   assert result == run.result
   assert result['returns'] == expected.returns.tolist()
@@ -311,7 +312,7 @@ def without_times(rows):
 
 
 def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
-  evaluate, stopped_at = atari.evaluate, []
+  evaluate, stopped_at = evaluation_lib.evaluate, []
   runner = make_runner(
     tmp_path,
     eval_every=70,
@@ -326,7 +327,7 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
     return evaluate(*args, progress=progress, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(atari, 'evaluate', stopping)
+    patch.setattr(evaluation_lib, 'evaluate', stopping)
     with pytest.raises(StoppedError):
       runner.run_experiment()
   assert stopped_at == [140]
@@ -352,7 +353,7 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   runner = make_runner(
     tmp_path, eval_every=110, num_training_eval_episodes=EPISODES
   )
-  evaluate, policies = atari.evaluate, []
+  evaluate, policies = evaluation_lib.evaluate, []
 
   def keeping(policy, *args, **settings):
     if runner._step == 110:
@@ -362,7 +363,7 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
     return evaluate(policy, *args, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(atari, 'evaluate', keeping)
+    patch.setattr(evaluation_lib, 'evaluate', keeping)
     runner.run_experiment()
   runner.folder = tmp_path
   [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
@@ -375,7 +376,7 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
     )
   )
   policy = driver.policy(EPISODES, SEED)
-  expected = atari.evaluate(policy, 'RoadRunner', EPISODES, SEED)
+  expected = evaluation_lib.evaluate(policy, 'RoadRunner', EPISODES, SEED)
   assert found['evaluation_return'] == expected.returns.mean()
 
 
@@ -386,7 +387,7 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
     eval_every=50,
     num_training_eval_episodes=1,
   )
-  evaluate, seen = atari.evaluate, []
+  evaluate, seen = evaluation_lib.evaluate, []
 
   def counting(*args, **settings):
     train = runner._agent.driver.state.train
@@ -394,7 +395,7 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
     return evaluate(*args, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(atari, 'evaluate', counting)
+    patch.setattr(evaluation_lib, 'evaluate', counting)
     runner.run_experiment()
   # A reset is due at each of these steps, and waits for the next one.
   assert seen == [(20, 10), (70, 10), (120, 10), (170, 10)]
