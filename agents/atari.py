@@ -352,7 +352,7 @@ def rom_ids() -> dict[str, str]:
   """Returns ale-py's identifier of each game, keyed by canonical name."""
   return {
     rom_id.title().replace('_', ''): rom_id
-    for rom_id in sorted(roms.get_allrom_ids())
+    for rom_id in sorted(roms.get_all_rom_ids())
   }
 
 
