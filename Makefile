@@ -1,10 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install test lint format docs demo benchmarks lock clean
+.PHONY: help install test lint format docs demo sweep-demo benchmarks lock clean
 
 help:  ## Lists the targets.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 install: .venv/installed  ## Makes the environment, in .venv.
 
@@ -43,6 +43,14 @@ docs: install  ## Builds the documentation, in docs/build/html.
 demo: install  ## Trains on an Atari game; prints scores, draws a curve.
 	$(BIN)/python -m experiments.demo
 
+sweep-demo: install  ## Trains eight short runs; prints a table, writes a report.
+	$(BIN)/python -m experiments.sweep run --games=Alien,RoadRunner \
+	  --seeds=0-1 --base_dir=runs/sweep_demo \
+	  --gin_files=gin_configs/small/drq_small.gin \
+	  --gin_files=gin_configs/small/drq_ht_small.gin
+	$(BIN)/python -m experiments.summarize runs/sweep_demo --partial \
+	  --report=runs/sweep_demo/report.html
+
 # The long ones have flags: --help lists them.
 benchmarks: install  ## Measures all of docs/performance.md, in some hours.
 	for name in transform score_summary training_loop bbf_step supervised \
@@ -52,7 +60,8 @@ benchmarks: install  ## Measures all of docs/performance.md, in some hours.
 lock: install  ## Writes requirements.lock, with the newest versions.
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --extra docs --extra examples --extra supervised --generate-hashes \
+	  --extra docs --extra examples --extra ray --extra slurm \
+	  --extra supervised --extra watch --generate-hashes \
 	  --no-annotate --no-emit-index-url --quiet \
 	  --custom-compile-command 'make lock' --output-file requirements.lock
 

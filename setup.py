@@ -16,6 +16,7 @@ AGENTS = [
   'jax<0.13',  # The newest that was tested with Dopamine.
   'opencv-python>=4.11',
   'orbax-checkpoint>=0.11.30',
+  'rich>=13.7',
   'tensorboard>=2.18',  # Imported by flax.metrics, which does not declare it.
   'tensorflow>=2.21',
   'tqdm>=4.66',
@@ -52,6 +53,8 @@ SUPERVISED = [
   'pillow>=11',
 ]
 
+WATCH = ['imageio>=2.36', 'imageio-ffmpeg>=0.6']
+
 SOURCE = Path(__file__).with_name('ht_rl').joinpath('__init__.py')
 # Read as text, for an import would need JAX.
 VERSION = re.search(r"^__version__ = '(.+)'", SOURCE.read_text('utf-8'), re.M)
@@ -86,5 +89,6 @@ setup(
     'ray': RAY,
     'slurm': SLURM,
     'supervised': SUPERVISED,
+    'watch': WATCH,
   },
 )

@@ -220,6 +220,10 @@ class AtariEnvironment:
       observation = self.reset()
     return Timestep(outcome, observation, reward, episode_over)
 
+  def screen(self) -> np.ndarray:
+    """Returns what a person would see: uint8 [height, width, 3], in RGB."""
+    return self._emulator.getScreenRGB()
+
   def get_state(self) -> dict[str, Any]:
     """Returns the state for `set_state`; its shapes never change.
 
@@ -348,7 +352,7 @@ def rom_ids() -> dict[str, str]:
   """Returns ale-py's identifier of each game, keyed by canonical name."""
   return {
     rom_id.title().replace('_', ''): rom_id
-    for rom_id in sorted(roms.get_allrom_ids())
+    for rom_id in sorted(roms.get_all_rom_ids())
   }
 
 

@@ -73,7 +73,7 @@ class Checkpoints:
     """
     if step in self.steps():
       return
-    arrays = ocp.args.StandardSave(_flatten(state))
+    arrays = ocp.args.StandardSave(flatten(state))
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_unraisable, hook)
     try:
@@ -144,6 +144,15 @@ class Checkpoints:
       )
     return None
 
+  def remove(self) -> None:
+    """Removes all checkpoints; none can be written after that.
+
+    Raises:
+      OSError: they can't be removed.
+    """
+    self._manager.close()
+    shutil.rmtree(self.directory)
+
   def _folder(self, step: int) -> pathlib.Path:
     return self.directory / str(step)
 
@@ -172,7 +181,8 @@ def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
   return jax.tree.unflatten(tree, [arrays[name] for name in names])
 
 
-def _flatten(state: Any) -> dict[str, np.ndarray]:
+def flatten(state: Any) -> dict[str, np.ndarray]:
+  """Returns the arrays of a pytree by their paths; see `unflatten`."""
   paths, _ = jax.tree_util.tree_flatten_with_path(state)
   return {_name(path): np.asarray(leaf) for path, leaf in paths}
 

@@ -3,7 +3,13 @@
 import dataclasses
 
 from agents import atari
-from agents.core.settings import at_least, check_settings, optional, setting
+from agents.core.settings import (
+  at_least,
+  check_settings,
+  is_bool,
+  optional,
+  setting,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +26,8 @@ class RunSettings:
     eval_every: agent steps between evaluations during training, which do not
       change the training; None for the final evaluation only.
     num_training_eval_episodes: episodes of each evaluation during training.
+    keep_checkpoints: whether to keep the checkpoints, which hold the replay,
+      after the run has finished; the weights of the tortoise are always kept.
   """
 
   training_steps: int = setting(atari.PROTOCOL.training_steps, at_least(1))
@@ -28,6 +36,7 @@ class RunSettings:
   log_every: int = setting(100, at_least(1))
   eval_every: int | None = setting(None, optional(at_least(1)))
   num_training_eval_episodes: int = setting(10, at_least(1))
+  keep_checkpoints: bool = setting(False, is_bool)
 
   def __post_init__(self) -> None:
     check_settings(self, 'Atari100kRunner')

@@ -9,15 +9,33 @@ from typing import Any
 from absl import flags, logging
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
+from experiments.exit_codes import (
+  EXIT_DIVERGED,
+  EXIT_FAILED,
+  EXIT_STOPPED,
+  EXIT_WRONG_SETTING,
+)
 from ht_rl.atari100k.run_folder import RunFolderError
-
-EXIT_FAILED = 1
-EXIT_WRONG_SETTING = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
 
 
 class SettingsError(Exception):
   """A setting is wrong; the message is one line for the user."""
+
+
+class SeveralSettingsError(SettingsError):
+  """Several settings are wrong.
+
+  Attributes:
+    problems: one line for each.
+  """
+
+  def __init__(self, problems: Sequence[str]):
+    super().__init__('; '.join(problems))
+    self.problems = tuple(problems)
+
+
+class HeldError(Exception):
+  """Another process holds the run; trying again later may work."""
 
 
 def say(line: str) -> None:
@@ -51,7 +69,7 @@ def guarded(action: Callable[[], None]) -> int:
   Args:
     action: raises SettingsError if a setting is wrong; CheckpointError,
       DivergedError, RunFolderError or OSError if a run fails; StoppedError if a
-      signal stopped it.
+      signal stopped it; HeldError if another process holds the run.
 
   Returns:
     The exit code.
@@ -60,14 +78,17 @@ def guarded(action: Callable[[], None]) -> int:
     logging.set_verbosity(logging.WARNING)
   try:
     action()
+  except SeveralSettingsError as errors:
+    for problem in errors.problems:
+      say(f'error: {problem}')
+    return EXIT_WRONG_SETTING
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
-  except (
-    CheckpointError,
-    DivergedError,
-    RunFolderError,
-    OSError,
-  ) as error:
+  except HeldError as error:
+    return fail(error, EXIT_STOPPED)
+  except DivergedError as error:
+    return fail(error, EXIT_DIVERGED)
+  except (CheckpointError, RunFolderError, OSError) as error:
     return fail(error, EXIT_FAILED)
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')

@@ -7,10 +7,10 @@ number of processes can work on the same units, be killed and be started again.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
-import fcntl
 import pathlib
 from typing import Protocol
 
+from experiments import locks
 from experiments.command import SettingsError
 from ht_rl import files
 
@@ -57,19 +57,14 @@ def claim(folder: pathlib.Path) -> Iterator[bool]:
   Raises:
     SettingsError: the folder can't be written.
   """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / 'lock').open('w')
-  except OSError as error:
-    raise SettingsError(
-      f'--base_dir: {folder} can not be written ({error.strerror})'
-    ) from error
-  with lock:
+  with contextlib.ExitStack() as stack:
     try:
-      # The system gives the lock back however the process ends.
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      yield False
-      return
-    files.remove_unfinished(folder)
-    yield True
+      folder.mkdir(parents=True, exist_ok=True)
+      held = stack.enter_context(locks.hold(folder / 'lock'))
+    except OSError as error:
+      raise SettingsError(
+        f'--base_dir: {folder} can not be written ({error.strerror})'
+      ) from error
+    if held:
+      files.remove_unfinished(folder)
+    yield held

@@ -7,7 +7,7 @@ The run is stored in `<base_dir>/<config>/<game>/<seed>/`. If it was
 interrupted, the same command continues from its last checkpoint. Exit codes: 0,
 done; 1, the run failed (one line says why); 2, a setting is wrong (one line
 says which); 75, the run was asked to stop (SIGTERM, SIGINT) and has written a
-checkpoint.
+checkpoint, or another process is running it; 76, a loss was NaN or infinite.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ from agents import atari, configurables
 from agents.core.loop import Loop
 from experiments import gin_flags, progress, runs
 from experiments.command import (
+  HeldError,
   SettingsError,
   guarded,
   on_stop_signals,
@@ -78,6 +79,7 @@ def run(
 
   Raises:
     SettingsError: a setting is wrong.
+    HeldError: another process is running it.
     StoppedError: a signal asked the run to stop.
     CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite.
@@ -99,7 +101,7 @@ def run(
     on_stop_signals(lambda: stop.append(True)),
   ):
     if not held:
-      raise SettingsError(f'another process is running in {run.folder}')
+      raise HeldError(f'another process is running in {run.folder}')
     run.check_settings()
     if run.is_finished:
       say(f'{run.folder} is finished already')

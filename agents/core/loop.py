@@ -27,6 +27,9 @@ from agents.core.state import AgentState, Outcome
 from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
+# Maps frames and flags of first frames to actions; see `make_policy`.
+Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 class Due(NamedTuple):
   """What an environment step does besides appending and acting.
@@ -213,36 +216,16 @@ class Driver:
     self.gradient_steps += due.num_updates
     return np.asarray(action)
 
-  def policy(
-    self, num_envs: int, seed: int
-  ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Returns the tortoise as a policy for a fixed batch of environments.
+  @property
+  def tortoise(self) -> Any:
+    """The parameters of the tortoise."""
+    return ht_rl.tortoise_params(self.state.train.opt_state)
 
-    Args:
-      num_envs: number of environments N.
-      seed: seed of the exploration.
-
-    Returns:
-      A function that maps frames [N, *observation_shape] and flags of first
-      frames, bool [N], to actions, int [N]. It keeps the earlier frames of each
-      stack.
-    """
-    learner = self.loop.learner
-    params = ht_rl.tortoise_params(self.state.train.opt_state)
-    shape = (num_envs, learner.stack_size, *learner.observation_shape)
-    frames = jnp.zeros(shape, learner.observation_dtype)
-    key = jax.random.PRNGKey(seed)
-    steps = 0
-
-    def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
-      nonlocal frames, steps
-      steps += 1
-      frames, actions = self._evaluate(
-        params, frames, observations, first, jax.random.fold_in(key, steps)
-      )
-      return np.asarray(actions)
-
-    return act
+  def policy(self, num_envs: int, seed: int) -> Policy:
+    """Returns the tortoise as a policy; see `make_policy`."""
+    return make_policy(
+      self.loop.learner, self.tortoise, num_envs, seed, self._evaluate
+    )
 
   def metrics(self) -> dict[str, float]:
     """Returns the metrics of the last gradient step; empty before the first.
@@ -299,6 +282,45 @@ class Driver:
     learner = self.loop.learner
     frame = np.reshape(observation, learner.observation_shape)
     return frame.astype(learner.observation_dtype, copy=False)
+
+
+def make_policy(
+  learner: Learner,
+  params: Any,
+  num_envs: int,
+  seed: int,
+  evaluate: Callable[..., Any] | None = None,
+) -> Policy:
+  """Returns the policy of some parameters for a batch of environments.
+
+  Args:
+    learner: the learner of the parameters.
+    params: parameters, such as `Driver.tortoise`.
+    num_envs: number of environments N.
+    seed: seed of the exploration.
+    evaluate: `learner.evaluate`, compiled; None compiles it.
+
+  Returns:
+    A function that maps frames [N, *observation_shape] and flags of first
+    frames, bool [N], to actions, int [N]. It keeps the earlier frames of each
+    stack.
+  """
+  if evaluate is None:
+    evaluate = jax.jit(learner.evaluate, donate_argnums=1)
+  shape = (num_envs, learner.stack_size, *learner.observation_shape)
+  frames = jnp.zeros(shape, learner.observation_dtype)
+  key = jax.random.PRNGKey(seed)
+  steps = 0
+
+  def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
+    nonlocal frames, steps
+    steps += 1
+    frames, actions = evaluate(
+      params, frames, observations, first, jax.random.fold_in(key, steps)
+    )
+    return np.asarray(actions)
+
+  return act
 
 
 def _outcome(outcome: Outcome) -> Outcome:

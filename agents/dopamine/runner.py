@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tensorflow import errors as tf_errors
 
-from agents import atari, checkpoint
+from agents import atari, checkpoint, weights
 from agents import evaluation as evaluation_lib
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
@@ -164,9 +164,12 @@ class Atari100kRunner(run_experiment.Runner):
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
+      weights.save(self._folder.tortoise_file, self._agent.driver.tortoise)
       self._folder.write_result(self._result(evaluation))
       self._collector_dispatcher.flush()
       self._collector_dispatcher.close()
+      if not self._settings.keep_checkpoints:
+        self._checkpoints.remove()
     except CheckpointError:
       raise  # Its message already names the last good checkpoint.
     except Exception as error:

@@ -7,7 +7,8 @@
 | `operative_config.gin` | every setting in use |
 | `metrics.jsonl` | a JSON object a line, each with its `step` |
 | `result.json` | the score of a finished run, see `check_result` |
-| `checkpoints/` | the newest checkpoints |
+| `checkpoints/` | the newest checkpoints of a run that is not finished |
+| `tortoise.npz` | the weights of the tortoise of a finished run |
 | `lock` | held by the process that runs it |
 
 `run.json` and `result.json` carry the `version` of the format. Files without
@@ -124,6 +125,11 @@ class RunFolder:
   def checkpoints(self) -> pathlib.Path:
     """The folder of the checkpoints."""
     return self.path / 'checkpoints'
+
+  @property
+  def tortoise_file(self) -> pathlib.Path:
+    """Where the weights of a finished run's tortoise are."""
+    return self.path / 'tortoise.npz'
 
   @property
   def lock_file(self) -> pathlib.Path:

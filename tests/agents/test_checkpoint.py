@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
 
 
 def test_unflatten_names_a_difference():
-  arrays = checkpoint._flatten({'a': np.ones(1), 'b': (np.ones(2),)})
+  arrays = checkpoint.flatten({'a': np.ones(1), 'b': (np.ones(2),)})
   assert sorted(arrays) == ['a', 'b.0']
   with pytest.raises(CheckpointError, match=r"'b\.1'"):
     checkpoint.unflatten({'a': 0, 'b': (0, 0)}, arrays)
