@@ -130,9 +130,8 @@ def _no_settings_left():
 def make_agent(file, run_dir):
   """Returns the agent of a run, after checking that all settings matter."""
   config.load_config([str(file)], SMALL)
-  runner = train._make_runner(run_dir, file.stem, 'Pong', 0)
-  config.check_effects()
-  return runner._agent
+  run = train.AtariRun(run_dir, file.stem, 'Pong', 0)
+  return run._make_runner(lambda: False)._agent.driver.loop
 
 
 def update_number(count, optimizer):
@@ -178,8 +177,8 @@ def test_the_agent_of_a_row(name, tmp_path):
     assert (np.abs(hare - tortoise) > 0.1).all()
 
   assert gin.query_parameter('DrQAgent.replay_ratio') == ratio
-  assert agent._replay_ratio == ratio
-  assert agent._reset_every == reset
+  assert agent.replay_ratio == ratio
+  assert learner.reset_every == reset
   assert (learner.keep_encoder, learner.keep_head) == (keep_encoder, keep_head)
   assert learner.target_action_selection == (name != 'drq_eps')
   assert learner.epsilon_decay_period == (5000 if name == 'drq_eps' else 2500)
@@ -202,15 +201,15 @@ def test_the_agent_of_a_row_of_bbf(name, tmp_path):
   assert_optimizer(agent.learner.optimizer, row)
   assert_settings(agent, row)
 
-  # All resets of a run, and the gradient steps before each.
-  due = []
-  for steps in range(1, 100_001):
-    agent.training_steps = steps + 1  # As it is when so many are done.
-    if agent._reset_is_due():
-      due.append(steps)
-  assert tuple(due) == row['resets']
-  ratio, warm_up = agent._replay_ratio, agent.min_replay_history
-  gradient_steps = [ratio * (steps - warm_up) for steps in due]
+  # All resets of a run: the environment and gradient steps done before each.
+  done, resets = 0, {}
+  for step in range(1, 100_001):
+    due = agent.due(step, done)
+    if due.reset:
+      resets[step - 1] = done
+    done += due.num_updates
+  assert tuple(resets) == row['resets']
+  gradient_steps = list(resets.values())
   if name == 'bbf':
     assert gradient_steps == [36_000, 76_000, 116_000, 156_000]
   if name == 'bbf_released':
@@ -236,7 +235,7 @@ def test_the_agent_of_a_row_of_bbf(name, tmp_path):
 
 def assert_settings(agent, row):
   learner = agent.learner
-  assert agent._replay_ratio == row['replay_ratio']
+  assert agent.replay_ratio == row['replay_ratio']
   n, gamma = jax.jit(jax.vmap(learner.schedule))(jnp.array([0, 10_000]))
   assert tuple(n.tolist()) == row['n']
   np.testing.assert_allclose(gamma, row['gamma'], rtol=1e-7)
@@ -316,4 +315,4 @@ def test_a_file_says_only_what_differs(file):
   ids=lambda file: file.stem,
 )
 def test_the_other_files_make_an_agent(file, tmp_path):
-  assert make_agent(file, tmp_path).num_actions == 6
+  assert make_agent(file, tmp_path).learner.num_actions == 6
