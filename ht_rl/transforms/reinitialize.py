@@ -180,7 +180,7 @@ def shrink_and_perturb(
 
     def reset() -> tuple[optax.Updates, optax.OptState]:
       fresh = _fresh(init, jax.random.fold_in(key, count), params)
-      mixed = jax.tree.map(_mix, fractions, params, updates, fresh)
+      mixed = jax.tree.map(_lead_to_mixed, fractions, params, updates, fresh)
       # Compiled together with their uses, the updates and the parameters might
       # not be the numbers that the caller gets.
       mixed = jax.lax.optimization_barrier(mixed)
@@ -310,6 +310,46 @@ def reset_subtree(
   )
 
 
+def mix(keep: PyTree, old: PyTree, fresh: PyTree) -> PyTree:
+  r"""Mixes fresh weights into old ones: one shrink and perturb.
+
+  .. math::
+
+    \lambda\, \theta + (1 - \lambda)\, \theta_{\text{fresh}}
+
+  Args:
+    keep: :math:`\lambda`, the fraction that remains of the old weights, a
+      number in [0, 1]; or a tree of such numbers whose structure is that of
+      ``old`` or a prefix of it.
+    old: :math:`\theta`, a tree of arrays.
+    fresh: :math:`\theta_{\text{fresh}}`, a tree with the structure and the
+      shapes of ``old``.
+
+  Returns:
+    A tree like ``old``, in its dtypes; computed in float32 at least. Where
+    ``keep`` is 0, old weights that are NaN or infinite are gone. Leaves that
+    are not inexact (integers, say) are those of ``old``.
+
+  Raises:
+    ValueError: if ``keep`` is outside its range, or a tree does not fit.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from ht_rl.transforms import reinitialize
+    >>> old = {'encoder': jnp.array(8.0), 'head': jnp.array(8.0)}
+    >>> fresh = {'encoder': jnp.array(4.0), 'head': jnp.array(4.0)}
+    >>> reinitialize.mix({'encoder': 0.75, 'head': 0.0}, old, fresh)
+    {'encoder': Array(7., dtype=float32), 'head': Array(4., dtype=float32)}
+
+  References:
+    Ash & Adams, `On Warm-Starting Neural Network Training
+    <https://arxiv.org/abs/1910.08475>`_, NeurIPS 2020, section 4.
+  """
+  _arguments.check_like('fresh', fresh, old, 'the old weights')
+  fractions = _arguments.broadcast_fractions('keep', keep, old)
+  return jax.tree.map(_mix_leaf, fractions, old, fresh)
+
+
 def _fresh(
   init: Callable[[jax.Array], PyTree], key: jax.Array, params: PyTree
 ) -> PyTree:
@@ -328,18 +368,31 @@ def _fresh(
   return fresh
 
 
-def _mix(fraction: Any, p: Any, u: Any, fresh: Any) -> Any:
+def _lead_to_mixed(keep: Any, p: Any, u: Any, fresh: Any) -> Any:
   """Returns the update of a leaf that leads to the mixed weights."""
-  known = not isinstance(fraction, jax.core.Tracer)
-  left_alone = known and np.asarray(fraction) == 1
+  known = not isinstance(keep, jax.core.Tracer)
+  left_alone = known and np.asarray(keep) == 1
   if left_alone or not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
     return u
-  wide = jnp.promote_types(jnp.result_type(p), jnp.float32)
-  trained, fresh = jnp.asarray(p + u, wide), jnp.asarray(fresh, wide)
-  # Of a product with 0 a NaN would be left.
-  kept = jnp.where(fraction == 0, 0, fraction * trained)
-  mixed = kept + (1 - fraction) * fresh
-  return (mixed - p).astype(jnp.result_type(u))
+  wide = _at_least_float32(p)
+  mixed = _mix_leaf(keep, jnp.asarray(p + u, wide), fresh)
+  return (mixed - jnp.asarray(p, wide)).astype(jnp.result_type(u))
+
+
+def _mix_leaf(keep: Any, old: Any, fresh: Any) -> Any:
+  dtype = jnp.result_type(old)
+  if not jnp.issubdtype(dtype, jnp.inexact):
+    return old
+  wide = _at_least_float32(old)
+  # 1 - keep is taken before keep is rounded to a dtype.
+  keep, rest = (jnp.asarray(x, jnp.finfo(wide).dtype) for x in (keep, 1 - keep))
+  # 0 * NaN is NaN, so select instead of multiplying.
+  kept = jnp.where(keep == 0, 0, keep * jnp.asarray(old, wide))
+  return (kept + rest * jnp.asarray(fresh, wide)).astype(dtype)
+
+
+def _at_least_float32(x: Any) -> Any:
+  return jnp.promote_types(jnp.result_type(x), jnp.float32)
 
 
 def _as_key(key: Any) -> jax.Array:
