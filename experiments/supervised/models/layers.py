@@ -1,7 +1,7 @@
-"""What the networks of the supervised experiments are made of.
+"""Layers and heads that the networks share.
 
-The initialisation and the batch normalisation are PyTorch's, which the paper's
-experiments were run in: they are not Flax's defaults.
+Initialisation and batch normalisation are those of PyTorch, in which the
+paper's experiments were run, not Flax's defaults.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from jax.typing import DTypeLike
 
 
 class Outputs(NamedTuple):
-  """What a network says of a batch.
+  """Outputs of a network for a batch.
 
   Attributes:
     logits: float32 [batch, classes].
-    features: what the backbone hands to the head, [batch, units].
-    activations: what the layers of `hidden_layers` hand on, in their order,
-      each [batch, ..., units], or [batch, ..., 2 units] with CReLU.
+    features: outputs of the backbone, [batch, units].
+    activations: outputs of the layers of `hidden_layers`, in their order, each
+      [batch, ..., units], or [batch, ..., 2 units] with CReLU.
   """
 
   logits: jax.Array
@@ -30,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 class HiddenLayer(NamedTuple):
-  """Where in the parameters a layer's units are.
+  """The place of a hidden layer's units in the parameters.
 
   Column i of the producer's kernel, and entry i of its bias and of the norm, is
   unit i. Its outgoing weights are the rows j of the consumer's kernel, along
@@ -39,8 +39,9 @@ class HiddenLayer(NamedTuple):
 
   Attributes:
     producer: path of the module whose kernel and bias feed the units.
-    norm: path of the batch normalisation between it and the units, if any.
-    consumer: path of the one module that reads the units.
+    norm: path of the batch normalisation between it and the units; None for
+      none.
+    consumer: path of the only module that reads the units.
   """
 
   producer: tuple[str, ...]
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         mutable), and dropout (which needs the key `dropout`) is on.
 
     Returns:
-      The logits and what led to them.
+      Logits, features and activations.
     """
     features, activations = self.backbone(images, train)
     logits, more = self.head.layers(features)
@@ -104,7 +105,7 @@ class Head(nn.Module):
   def layers(
     self, features: jax.Array
   ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The logits and the activations of the hidden layers."""
+    """Returns the logits and the activations of the hidden layers."""
     x, activations = features, []
     for i, width in enumerate(self.widths):
       units = width // 2 if self.crelu else width
@@ -167,7 +168,7 @@ def linear(
   use_bias: bool = True,
   dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-  """A linear layer of the module that calls; PyTorch's initialisation."""
+  """Applies a linear layer of the calling module; PyTorch's initialisation."""
   init = uniform(x.shape[-1])
   return nn.Dense(
     features,
@@ -189,7 +190,7 @@ def conv(
   use_bias: bool = False,
   dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
-  """A convolution of the module that calls, as `linear`.
+  """Applies a convolution of the calling module, like `linear`.
 
   Its kernel is side x side. Images are padded by side // 2 on all sides.
   """
@@ -208,7 +209,7 @@ def conv(
 
 
 def uniform(fan_in: int) -> Callable[..., jax.Array]:
-  r"""PyTorch's initialisation of kernels and of biases.
+  r"""Returns PyTorch's initialisation of kernels and biases.
 
   It is uniform on :math:`\pm 1 / \sqrt{\texttt{fan\_in}}`.
 
@@ -233,7 +234,7 @@ def chain(
   names: Sequence[tuple[str, ...]],
   norms: Sequence[tuple[str, ...] | None],
 ) -> tuple[HiddenLayer, ...]:
-  """Hidden layers each of which feeds the next, and the last an output.
+  """Returns hidden layers that feed each other, and the last one the output.
 
   Args:
     names: paths of the hidden layers' modules, and of the output's.
@@ -248,7 +249,7 @@ def chain(
 
 
 def crelu(x: jax.Array) -> jax.Array:
-  """The positive parts of x and of -x, one after the other (last axis).
+  """Concatenates the positive parts of x and of -x along the last axis.
 
   >>> crelu(jnp.array([1.0, -2.0]))
   Array([1., 0., 0., 2.], dtype=float32)
@@ -261,10 +262,10 @@ def crelu(x: jax.Array) -> jax.Array:
 
 
 def scaled(units: int, width: float) -> int:
-  """The even number, at least 2, that is nearest to units times width."""
+  """Returns the even number, at least 2, nearest to units times width."""
   return max(2, 2 * round(units * width / 2))
 
 
 def at_least_float32(x: jax.Array) -> jax.Array:
-  """The same, but in float32 if its dtype is narrower."""
+  """Returns the array, in float32 if its dtype is narrower."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -13,7 +13,7 @@ from experiments.supervised.models import layers
 class ResidualBlock(nn.Module):
   """Two convolutions whose result is added to the input.
 
-  Where they change its shape, a convolution of single pixels does so too.
+  Where the shapes differ, a 1x1 convolution adapts the input.
 
   Attributes:
     channels: number of output channels.
@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-    """The sum, and the activations between the convolutions."""
+    """Returns the sum, and the activations between the convolutions."""
 
     def convolve(
       x: jax.Array, name: str, side: int = 3, stride: int = 1

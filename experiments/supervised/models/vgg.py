@@ -47,10 +47,11 @@ class VGGBackbone(nn.Module):
 
 
 def _max_pool(x: jax.Array) -> jax.Array:
-  """The maxima of 2x2 pixels.
+  """Returns the maxima of 2x2 pixels.
 
   Its gradient is several times faster than that of `nn.max_pool` on XLA's CPU
-  backend. Equal pixels share it; after a ReLU these are zeros, which have none.
+  backend. Equal pixels share the gradient; after a ReLU these are zeros, whose
+  gradient is zero.
   """
   batch, height, width, channels = x.shape
   x = x.reshape((batch, height // 2, 2, width // 2, 2, channels))

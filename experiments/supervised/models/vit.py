@@ -27,7 +27,7 @@ class TransformerLayer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Maps tokens [batch, tokens, size] to such; with the activations."""
+    """Returns new tokens [batch, tokens, size], and the hidden activations."""
     size = x.shape[-1]
 
     def linear(x: jax.Array, features: int, name: str) -> jax.Array:
@@ -54,7 +54,7 @@ class TransformerLayer(nn.Module):
 
 
 class ViTBackbone(nn.Module):
-  """Patches become tokens; 12 layers later one more token is the features.
+  """ViT encoder: patch embedding and 12 layers; the class token is the feature.
 
   Attributes:
     size: size of a token.

@@ -103,5 +103,5 @@ def test_unknown_names_are_refused(name, advice):
 
 @pytest.mark.parametrize('width', [0.0, -1.0, math.nan])
 def test_widths_are_positive(width):
-  with pytest.raises(ValueError, match='width must be positive'):
+  with pytest.raises(ValueError, match='width must be a number above 0'):
     make_model('mlp', 10, width=width)
