@@ -3,9 +3,11 @@
 import jax.numpy as jnp
 import optax
 
+from ht_rl.arguments import check_int
+
 
 def warmup(learning_rate: float, warmup_steps: int) -> optax.Schedule:
-  r"""A learning rate that rises linearly from zero and then stays.
+  r"""Returns a learning rate that rises linearly from zero and then stays.
 
   Step :math:`k = 0, 1, \dots` takes
   :math:`\texttt{learning\_rate} \cdot \min(k / W, 1)`: the first one does not
@@ -16,8 +18,8 @@ def warmup(learning_rate: float, warmup_steps: int) -> optax.Schedule:
   [0.0, 0.125, 0.25, 0.375, 0.5, 0.5]
 
   Args:
-    learning_rate: where it ends.
-    warmup_steps: how many steps :math:`W` are below that; 0 for none.
+    learning_rate: its last value.
+    warmup_steps: number of steps :math:`W` below it; 0 for none.
 
   Returns:
     A function from the number of steps done to the learning rate.
@@ -28,10 +30,7 @@ def warmup(learning_rate: float, warmup_steps: int) -> optax.Schedule:
   References:
     Lee et al., 2024, appendix A, and the code they released.
   """
-  if warmup_steps < 0:
-    raise ValueError(
-      f'warmup_steps must be at least 0, but it is {warmup_steps}.'
-    )
+  check_int('warmup_steps', warmup_steps, 0)
   if not warmup_steps:
     return optax.constant_schedule(learning_rate)
   return lambda count: learning_rate * jnp.minimum(count / warmup_steps, 1.0)
@@ -47,19 +46,19 @@ def adamw(
   eps: float = 1e-8,
   max_grad_norm: float = 0.5,
 ) -> optax.GradientTransformation:
-  """AdamW on clipped gradients, with a warm-up of the learning rate.
+  """Returns AdamW on clipped gradients, with a warm-up of the learning rate.
 
-  All parameters decay: biases, norms and position embeddings too.
+  Weight decay acts on all parameters: also biases, norms and embeddings.
 
   Args:
     learning_rate: the learning rate after the warm-up.
     warmup_steps: steps of the warm-up, as in `warmup`.
-    weight_decay: decay of the weights in a step, in learning rates.
+    weight_decay: decay of the weights in a step, as a factor of the learning
+      rate.
     b1: decay of Adam's first moments.
     b2: decay of Adam's second moments.
     eps: what is added to the root of the second moments.
-    max_grad_norm: the norm, over all parameters together, that longer gradients
-      are shortened to.
+    max_grad_norm: the norm of all gradients together is clipped to it.
 
   Returns:
     A transformation whose `update` needs the parameters.

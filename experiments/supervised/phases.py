@@ -1,4 +1,4 @@
-"""The phases of a run: which samples each one has, and with what labels.
+"""The samples and labels of each phase of a run.
 
 Lee et al. (2024), sections 3.1 and 5.2: a network is trained on a part of the
 data with noisy labels, then on more of it with cleaner ones.
@@ -11,10 +11,12 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ht_rl.arguments import check_choice, check_float, check_int
+
 NoiseMode = Literal['exclude_true', 'uniform']
 BufferPolicy = Literal['uniform', 'lowest_index']
 
-# What a stream of random numbers is for.
+# The streams of random numbers, by purpose.
 _SUBSETS, _NOISE, _BUFFER = range(3)
 
 
@@ -23,7 +25,7 @@ class Phase(NamedTuple):
 
   Attributes:
     indices: into the whole training set, int32 [n].
-    labels: what the samples are labelled in this phase, int32 [n].
+    labels: of the samples in this phase, int32 [n].
   """
 
   indices: np.ndarray
@@ -44,14 +46,14 @@ def make_phases(
   r"""Draws the samples and the labels of all phases.
 
   By the end of phase :math:`k` the run has seen :math:`\mathrm{round}(N r_k)`
-  samples, drawn uniformly, not class by class. A phase trains on what is new in
-  it, and on what was seen before it or, with a buffer, on a part of that. Of
-  its :math:`n` samples, :math:`\mathrm{round}(n \eta_k)` are given a random
-  label for the whole phase, afresh in each phase.
+  samples, drawn uniformly, not class by class. A phase trains on its new
+  samples and on those seen before or, with a buffer, on a part of them. Of its
+  :math:`n` samples, :math:`\mathrm{round}(n \eta_k)` get a random label for the
+  whole phase, drawn anew in each phase.
 
-  Subsets, noise and buffers have random numbers of their own: what is new in a
-  phase depends on `seed` and `ratios` alone, and of one seed the smaller subset
-  is a part of the larger.
+  Subsets, noise and buffers have random streams of their own: the new samples
+  of a phase depend on `seed` and `ratios` alone, and the smaller subset of a
+  seed is a part of the larger.
 
   >>> warm, full = make_phases(np.arange(100) // 10, 10, (0.1, 1), (0.5, 0), 0)
   >>> len(warm.indices), len(full.indices)
@@ -69,12 +71,12 @@ def make_phases(
     noise_mode: ``exclude_true`` draws among the wrong classes, so that every
       random label is wrong; ``uniform`` among all classes, so that one in
       `num_classes` is right by chance.
-    buffer_size: how many of the samples seen before a phase it can train on;
-      None: all of them.
-    buffer_policy: ``uniform`` draws them, afresh in each phase;
-      ``lowest_index`` takes those that come first in the training set. Where
-      that is sorted by class, these are of few classes: so it went in the code
-      that the paper's authors released.
+    buffer_size: number of samples seen before a phase that it trains on; None
+      for all.
+    buffer_policy: ``uniform`` draws them, anew in each phase; ``lowest_index``
+      takes those that come first in the training set. If that is sorted by
+      class, they are of few classes, as in the code that the paper's authors
+      released.
 
   Returns:
     The phases in order.
@@ -85,10 +87,10 @@ def make_phases(
   true = np.asarray(labels, np.int32)
   _check_labels(true, num_classes)
   _check_shares(ratios, noises)
-  _check_choice('noise_mode', noise_mode, get_args(NoiseMode))
-  _check_choice('buffer_policy', buffer_policy, get_args(BufferPolicy))
-  if buffer_size is not None and buffer_size < 0:
-    raise ValueError(f'buffer_size must be 0 or more, not {buffer_size}')
+  check_choice('noise_mode', noise_mode, get_args(NoiseMode))
+  check_choice('buffer_policy', buffer_policy, get_args(BufferPolicy))
+  if buffer_size is not None:
+    check_int('buffer_size', buffer_size, 0)
   order = _rng(seed, _SUBSETS).permutation(len(true)).astype(np.int32)
   phases: list[Phase] = []
   seen = 0
@@ -137,8 +139,7 @@ def _rng(seed: int, *purpose: int) -> np.random.Generator:
 
 
 def _check_labels(labels: np.ndarray, num_classes: int) -> None:
-  if num_classes < 2:
-    raise ValueError(f'num_classes must be 2 or more, not {num_classes}')
+  check_int('num_classes', num_classes, 2)
   if labels.ndim != 1 or not labels.size:
     raise ValueError(
       f'labels must be of shape [samples], not {list(labels.shape)}'
@@ -156,17 +157,12 @@ def _check_shares(ratios: Sequence[float], noises: Sequence[float]) -> None:
       'ratios and noises must have a number for each phase, '
       f'not {len(ratios)} and {len(noises)}'
     )
-  if not all(0 < ratio <= 1 for ratio in ratios):
-    raise ValueError(f'ratios must be in (0, 1], not {tuple(ratios)}')
+  for ratio in ratios:
+    check_float('ratios', ratio, 0, 1, above=True)
   if any(b < a for a, b in itertools.pairwise(ratios)):
     raise ValueError(
       'ratios must never decrease, since they say how much has been seen: '
       f'not {tuple(ratios)}'
     )
-  if not all(0 <= noise <= 1 for noise in noises):
-    raise ValueError(f'noises must be in [0, 1], not {tuple(noises)}')
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-  if value not in choices:
-    raise ValueError(f'{name} must be {" or ".join(choices)}, not {value!r}')
+  for noise in noises:
+    check_float('noises', noise, 0, 1)

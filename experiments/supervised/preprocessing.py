@@ -1,4 +1,4 @@
-"""From stored pixels to what a network reads: normalisation, augmentation."""
+"""Normalisation and augmentation of images."""
 
 from collections.abc import Sequence
 

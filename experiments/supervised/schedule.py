@@ -1,4 +1,4 @@
-"""The steps of one phase of a run: how many, and what happens at which."""
+"""The gradient steps of one phase: their number, restarts and optimizer."""
 
 from collections.abc import Callable
 import dataclasses
@@ -10,19 +10,20 @@ from jax.typing import ArrayLike
 import optax
 
 from experiments.supervised import optimizer as optimizer_lib
+from experiments.supervised.methods import Method
 from experiments.supervised.settings import Setting
 import ht_rl
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """The steps of one phase of a setting, and what happens at which of them.
+  """The gradient steps of one phase of a setting.
 
   Attributes:
     setting: the setting.
-    phase: which of its phases, from 0.
-    num_samples: how many samples the phase has.
-    num_train: how many there are in the whole training set.
+    phase: number of the phase, from 0.
+    num_samples: number of samples of the phase.
+    num_train: number of samples of the whole training set.
   """
 
   setting: Setting
@@ -32,21 +33,21 @@ class Schedule:
 
   @property
   def epochs(self) -> int:
-    """How many epochs there are."""
+    """Number of epochs."""
     return self.setting.epochs[self.phase]
 
   @property
   def steps_per_epoch(self) -> int:
-    """How many gradient steps an epoch has, the one of the rest included."""
+    """Number of gradient steps of an epoch, with that of the smaller batch."""
     return math.ceil(self.num_samples / self.setting.batch_size)
 
   @property
   def steps(self) -> int:
-    """How many gradient steps there are."""
+    """Number of gradient steps."""
     return self.epochs * self.steps_per_epoch
 
   def as_long_as(self, epochs: int) -> int:
-    """How many epochs of the phase take as long as some of all data.
+    """Returns how many epochs of the phase are as long as some of all data.
 
     Args:
       epochs: number of epochs of the whole training set.
@@ -56,24 +57,24 @@ class Schedule:
     """
     return max(1, round(epochs * self.num_train / self.num_samples))
 
-  def recycles(self, epoch: int) -> bool:
-    """Whether dormant units are recycled before an epoch of the phase."""
-    if self.setting.redo is None or (self.phase == 0 and epoch == 0):
+  def renews(self, method: Method, epoch: int) -> bool:
+    """Returns whether a method renews weights before an epoch of the phase."""
+    if not method.has('renew') or (self.phase == 0 and epoch == 0):
       return False
-    return epoch % self.as_long_as(self.setting.redo_every) == 0
+    return epoch % self.as_long_as(method.renew_every) == 0
 
   @property
   def reset_every(self) -> Callable[[ArrayLike], Any] | None:
-    """What `hare_tortoise` is given to know when to restart."""
+    """The `reset_every` of `ht_rl.hare_tortoise`."""
     names = ('reset_epochs', 'reset_steps')
     given = [self.setting.of_phase(name, self.phase) for name in names]
     return None if given == [None, None] else self.restarts
 
   def restarts(self, count: ArrayLike) -> Any:
-    """Whether the hare restarts after a gradient step.
+    """Returns whether the hare restarts after a gradient step.
 
     Args:
-      count: the number of steps of the phase done, int32 scalar.
+      count: number of steps of the phase that are done, int32 scalar.
 
     Returns:
       bool scalar.
@@ -88,10 +89,10 @@ class Schedule:
     return jnp.asarray(False)
 
   def momentum(self, count: ArrayLike) -> Any:
-    """The momentum of a step.
+    """Returns the momentum of a step.
 
     Args:
-      count: the number of steps of the phase done before it, int32 scalar.
+      count: number of steps of the phase before it, int32 scalar.
 
     Returns:
       float scalar.
@@ -99,12 +100,12 @@ class Schedule:
     momentum = self.setting.momentum
     if not self.setting.reset_alias:
       return momentum
-    # Two networks in one memory, which the average then takes apart: after that
-    # step the tortoise is the hare.
+    # The networks share one memory until the average is taken: after that step
+    # the tortoise is the hare.
     return jnp.where(self.restarts(count), 0.0, momentum)
 
   def optimizer(self) -> optax.GradientTransformation:
-    """AdamW with what the setting adds to it, inside of Hare & Tortoise."""
+    """Returns AdamW with what the methods add, inside of Hare & Tortoise."""
     setting = self.setting
     inner = optimizer_lib.adamw(
       setting.of_phase('learning_rate', self.phase),
@@ -115,8 +116,9 @@ class Schedule:
       eps=setting.eps,
       max_grad_norm=setting.max_grad_norm,
     )
-    if setting.regenerate:
-      inner = optax.chain(ht_rl.regenerate(setting.regenerate), inner)
+    for method in setting.all_methods:
+      if method.has('wrap_optimizer'):
+        inner = method.wrap_optimizer(inner)
     return ht_rl.hare_tortoise(
       inner, momentum=self.momentum, reset_every=self.reset_every
     )

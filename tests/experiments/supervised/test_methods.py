@@ -9,6 +9,9 @@ import scipy.special
 import scipy.stats
 
 from experiments.supervised import methods, models
+from experiments.supervised.methods import penalties, redo
+
+KEY = jax.random.key(0)
 
 
 def test_self_distillation_is_the_divergence_by_class():
@@ -20,13 +23,15 @@ def test_self_distillation_is_the_divergence_by_class():
     axis=1,
   )
   np.testing.assert_allclose(
-    methods.self_distillation(student, teacher), expected.mean() / 5, rtol=1e-5
+    penalties.self_distillation(student, teacher),
+    expected.mean() / 5,
+    rtol=1e-5,
   )
 
 
 def test_no_gradient_reaches_the_teacher():
   logits = jnp.array([[1.0, 2.0], [0.0, 5.0]])
-  grad = jax.grad(methods.self_distillation, argnums=1)(logits, logits + 1)
+  grad = jax.grad(penalties.self_distillation, argnums=1)(logits, logits + 1)
   np.testing.assert_array_equal(grad, np.zeros((2, 2)))
 
 
@@ -45,13 +50,15 @@ def weights():
 def test_shrinking_by_nothing_and_by_all(weights):
   present, initial = weights
   for fraction, expected in ((0.0, present), (1.0, initial)):
-    shrunk = methods.shrink(present, initial, fraction)
+    shrunk = methods.ShrinkAndPerturb(fraction).begin_phase(
+      present, initial, KEY
+    )
     jax.tree.map(np.testing.assert_array_equal, shrunk, expected)
 
 
 def test_shrinking_is_towards_the_initial_weights(weights):
   present, initial = weights
-  shrunk = methods.shrink(present, initial, 0.8)
+  shrunk = methods.ShrinkAndPerturb(0.8).begin_phase(present, initial, KEY)
   jax.tree.map(
     lambda s, w, w_0: np.testing.assert_allclose(s, 0.2 * w + 0.8 * w_0, 1e-5),
     *(shrunk, present, initial),
@@ -60,7 +67,7 @@ def test_shrinking_is_towards_the_initial_weights(weights):
 
 def test_perturbing_adds_noise_of_a_given_deviation():
   ones = {'a': jnp.ones(20_000), 'b': jnp.ones(20_000)}
-  got = methods.shrink(ones, ones, 0.75, 0.5, jax.random.key(0))
+  got = methods.ShrinkAndPerturb(0.75, 0.5).begin_phase(ones, ones, KEY)
   noise = {name: np.asarray(x) - 0.25 for name, x in got.items()}
   for x in noise.values():
     assert scipy.stats.kstest(x, 'norm', (0, 0.5)).pvalue > 1e-3
@@ -69,7 +76,7 @@ def test_perturbing_adds_noise_of_a_given_deviation():
 
 def test_a_head_reset_touches_the_head_alone(weights):
   present, initial = weights
-  reset = methods.reset_head(present, initial)
+  reset = methods.HeadReset().begin_phase(present, initial, KEY)
   assert reset == {'backbone': present['backbone'], 'head': initial['head']}
 
 
@@ -96,7 +103,7 @@ def recycle(model, images, variables, threshold, **settings):
     jax.tree.map(jnp.ones_like, params), optimizer.init(params), params
   )
   fresh = model.init(jax.random.key(9), images)['params']
-  recycled = methods.recycle_dormant(
+  recycled = redo.recycle_dormant(
     params,
     variables['batch_stats'],
     opt_state,
@@ -168,7 +175,7 @@ def test_both_halves_of_a_crelu_are_one_unit():
   model, images, variables = network(crelu=True)
   layer = model.hidden_layers[0]
   outputs = model.apply(variables, images)
-  units = methods.unit_activations(
+  units = redo.unit_activations(
     outputs.activations[0], layer, variables['params']
   )
   width = variables['params']['backbone']['hidden_0']['kernel'].shape[1]

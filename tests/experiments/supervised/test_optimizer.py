@@ -97,5 +97,5 @@ def test_without_warmup_the_first_step_has_the_full_rate():
 
 
 def test_negative_warmup_is_refused():
-  with pytest.raises(ValueError, match='at least 0, but it is -1'):
+  with pytest.raises(ValueError, match='at least 0, not -1'):
     optimizer.warmup(0.1, -1)

@@ -244,7 +244,7 @@ def test_the_first_samples_are_of_few_classes(num_classes, expected):
     ({'labels': []}, 'labels must be of shape [samples], not [0]'),
     ({'labels': [0, 1, 2]}, 'labels must be from 0 to 1, not from 0 to 2'),
     ({'labels': [-1, 1]}, 'labels must be from 0 to 1, not from -1 to 1'),
-    ({'num_classes': 1}, 'num_classes must be 2 or more, not 1'),
+    ({'num_classes': 1}, 'num_classes must be an integer of at least 2, not 1'),
     (
       {'ratios': (), 'noises': ()},
       'ratios and noises must have a number for each phase, not 0 and 0',
@@ -253,24 +253,27 @@ def test_the_first_samples_are_of_few_classes(num_classes, expected):
       {'noises': (0.5, 0.0)},
       'ratios and noises must have a number for each phase, not 1 and 2',
     ),
-    ({'ratios': (0.0,)}, 'ratios must be in (0, 1], not (0.0,)'),
-    ({'ratios': (1.1,)}, 'ratios must be in (0, 1], not (1.1,)'),
+    ({'ratios': (0.0,)}, 'ratios must be a number from above 0 to 1, not 0.0'),
+    ({'ratios': (1.1,)}, 'ratios must be a number from above 0 to 1, not 1.1'),
     (
       {'ratios': (0.5, 0.1), 'noises': (0, 0)},
       'ratios must never decrease, since they say how much has been seen: not '
       '(0.5, 0.1)',
     ),
-    ({'noises': (-0.1,)}, 'noises must be in [0, 1], not (-0.1,)'),
-    ({'noises': (1.5,)}, 'noises must be in [0, 1], not (1.5,)'),
+    ({'noises': (-0.1,)}, 'noises must be a number from 0 to 1, not -0.1'),
+    ({'noises': (1.5,)}, 'noises must be a number from 0 to 1, not 1.5'),
     (
       {'noise_mode': 'gauss'},
-      "noise_mode must be exclude_true or uniform, not 'gauss'",
+      "noise_mode must be 'exclude_true' or 'uniform', not 'gauss'",
     ),
     (
       {'buffer_policy': 'first'},
-      "buffer_policy must be uniform or lowest_index, not 'first'",
+      "buffer_policy must be 'uniform' or 'lowest_index', not 'first'",
     ),
-    ({'buffer_size': -1}, 'buffer_size must be 0 or more, not -1'),
+    (
+      {'buffer_size': -1},
+      'buffer_size must be an integer of at least 0, not -1',
+    ),
     (
       {'ratios': (0.1,)},
       'phase 1 has no samples: 0.1 of 4 is too little',

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.supervised.methods import HeadReset
 from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 
@@ -62,11 +63,13 @@ def test_the_momentum_is_none_after_a_restart_with_one_memory():
 
 def test_redo_counts_epochs_of_all_data():
   setting = Setting(redo=0.1, epochs=(160, 12))
+  (redo,) = setting.all_methods
   tenth, whole = Schedule(setting, 0, 6, 60), Schedule(setting, 1, 60, 60)
-  assert [e for e in range(160) if tenth.recycles(e)] == [50, 100, 150]
+  assert [e for e in range(160) if tenth.renews(redo, e)] == [50, 100, 150]
   # Before a later phase, too.
-  assert [e for e in range(12) if whole.recycles(e)] == [0, 5, 10]
-  assert not Schedule(Setting(), 1, 60, 60).recycles(0)
+  assert [e for e in range(12) if whole.renews(redo, e)] == [0, 5, 10]
+  head_reset = HeadReset()
+  assert not whole.renews(head_reset, 0)
 
 
 def test_epochs_that_take_as_long():

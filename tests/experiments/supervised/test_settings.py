@@ -5,33 +5,71 @@ import re
 
 import pytest
 
+from experiments.supervised import methods
+from experiments.supervised.data import Dataset
 from experiments.supervised.settings import Setting
 
+
+@dataclasses.dataclass(frozen=True)
+class Pull(methods.Method):
+  weight: float = 1.0
+
+  def penalty(self, batch):
+    return self.weight
+
+
+@dataclasses.dataclass(frozen=True)
+class Redraw(methods.Method):
+  fraction: float = 1.0
+
+  def begin_phase(self, params, initial, key):
+    return initial
+
+
+@dataclasses.dataclass
+class Loose(methods.Method):
+  weight: float = 1.0
+
+
+def my_model(num_classes):
+  return num_classes
+
+
+def my_data() -> Dataset:
+  raise NotImplementedError
+
+
 WRONG = [
-  ({'ratios': (0.0, 1.0)}, 'ratios must be numbers in (0, 1]; got 0.0'),
-  ({'ratios': (0.1, 1.1)}, 'ratios must be numbers in (0, 1]; got 1.1'),
+  (
+    {'ratios': (0.0, 1.0)},
+    'ratios must be a number from above 0 to 1, not 0.0',
+  ),
+  (
+    {'ratios': (0.1, 1.1)},
+    'ratios must be a number from above 0 to 1, not 1.1',
+  ),
   ({'ratios': (0.5, 0.4)}, 'ratios must never fall'),
   ({'ratios': (), 'noises': (), 'epochs': ()}, 'at least one phase'),
   ({'noises': (0.5,)}, 'noises must have a value for each phase'),
-  ({'noises': (0.5, -0.1)}, 'noises must be numbers in [0, 1]; got -0.1'),
-  ({'noises': (0.5, True)}, 'noises must be numbers in [0, 1]; got True'),
+  ({'noises': (0.5, -0.1)}, 'noises must be a number from 0 to 1, not -0.1'),
+  ({'noises': (0.5, True)}, 'noises must be a number from 0 to 1, not True'),
   ({'epochs': 100}, 'epochs must have a value for each phase'),
-  ({'epochs': (0, 1)}, 'epochs must be integers of at least 1; got 0'),
+  ({'epochs': (0, 1)}, 'epochs must be an integer of at least 1, not 0'),
   ({'learning_rate': (1e-3,)}, 'have one for each of the 2 phases'),
-  ({'learning_rate': 0}, 'learning_rate must be a number above 0; got 0'),
+  ({'learning_rate': 0}, 'learning_rate must be a number above 0, not 0'),
   ({'weight_decay': None}, 'weight_decay must be a number of at least 0'),
   ({'weight_decay': float('nan')}, 'weight_decay must be a number of at least'),
-  ({'momentum': 1.0}, 'momentum must be a number in [0, 1); got 1.0'),
-  ({'reset_epochs': 2.5}, 'reset_epochs must be integers of at least 1'),
+  ({'momentum': 1.0}, 'momentum must be a number from 0 to below 1, not 1.0'),
+  ({'reset_epochs': 2.5}, 'reset_epochs must be an integer of at least 1'),
   ({'reset_epochs': 1, 'reset_steps': (None, 5)}, 'must not both be given'),
-  ({'batch_size': 1}, 'batch_size must be an integer of at least 2; got 1'),
-  ({'shrink': 1.5}, 'shrink must be a number in [0, 1]; got 1.5'),
-  ({'redo': '0.1'}, "redo must be a number of at least 0; got '0.1'"),
-  ({'noise_mode': 'true'}, "'exclude_true' or 'uniform'; got 'true'"),
-  ({'buffer_policy': 'first'}, "'uniform' or 'lowest_index'; got 'first'"),
+  ({'batch_size': 1}, 'batch_size must be an integer of at least 2, not 1'),
+  ({'shrink': 1.5}, 'shrink must be a number from 0 to 1, not 1.5'),
+  ({'redo': '0.1'}, "redo must be a number of at least 0, not '0.1'"),
+  ({'noise_mode': 'true'}, "'exclude_true' or 'uniform', not 'true'"),
+  ({'buffer_policy': 'first'}, "'uniform' or 'lowest_index', not 'first'"),
   ({'dtype': 'float16'}, "dtype must be 'float32' or 'bfloat16'"),
-  ({'reported': 'both'}, "reported must be 'hare' or 'tortoise'; got 'both'"),
-  ({'crelu': 1}, 'crelu must be True or False; got 1'),
+  ({'reported': 'both'}, "reported must be 'hare' or 'tortoise', not 'both'"),
+  ({'crelu': 1}, 'crelu must be True or False, not 1'),
 ]
 
 
@@ -107,6 +145,7 @@ def test_all_else_sets_runs_apart(field):
     'perturb': 0.1,
     'reset_epochs': 10,
     'reset_steps': 10,
+    'methods': (Pull(),),
   }
   default = getattr(Setting(), field)
   if field in others:
@@ -120,6 +159,71 @@ def test_all_else_sets_runs_apart(field):
   same = {'reported', 'head_reset', 'shrink', 'perturb', 'redo_every'}
   same |= {'buffer_size', 'buffer_policy'}
   assert (digests(**{field: other})[0] == digests()[0]) == (field in same)
+
+
+# The digests of some phases, as they were before methods could be named: phases
+# on disk are found by them.
+@pytest.mark.parametrize(
+  ('fields', 'expected'),
+  [
+    ({}, ['bdf914ff5ac01c68', '22ce194ee7402cf4']),
+    (
+      {
+        'redo': 0.1,
+        'shrink': 0.8,
+        'augment': True,
+        'reset_epochs': (None, 10),
+      },
+      ['5133fb8a047ad0bc', '9e60b3d5cba9a16d'],
+    ),
+  ],
+)
+def test_digests_stay(fields, expected):
+  assert digests(**fields) == expected
+
+
+def test_a_named_method_sets_runs_apart():
+  plain, pull = digests(), digests(methods=(Pull(),))
+  assert pull[0] != plain[0]
+  assert digests(methods=[Pull(2.0)])[0] not in (plain[0], pull[0])
+  # What comes between two phases does not bear on the first one.
+  redraw = digests(methods=(Redraw(),))
+  assert redraw[0] == plain[0]
+  assert redraw[1] != plain[1]
+  both = digests(methods=(Redraw(), Pull()))
+  assert both[0] == pull[0]
+  assert both[1] != pull[1]
+
+
+def test_a_named_model_or_data_set_sets_runs_apart():
+  named = [digests(model=my_model)[0], digests(dataset=my_data)[0]]
+  assert len({*named, digests()[0]}) == 3
+  setting = Setting(model=my_model, dataset=my_data, methods=(Pull(),))
+  module = __name__
+  assert setting.to_json()['model'] == f'{module}.my_model'
+  assert setting.to_json()['dataset'] == f'{module}.my_data'
+  assert setting.to_json()['methods'] == [f'{module}.Pull(weight=1.0)']
+  assert 'methods' not in Setting().to_json()
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'model': 3}, 'model must be a name or a function such as @my_model'),
+    ({'dataset': None}, 'dataset must be a name or a function such as'),
+    ({'model': lambda n: n}, 'at the top level of a module'),
+    ({'methods': Pull()}, 'methods must be a list of methods'),
+    ({'methods': (Pull,)}, 'methods must be instances of'),
+    ({'methods': ('l1',)}, 'methods must be instances of'),
+    ({'methods': (Loose(),)}, 'Loose must be a frozen dataclass'),
+    ({'methods': (methods.Method(),)}, 'an instance of a dataclass'),
+    ({'methods': (Pull(object()),)}, 'must be a string, a function or an'),
+    ({'folder': 3}, 'folder must be a text, not 3'),
+  ],
+)
+def test_what_can_not_be_named(fields, message):
+  with pytest.raises(ValueError, match=re.escape(message)):
+    Setting(**fields)
 
 
 def test_a_buffers_policy_counts_from_the_second_phase_on():
