@@ -293,14 +293,15 @@ def test_each_epoch_sees_every_sample_once():
   # The loss of a linear network without batch statistics adds up over batches.
   trainer = make_trainer(learning_rate=1e-30, weight_decay=0.0)
   seen = []
-  apply = trainer._model.apply
+  model = trainer._network.model
+  apply = model.apply
 
   def spy(variables, inputs, **kwargs):
     if kwargs.get('train'):
       jax.debug.callback(lambda x: seen.append(np.asarray(x)), inputs)
     return apply(variables, inputs, **kwargs)
 
-  object.__setattr__(trainer._model, 'apply', spy)
+  object.__setattr__(model, 'apply', spy)
   state, _ = trainer.epoch(0, 0, trainer.begin_phase(0))
   jax.block_until_ready(state)
   jax.effects_barrier()
@@ -387,7 +388,8 @@ def test_redo_recycles_before_an_epoch_and_a_later_phase():
   trainer = make_trainer(redo=1e3, redo_every=1)
   plain = run_phase(make_trainer(), 0)
   seen = []
-  redo = trainer._redo
+  (method,) = trainer._network.setting.all_methods
+  redo = trainer._renew(method)
 
   def spy(keys, state, *rest):
     before = jax.tree.map(np.array, state)
@@ -395,7 +397,7 @@ def test_redo_recycles_before_an_epoch_and_a_later_phase():
     seen.append((before, jax.tree.map(np.array, after)))
     return after
 
-  trainer.__dict__['_redo'] = spy
+  trainer._renewals[method] = spy
   states = run_phase(trainer, 0)
   assert_equal(states[2], plain[2])
   assert_differ(states[3].params, plain[3].params)
