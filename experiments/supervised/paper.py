@@ -4,10 +4,10 @@ Lee et al. (2024), "Slow and Steady Wins the Race: Maintaining Plasticity with
 Hare and Tortoise Networks", Tables 4 to 7: accuracies at the end of a warm
 start, means over five seeds (three of Tiny ImageNet).
 
-Its text names other tables than it means: the train accuracies are in Table 4,
-not in Table 1, and the test accuracies of the methods in Table 7, not in Table
-5. The same warm start of CIFAR-10 (ratio 0.1, noise 0.5) has 0.69 in Table 5
-and 0.704 in Table 7: so far apart are two experiments with one setting.
+The text of the paper refers to wrong tables: train accuracies are in Table 4,
+not in Table 1, and test accuracies of the methods in Table 7, not in Table 5.
+The same warm start of CIFAR-10 (ratio 0.1, noise 0.5) has 0.69 in Table 5 and
+0.704 in Table 7: two experiments with one setting differ by that much.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
-"""What an experiment has measured: the one thing that tables and figures read.
+"""The measurements of an experiment, which tables and figures read.
 
-A result is of one setting with several seeds. Its numbers are plain ones, as
-JSON has them: a list with a number for each seed.
+A result belongs to one setting with several seeds. Its numbers are lists with a
+number for each seed, as in JSON.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ import numpy as np
 
 NETWORKS = ('hare', 'tortoise')
 
-# What a row says of its place in the run; all else in it are figures.
+# The place of a row in the run; all its other entries are figures.
 PLACE = ('phase', 'epoch', 'step', 'moment')
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """The evaluations of one setting, of all of its seeds side by side.
+  """The evaluations of one setting, with all seeds side by side.
 
   Attributes:
-    name: how the experiment calls the setting, as 'Shrink & Perturb 0.8'.
-    setting: the fields of the setting, in values that JSON has. Its `ratios`
-      tell how many phases a whole run has.
-    seeds: one of each run.
+    name: of the setting in the experiment, such as 'S&P 0.8'.
+    setting: the fields of the setting as JSON values. The length of `ratios` is
+      the number of phases.
+    seeds: of the runs.
     reported: the network whose accuracy stands for the method, 'hare' or
       'tortoise'.
     rows: the evaluations in the order in which they were made. Each names its
       `phase` (from 0), `epoch` (of the phase), `step` (of the run) and
-      `moment`: 'start' and 'end' of a phase, or 'epoch' within it. What a
-      method does between two phases comes before the 'start' of the second.
-      Every other entry is a figure, as `hare_test_accuracy`: a list with a
+      `moment`: 'start' and 'end' of a phase, or 'epoch' within it. Methods
+      change the weights between two phases before the 'start' of the second.
+      Every other entry is a figure such as `hare_test_accuracy`: a list with a
       number for each seed.
   """
 
@@ -58,12 +58,12 @@ class Result:
 
 
 def at_phase_end(result: Result, phase: int, figure: str) -> np.ndarray:
-  """A figure at the end of a phase, before what a method does after it.
+  """Returns a figure at the end of a phase, before methods change weights.
 
   Args:
     result: of one setting.
-    phase: which one, from 0.
-    figure: its name in the rows, as 'train_accuracy'.
+    phase: number of the phase, from 0.
+    figure: its name in the rows, such as 'train_accuracy'.
 
   Returns:
     A float array [seeds], in the order of `result.seeds`.
@@ -96,10 +96,10 @@ def at_phase_end(result: Result, phase: int, figure: str) -> np.ndarray:
 
 
 def final(result: Result, figure: str) -> np.ndarray:
-  """A figure at the end of the last phase, as `at_phase_end` gives it.
+  """Returns a figure at the end of the last phase; see `at_phase_end`.
 
   Args:
-    result: of one setting, with a finished run.
+    result: of one setting; its run is finished.
     figure: its name in the rows.
 
   Returns:
@@ -112,10 +112,10 @@ def final(result: Result, figure: str) -> np.ndarray:
 
 
 def final_accuracy(result: Result) -> np.ndarray:
-  """The final test accuracy of the network that the method reports.
+  """Returns the final test accuracy of the reported network.
 
   Args:
-    result: of one setting, with a finished run.
+    result: of one setting; its run is finished.
 
   Returns:
     A float array [seeds].
@@ -127,17 +127,17 @@ def final_accuracy(result: Result) -> np.ndarray:
 
 
 def num_phases(result: Result) -> int:
-  """How many phases a whole run of this setting has."""
+  """Returns the number of phases of a whole run."""
   return len(result.setting['ratios'])
 
 
 def is_finished(result: Result) -> bool:
-  """Whether the run came to the end of its last phase."""
+  """Returns whether the run is at the end of its last phase."""
   return _end(result, num_phases(result) - 1) is not None
 
 
 def finished(results: Sequence[Result]) -> list[Result]:
-  """Those with a finished run, in the same order."""
+  """Returns the results with a finished run, in the same order."""
   return [result for result in results if is_finished(result)]
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from unittest import mock
 
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from scipy import stats
 
 from experiments.supervised import paper
 from experiments.supervised.report import figures
+from ht_rl import drawing
 
 RATIOS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 NOISES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -260,7 +262,7 @@ def test_bars(methods, groups, all_figures):
     mean, std = statistics.mean(values), statistics.stdev(values)
     ends = sorted([bar.get_x(), bar.get_x() + bar.get_width()])
     assert ends == pytest.approx(sorted([base, mean]))
-    color = figures.to_rgb(figures.GROUP_COLORS[group])
+    color = to_rgb(figures.GROUP_COLORS[group])
     assert bar.get_edgecolor()[:3] == pytest.approx(color)
     row = labels[name]
     (seeds,) = [x for x in dots if abs(x.get_ydata()[0] - row) < 0.1]
@@ -483,9 +485,9 @@ def test_one_dataset_and_model_at_a_time(make):
 
 def test_written_as_svg_and_png(all_figures, tmp_path):
   drawn = {'lines': all_figures['lines']}
-  written = figures.write_figures(drawn, tmp_path)
+  written = drawing.write_figures(drawn, tmp_path)
   assert [path.name for path in written] == ['lines.svg', 'lines.png']
-  content = figures.png(all_figures['lines'])
+  content = drawing.png(all_figures['lines'])
   assert written[1].read_bytes() == content
   with Image.open(io.BytesIO(content)) as image:
     width, height = all_figures['lines'].get_size_inches()
