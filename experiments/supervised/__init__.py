@@ -1,1 +1,1 @@
-"""The supervised experiments: warm starts and continual learning with noise."""
+"""The supervised half of the paper: warm starts and continual learning."""

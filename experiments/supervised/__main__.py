@@ -4,10 +4,10 @@
       --gin_files=gin_configs/supervised/warm_start_mnist.gin
 
 An experiment is a list of settings, each run with several seeds. Every phase of
-a run is kept in `<base_dir>/phases/`: where it was stopped, the same command
-goes on, and settings that begin alike share what they have in common. The same
-command in several processes shares the work between them. The table and the
-figure are in `<base_dir>/<config>/`, of what is finished so far.
+a run is kept in `<base_dir>/phases/`. The same command goes on from where it
+was stopped; settings that begin alike share their first phases; several
+processes with the same command share the work. `<base_dir>/<config>/` has a
+table and a figure of what is finished.
 
 Exit codes: 0, done; 1, a run failed (one line says why); 2, a setting is wrong
 (one line says which); 75, it was asked to stop (SIGTERM, SIGINT) and has

@@ -1,18 +1,14 @@
-"""What a gin file makes of a supervised experiment: its settings, its seeds."""
+"""The experiment that a gin file describes: settings, seeds, table, figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import difflib
-import functools
 from typing import Any
 
 import gin
-import jax
-import jax.numpy as jnp
 
-from experiments.supervised import data, models, results
+from experiments.supervised import results
 from experiments.supervised.report import figures, tables
-from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 from ht_rl.arguments import check_float, check_int
 from ht_rl.drawing import Figure
@@ -20,15 +16,14 @@ from ht_rl.drawing import Figure
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """What is run, and how it is shown.
+  """The settings that are run, and how results are shown.
 
   Attributes:
     settings: the settings by their names, in the order in which they run.
     seeds: each setting is run with each of them.
-    seeds_at_once: how many seeds train side by side in one program.
-    evaluate_every: how many epochs of the whole training set lie between two
-      evaluations.
-    checkpoint_seconds: time between two checkpoints.
+    seeds_at_once: number of seeds that train side by side in one program.
+    evaluate_every: epochs of the whole training set between two evaluations.
+    checkpoint_seconds: seconds between two checkpoints.
     draw: makes a figure of the results.
     tabulate: makes a table of them.
   """
@@ -42,7 +37,7 @@ class Experiment:
   tabulate: Callable[[Sequence[results.Result]], tables.Table]
 
   def groups(self) -> list[tuple[int, ...]]:
-    """The seeds that train side by side."""
+    """Returns the groups of seeds that train side by side."""
     size = self.seeds_at_once
     starts = range(0, len(self.seeds), size)
     return [self.seeds[start : start + size] for start in starts]
@@ -60,7 +55,7 @@ def make_experiment(
     [Sequence[results.Result]], tables.Table
   ] = tables.method_table,
 ) -> Experiment:
-  """Makes an experiment of what a gin file says.
+  """Makes the experiment that a gin file describes.
 
   Args:
     settings: for each name the fields of `Setting` by which it differs from
@@ -80,7 +75,7 @@ def make_experiment(
       'experiment.settings must be a dictionary from names to what differs, '
       "such as {'WS': {}, 'HR': {'head_reset': True}}"
     )
-  if not callable(draw):
+  if not callable(draw) or isinstance(draw, type):
     raise ValueError(
       f'experiment.draw must be a figure, such as @figures.bars, not {draw!r}'
     )
@@ -116,26 +111,24 @@ def make_experiment(
 def warm_starts(
   ratios: Sequence[float], noises: Sequence[float], epochs: int = 100
 ) -> dict[str, dict[str, Any]]:
-  """Warm starts from parts of the data with noisy labels.
+  """Returns settings of warm starts from parts of the data with noisy labels.
 
-  The first phase has as many gradient steps whatever its part of the data: of a
-  tenth of it ten times as many epochs.
+  The first phase has the same number of gradient steps for every part of the
+  data: for a tenth of it ten times as many epochs.
 
   Args:
     ratios: parts of the data that the first phase has, each in (0, 1].
     noises: shares of its labels that are wrong, each in [0, 1].
-    epochs: how often the second phase goes over all data.
+    epochs: epochs of the second phase, which has all data.
 
   Returns:
-    For `experiment.settings`: all combinations.
+    The fields of all combinations, by name, for `experiment.settings`.
 
   References:
     Lee et al., 2024, section 3.1.
   """
   for ratio in ratios:
-    check_float('warm_starts.ratios', ratio, 0, 1)
-    if not ratio:
-      raise ValueError('warm_starts.ratios must be numbers in (0, 1], not 0')
+    check_float('warm_starts.ratios', ratio, 0, 1, above=True)
   return {
     f'ratio {ratio:g}, noise {noise:g}': {
       'ratios': (ratio, 1.0),
@@ -174,56 +167,14 @@ def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:
   try:
     return _setting(**fields)
   except ValueError as error:
-    # Not the lines that gin adds.
+    # Without the lines that gin adds.
     raise ValueError(f'{name!r}: {str(error).splitlines()[0]}') from error
-
-
-def load_dataset(setting: Setting) -> data.Dataset:
-  """The data of a setting, which all settings with the same share."""
-  return _load(
-    setting.dataset,
-    setting.folder,
-    setting.train_size,
-    setting.validation_size,
-  )
-
-
-@functools.cache
-def _load(
-  name: str,
-  folder: str | None,
-  train_size: int | None,
-  validation_size: int | None,
-) -> data.Dataset:
-  return data.load(
-    name, folder, train_size=train_size, validation_size=validation_size
-  )
-
-
-def check_setting(setting: Setting) -> None:
-  """Raises ValueError where a setting can't be run, before anything is."""
-  for name in ('dataset', 'folder', 'model'):
-    value = getattr(setting, name)
-    if not isinstance(value, str) and (name, value) != ('folder', None):
-      raise ValueError(f'{name} must be a text, not {value!r}')
-  dataset = load_dataset(setting)
-  model = models.make_model(
-    setting.model,
-    dataset.num_classes,
-    width=setting.width,
-    crelu=setting.crelu,
-    dtype=setting.dtype,
-  )
-  images = jnp.zeros((1, *dataset.train_images.shape[1:]))
-  jax.eval_shape(model.init, jax.random.key(0), images)
-  for phase in range(setting.num_phases):
-    make_schedule(setting, phase)
 
 
 def with_unfinished(
   experiment: Experiment, finished: Sequence[results.Result]
 ) -> list[results.Result]:
-  """A result for each setting, without rows for those not finished."""
+  """Returns a result for each setting; unfinished ones have no rows."""
   there = {result.name: result for result in finished}
   return [
     there[name]
@@ -236,7 +187,7 @@ def with_unfinished(
 
 
 def check_shown(experiment: Experiment) -> None:
-  """Raises ValueError where what is drawn at the end could not be."""
+  """Raises ValueError where the table or figure could not be made."""
   unfinished = with_unfinished(experiment, [])
   for name, make, kind, example in (
     ('draw', experiment.draw, Figure, 'figure, such as @figures.bars'),
@@ -251,13 +202,5 @@ def check_shown(experiment: Experiment) -> None:
       ) from error
     if not isinstance(shown, kind):
       raise ValueError(f'experiment.{name} must be a {example}')
-  # Where a package is missing for it, that is said now too.
+  # Raises ImportError now where a package is missing.
   tables.markdown(experiment.tabulate(unfinished))
-
-
-def make_schedule(setting: Setting, phase: int) -> Schedule:
-  """The steps of a phase, known from the size of the data."""
-  dataset = load_dataset(setting)
-  num_train = len(dataset.train_labels)
-  size = setting.num_samples(phase, num_train)
-  return Schedule(setting, phase, size, num_train)

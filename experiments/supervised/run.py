@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import functools
 import json
 import pathlib
-import time
-from typing import Any
 
 import gin
 import numpy as np
 
-from agents.errors import DivergedError, StoppedError
+from agents.errors import DivergedError
 from experiments import runs
 from experiments.command import (
   SettingsError,
@@ -24,21 +21,19 @@ from experiments.progress import Progress
 from experiments.supervised import results
 from experiments.supervised.experiment import (
   Experiment,
-  check_setting,
   check_shown,
-  load_dataset,
   make_experiment,
-  make_schedule,
   with_unfinished,
 )
+from experiments.supervised.prepare import (
+  check_setting,
+  forget_own_data,
+  make_schedule,
+)
 from experiments.supervised.report import tables
-from experiments.supervised.settings import Setting
-from experiments.supervised.training import Trainer
-from experiments.supervised.units import PhaseRun, chain, is_finished
+from experiments.supervised.units import Options, PhaseRun, Report, Row, chain
 from ht_rl import files
 from ht_rl.drawing import write_figures
-
-_POLL_SECONDS = 2.0
 
 
 def run(
@@ -67,6 +62,7 @@ def run(
     OSError: a file can't be written.
   """
   load_config(gin_files, gin_bindings)
+  forget_own_data()
   try:
     experiment = make_experiment()
     for setting in experiment.settings.values():
@@ -77,21 +73,18 @@ def run(
   check_effects()
   root = pathlib.Path(base_dir)
   folder = root / '+'.join(pathlib.Path(file).stem for file in gin_files)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
+  # Several processes may write this folder: each one does it under the claim.
+  with runs.claim(folder, wait=True):
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
-  except OSError as error:
-    raise SettingsError(
-      f'--base_dir: {folder} can not be written ({error.strerror})'
-    ) from error
-  diverged = {} if draw_only else _train(experiment, root)
-  there = collect(experiment, root)
-  _show(experiment, there, folder)
-  if diverged:
-    name, first = next(iter(diverged.items()))
+  errors = {} if draw_only else _train(experiment, root)
+  with runs.claim(folder, wait=True):
+    there = collect(experiment, root)
+    _show(experiment, there, folder)
+  if errors:
+    name, first = next(iter(errors.items()))
     raise DivergedError(
-      f'{len(diverged)} of {len(experiment.settings)} settings failed; '
+      f'{len(errors)} of {len(experiment.settings)} settings failed; '
       f'{name}: {one_line(first)}'
     )
   return there
@@ -100,18 +93,18 @@ def run(
 def collect(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> list[results.Result]:
-  """What is finished of an experiment, a result for each setting that is."""
+  """Returns a result for each setting of an experiment that is finished."""
   there = []
-  for name, setting in experiment.settings.items():
-    rows: list[dict[str, Any]] = []
+  for name, chains in _chains(experiment, base_dir).items():
+    setting = experiment.settings[name]
+    rows: list[Row] = []
     seeds: tuple[int, ...] = ()
-    for group in experiment.groups():
-      phases = chain(base_dir, setting, group)
+    for phases in chains:
       if not all(phase_run.is_finished for phase_run in phases):
         continue
       of_group = [row for phase_run in phases for row in phase_run.rows]
       rows = _side_by_side(rows, of_group) if seeds else of_group
-      seeds += group
+      seeds += phases[0].seeds
     if seeds:
       there.append(
         results.Result(name, setting.to_json(), seeds, setting.reported, rows)
@@ -119,9 +112,24 @@ def collect(
   return there
 
 
-def _side_by_side(
-  left: list[dict[str, Any]], right: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _chains(
+  experiment: Experiment,
+  base_dir: pathlib.Path,
+  report: Report = lambda *_: None,
+) -> dict[str, list[list[PhaseRun]]]:
+  """Returns for each setting the phases of each group of seeds."""
+  options = Options(
+    experiment.evaluate_every, experiment.checkpoint_seconds, report
+  )
+  return {
+    name: [
+      chain(base_dir, setting, group, options) for group in experiment.groups()
+    ]
+    for name, setting in experiment.settings.items()
+  }
+
+
+def _side_by_side(left: list[Row], right: list[Row]) -> list[Row]:
   """Joins the rows of two groups of seeds, where both have them."""
   place = results.PLACE
   others = {tuple(row[name] for name in place): row for row in right}
@@ -139,95 +147,92 @@ def _train(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> dict[str, DivergedError]:
   """Trains all that is not finished; returns the settings that failed."""
-  pending: dict[pathlib.Path, tuple[str, PhaseRun]] = {}
-  for name, setting in experiment.settings.items():
-    for group in experiment.groups():
-      for phase_run in chain(base_dir, setting, group):
-        # What settings have in common is trained as a part of the first.
-        pending.setdefault(phase_run.folder, (name, phase_run))
-  steps = {
-    path: make_schedule(phase_run.setting, phase_run.phase).steps
-    * len(phase_run.seeds)
-    for path, (_, phase_run) in pending.items()
+  display = _Display()
+  of_settings = {
+    name: [phase_run for phases in chains for phase_run in phases]
+    for name, chains in _chains(experiment, base_dir, display.report).items()
   }
-
-  def done() -> int:
-    return sum(n for path, n in steps.items() if is_finished(path))
-
-  progress = Progress('training', 'step', sum(steps.values()), done())
-  failed: dict[pathlib.Path, DivergedError] = {}
+  display.begin(of_settings)
   # No threading.Event: a handler that runs while it waits would lock up.
   asked_to_stop: list[bool] = []
   with on_stop_signals(lambda: asked_to_stop.append(True)):
-    while pending:
-      blocked = {}
-      for path, (name, phase_run) in pending.items():
-        previous = phase_run.previous
-        if phase_run.is_finished:
-          continue
-        if previous is not None and previous.folder in failed:
-          failed[path] = failed[previous.folder]
-          continue
-        if previous is not None and not previous.is_finished:
-          blocked[path] = name, phase_run
-          continue
-        with runs.claim(phase_run.folder) as held:
-          if not held:
-            blocked[path] = name, phase_run
-            continue
-          if phase_run.is_finished:  # By another process, a moment ago.
-            continue
-          before = done()
-
-          def report(count: int, figures: Mapping[str, float]) -> None:
-            count *= len(phase_run.seeds)  # noqa: B023
-            progress.update(before + count, **figures)  # noqa: B023
-
-          try:
-            phase_run.train(
-              _trainer(phase_run.setting, phase_run.seeds),
-              evaluate_every=experiment.evaluate_every,
-              checkpoint_seconds=experiment.checkpoint_seconds,
-              report=report,
-              stop=lambda: bool(asked_to_stop),
-            )
-          except DivergedError as error:
-            failed[path] = error
-            say(f'{name}: {one_line(error)}')
-          else:
-            say(f'{name}: {_phase_summary(phase_run)}')
-      if blocked.keys() == pending.keys():
-        if asked_to_stop:
-          raise StoppedError('stopped while other processes train')
-        time.sleep(_POLL_SECONDS)
-      pending = blocked
-  progress.close()
+    errors = runs.execute_all(
+      [unit for units in of_settings.values() for unit in units],
+      should_stop=lambda: bool(asked_to_stop),
+      started=display.started,
+      finished=display.finished,
+      failed=display.failed,
+    )
+  display.close()
   return {
-    name: failed[phase_run.folder]
-    for name, setting in experiment.settings.items()
-    for group in experiment.groups()
-    for phase_run in chain(base_dir, setting, group)
-    if phase_run.folder in failed
+    name: errors[unit.folder]
+    for name, units in of_settings.items()
+    for unit in units
+    if unit.folder in errors
   }
 
 
-def _phase_summary(phase_run: PhaseRun) -> str:
-  end = phase_run.rows[-1]
-  accuracies = [
-    f'{network} {np.mean(end[f"{network}_test_accuracy"]):.4f}'
-    for network in results.NETWORKS
-  ]
-  return (
-    f'phase {phase_run.phase + 1} of {phase_run.setting.num_phases} is '
-    f'finished, test accuracy: {", ".join(accuracies)} '
-    f'(seeds {", ".join(map(str, phase_run.seeds))})'
-  )
+class _Display:
+  """Shows how far an experiment is, and what each phase has come to."""
 
+  def begin(self, of_settings: Mapping[str, Sequence[PhaseRun]]) -> None:
+    """Takes the phases of each setting."""
+    self._names: dict[pathlib.Path, str] = {}
+    self._steps: dict[pathlib.Path, int] = {}
+    self._units: dict[pathlib.Path, PhaseRun] = {}
+    for name, units in of_settings.items():
+      for unit in units:
+        # A phase that settings share is shown as a part of the first.
+        self._names.setdefault(unit.folder, name)
+        steps = make_schedule(unit.setting, unit.phase).steps
+        self._steps[unit.folder] = steps * len(unit.seeds)
+        self._units.setdefault(unit.folder, unit)
+    self._before = self._done()
+    self._progress = Progress(
+      'training', 'step', sum(self._steps.values()), self._before
+    )
 
-@functools.lru_cache(maxsize=1)
-def _trainer(setting: Setting, seeds: tuple[int, ...]) -> Trainer:
-  """The trainer of the phases in turn; made anew it would compile again."""
-  return Trainer(setting, seeds, load_dataset(setting))
+  def started(self, unit: PhaseRun) -> None:
+    """A phase is begun, or gone on with."""
+    del unit
+    self._before = self._done()
+    self._progress.skip(self._before)
+
+  def report(
+    self, steps: int, restored: bool, figures: Mapping[str, float]
+  ) -> None:
+    """So many steps of the phase are done; see `Options`."""
+    if restored:
+      self._progress.skip(self._before + steps)
+    else:
+      self._progress.update(self._before + steps, **figures)
+
+  def finished(self, unit: PhaseRun) -> None:
+    """Says what a phase has come to."""
+    end = unit.rows[-1]
+    accuracies = [
+      f'{network} {np.mean(end[f"{network}_test_accuracy"]):.4f}'
+      for network in results.NETWORKS
+    ]
+    say(
+      f'{self._names[unit.folder]}: phase {unit.phase + 1} of '
+      f'{unit.setting.num_phases} is finished, test accuracy: '
+      f'{", ".join(accuracies)} (seeds {", ".join(map(str, unit.seeds))})'
+    )
+
+  def failed(self, unit: PhaseRun, error: DivergedError) -> None:
+    """Says why a phase can't go on."""
+    say(f'{self._names[unit.folder]}: {one_line(error)}')
+
+  def close(self) -> None:
+    """Ends the line."""
+    self._progress.close()
+
+  def _done(self) -> int:
+    """Returns the number of steps of all finished phases."""
+    return sum(
+      self._steps[path] for path, u in self._units.items() if u.is_finished
+    )
 
 
 def _show(

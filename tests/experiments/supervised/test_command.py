@@ -16,9 +16,9 @@ from agents import checkpoint
 from experiments import config
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
-from experiments.supervised import data, results, run
+from experiments.supervised import data, prepare, results, run, units
 from experiments.supervised import experiment as experiment_lib
-from experiments.supervised.report import tables
+from experiments.supervised.report import selection
 
 pytest.importorskip('mlxtend')
 pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
@@ -49,8 +49,8 @@ SHOWN = ('table.md', 'table.csv', 'figure.svg', 'figure.png')
 def _trace_once():
   """Traces a phase of a setting once for all tests."""
   with pytest.MonkeyPatch.context() as patch:
-    trainer = functools.cache(run._trainer.__wrapped__)
-    patch.setattr(run, '_trainer', trainer)
+    trainer = functools.cache(units._trainer.__wrapped__)
+    patch.setattr(units, '_trainer', trainer)
     yield
 
 
@@ -162,23 +162,23 @@ WRONG_SETTINGS = {
   'experiment.settings = {}': 'experiment.settings must be a dictionary',
   "experiment.settings = {'WS': 3}": 'must have a text for each name and a di',
   'experiment.settings = {1: {}}': 'must have a text for each name',
-  'warm_starts.ratios = (0.0,)': 'ratios must be numbers in (0, 1], not 0',
+  'warm_starts.ratios = (0.0,)': 'ratios must be a number from above 0',
   'warm_starts.ratios = (-0.1,)': 'warm_starts.ratios must be a number',
   'warm_starts.ratios = (1.1,)': 'warm_starts.ratios must be a number',
   'warm_starts.ratios = ("x",)': 'warm_starts.ratios must be a number',
-  'warm_starts.noises = (1.1,)': 'noises must be numbers in [0, 1]; got 1.1',
-  'warm_starts.epochs = 0': "'ratio 0.5, noise 0.5': epochs must be integers",
+  'warm_starts.noises = (1.1,)': 'noises must be a number from 0 to 1, not 1.1',
+  'warm_starts.epochs = 0': "'ratio 0.5, noise 0.5': epochs must be an integ",
   "experiment.settings = {'WS': {'ratios': (0, 1.0)}}": (
-    "'WS': ratios must be numbers in (0, 1]; got 0\n"
+    "'WS': ratios must be a number from above 0 to 1, not 0\n"
   ),
   "experiment.settings = {'WS': {'noises': (0.5, -1)}}": (
-    "'WS': noises must be numbers in [0, 1]; got -1\n"
+    "'WS': noises must be a number from 0 to 1, not -1\n"
   ),
   "experiment.settings = {'WS': {'ratios': (0.001, 1.0)}}": (
     'phase 1 has no sample, 0.001 of 100 is too little'
   ),
-  'Setting.dataset = 3': 'dataset must be a text, not 3',
-  'Setting.model = 3': 'model must be a text, not 3',
+  'Setting.dataset = 3': 'dataset must be a name or a function such as',
+  'Setting.model = 3': 'model must be a name or a function such as',
   'Setting.folder = 3': 'folder must be a text, not 3',
   'Setting.train_size = 4001': 'train_size must be 1 to 4000',
   # The experiment itself.
@@ -259,7 +259,7 @@ def test_a_package_that_is_missing(capfd, tmp_path, monkeypatch):
     raise ImportError("this needs mlxtend: pip install 'ht_rl[supervised]'")
 
   monkeypatch.setattr(data, 'load', load)
-  experiment_lib._load.cache_clear()
+  prepare._load.cache_clear()
   code = type_command(*arguments(tmp_path))
   assert_refused(capfd, code, "this needs mlxtend: pip install 'ht_rl[superv")
   assert contents(tmp_path) == {}
@@ -297,9 +297,9 @@ def _any_data(monkeypatch):
     )
 
   monkeypatch.setattr(data, 'load', load)
-  experiment_lib._load.cache_clear()
+  prepare._load.cache_clear()
   yield
-  experiment_lib._load.cache_clear()
+  prepare._load.cache_clear()
 
 
 def load_experiment(*names):
@@ -346,7 +346,7 @@ def test_every_file_with_every_data_set(dataset):
     augmented = name in ('hare_tortoise', 'continual', 'continual_limited')
     # The paper never augments digits.
     assert plain.augment == (augmented and plain.dataset in SIDES)
-  experiment_lib.check_setting(plain)  # Of the network: it can read the images.
+  prepare.check_setting(plain)  # Of the network: it can read the images.
 
 
 def test_the_grid_of_warm_starts():
@@ -404,7 +404,7 @@ def test_the_names_of_the_settings_say_what_they_are():
     grid = {
       name: getattr(setting, field)
       for name, setting in settings.items()
-      if tables.method(name) == method
+      if selection.method(name) == method
     }
     assert set(grid.values()) == values
     for name, value in grid.items():
@@ -420,7 +420,9 @@ def test_the_bars_are_of_settings_that_there_are():
   for file in ('methods', 'hare_tortoise', 'methods_augmented', 'controls'):
     names = load_experiment(file, 'cifar10').settings
     groups = gin.query_parameter('figures.bars.groups')
-    shown = {name if name in groups else tables.method(name) for name in names}
+    shown = {
+      name if name in groups else selection.method(name) for name in names
+    }
     assert shown - set(groups) <= {'WS', 'fresh', 'fresh + Aug'}, file
     there |= shown
     if file == 'controls':
@@ -444,6 +446,7 @@ def test_what_an_experiment_leaves(finished, capfd):
   folder = base_dir / 'warm_start_mnist'
   assert {path.name for path in folder.iterdir()} == {
     *SHOWN,
+    'lock',
     'operative_config.gin',
     'results.json',
   }
