@@ -1,12 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test lint docs demo lock clean
+.PHONY: help install test lint format docs demo sweep-demo benchmarks lock clean
 
-install: .venv/installed
+help:  ## Lists the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-# pip fetches the one wheel of uv, and uv all others, several times as fast.
-# Where uv can't reach an index (one that only pip.conf names), pip goes on.
+install: .venv/installed  ## Makes the environment, in .venv.
+
+# pip installs uv, and uv installs the rest, several times as fast. If uv fails,
+# for example at an index that only pip.conf names, pip installs the rest.
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; \
 	  sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo \
@@ -21,28 +24,47 @@ install: .venv/installed
 	  --require-hashes --no-deps -r requirements.lock
 	touch $@
 
-test: install
+test: install  ## Runs all tests and doctests.
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-lint: install
+lint: install  ## Runs ruff, its formatter and mypy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: install
+format: install  ## Fixes what ruff can fix, and formats.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: install  ## Builds the documentation, in docs/build/html.
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs \
 	  docs/build/html
 
-demo: install
+demo: install  ## Trains on an Atari game; prints scores, draws a curve.
 	$(BIN)/python -m experiments.demo
 
-lock: install
+sweep-demo: install  ## Trains eight short runs; prints a table, writes a report.
+	$(BIN)/python -m experiments.sweep run --games=Alien,RoadRunner \
+	  --seeds=0-1 --base_dir=runs/sweep_demo \
+	  --gin_files=gin_configs/small/drq_small.gin \
+	  --gin_files=gin_configs/small/drq_ht_small.gin
+	$(BIN)/python -m experiments.summarize runs/sweep_demo --partial \
+	  --report=runs/sweep_demo/report.html
+
+# The long ones have flags: --help lists them.
+benchmarks: install  ## Measures all of docs/performance.md, in some hours.
+	for name in transform score_summary training_loop bbf_step supervised \
+	  interval_coverage; do \
+	  $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+lock: install  ## Writes requirements.lock, with the newest versions.
 	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
 	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --extra docs --extra examples --extra supervised --generate-hashes \
+	  --extra docs --extra examples --extra ray --extra slurm \
+	  --extra supervised --extra watch --generate-hashes \
 	  --no-annotate --no-emit-index-url --quiet \
 	  --custom-compile-command 'make lock' --output-file requirements.lock
 
-clean:
+clean:  ## Removes the environment and all build outputs.
 	rm -rf .venv build dist docs/build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

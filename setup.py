@@ -1,6 +1,7 @@
 """Packages `ht_rl`; the agents and experiments run from a checkout."""
 
 from pathlib import Path
+import re
 
 from setuptools import find_packages, setup
 
@@ -8,13 +9,14 @@ AGENTS = [
   'absl-py>=2.1',
   'ale-py>=0.12.1',
   'chex>=0.1.90',
-  'dopamine-rl==4.1.2',  # agents/dopamine_repair.py repairs this release.
+  'dopamine-rl==4.1.2',  # The release that agents/dopamine/repair.py fits.
   'flax>=0.12',
-  'gin-config>=0.5',
+  'gin-config==0.5.0',  # experiments/config.py reads its internals.
   'gymnasium>=1.2',
-  'jax<0.13',  # The newest that Dopamine was run on.
+  'jax<0.13',  # The newest that was tested with Dopamine.
   'opencv-python>=4.11',
   'orbax-checkpoint>=0.11.30',
+  'rich>=13.7',
   'tensorboard>=2.18',  # Imported by flax.metrics, which does not declare it.
   'tensorflow>=2.21',
   'tqdm>=4.66',
@@ -28,12 +30,12 @@ DEV = [
   'pre-commit>=4',
   'pytest>=8.4',
   'pytest-xdist>=3.6',
-  'rliable==1.2.0',  # The summaries are compared with it.
+  'rliable==1.2.0',  # Tests compare the summaries with it.
   'ruff>=0.14',
   'uv>=0.9',
 ]
 DOCS = ['furo', 'myst-parser>=4', 'sphinx>=8', 'sphinx-copybutton>=0.5']
-EXAMPLES = [  # What docs/examples ask for, so that the lock file has it.
+EXAMPLES = [  # Dependencies of docs/examples, for the lock file.
   'equinox>=0.13',
   'flax>=0.12',
   'gymnasium>=1.2',
@@ -51,9 +53,15 @@ SUPERVISED = [
   'pillow>=11',
 ]
 
+WATCH = ['imageio>=2.36', 'imageio-ffmpeg>=0.6']
+
+SOURCE = Path(__file__).with_name('ht_rl').joinpath('__init__.py')
+# Read as text, for an import would need JAX.
+VERSION = re.search(r"^__version__ = '(.+)'", SOURCE.read_text('utf-8'), re.M)
+
 setup(
   name='ht_rl',
-  version='0.1.0',
+  version=VERSION[1],
   description='Hare & Tortoise networks in JAX, with their experiments.',
   long_description=Path(__file__).with_name('README.md').read_text('utf-8'),
   long_description_content_type='text/markdown',
@@ -81,5 +89,6 @@ setup(
     'ray': RAY,
     'slurm': SLURM,
     'supervised': SUPERVISED,
+    'watch': WATCH,
   },
 )

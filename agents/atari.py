@@ -1,31 +1,24 @@
-"""Atari games under the Atari-100k protocol: training and evaluation.
+"""Atari games under the Atari-100k protocol; `agents.evaluation` evaluates.
 
-`AtariEnvironment` is what an agent trains in; its frames, rewards and terminals
-are bit for bit those of Dopamine's ``AtariPreprocessing`` (but Dopamine 4.1.2
-ends an episode at 25,000 agent steps, and calls that a terminal). `evaluate`
-plays all evaluation episodes at once in ale-py's ``AtariVectorEnv``, which
-steps its emulators on all cores.
-
-The frames of the two are bit for bit the same for the same actions, with one
-difference: at a life loss (and at a game's end, whose frame no agent sees) the
-training environment stops skipping frames at once, as Dopamine does, while the
-vector environment goes on to the skip's fourth frame. So an evaluation
-episode is the game as it is, and life losses are marked in training only.
+`AtariEnvironment` is the training environment. Its frames, rewards and
+terminals are bit for bit those of Dopamine's ``AtariPreprocessing``, except
+that Dopamine 4.1.2 ends an episode at 25,000 agent steps and reports a
+terminal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
 import functools
 import pathlib
 from typing import Any, NamedTuple
 
 import ale_py
-from ale_py import roms, vector_env
+from ale_py import roms
 import cv2
 from gymnasium import spaces
 import numpy as np
-from numpy.typing import ArrayLike
 
+from agents.core.state import Outcome
 from ht_rl import arguments
 from ht_rl.atari100k import games
 
@@ -34,7 +27,7 @@ from ht_rl.atari100k import games
 class Protocol:
   """The Atari-100k protocol (Kaiser et al., 2020; Schwarzer et al., 2023).
 
-  A shorter run passes its own numbers; what the code fixes can't be passed.
+  A shorter run passes its own numbers. Fields with `init=False` are fixed.
 
   >>> Protocol(training_steps=500).as_dict()['frames']
   2000
@@ -42,21 +35,21 @@ class Protocol:
   Attributes:
     training_steps: agent steps, that is decisions, of training.
     max_episode_steps: agent steps after which an episode is cut.
-    max_noops: an episode starts with 0 to this many idle agent steps, both
+    max_noops: an episode starts with 0 to this many no-op agent steps, both
       included, which count neither as steps nor in the return.
-    terminal_on_life_loss: whether a life loss ends the bootstrap in training.
-    reward_clip: learning sees rewards clipped to plus or minus this.
-    eval_episodes: episodes played after training, in full (a life loss
-      ends nothing) and scored without clipping.
-    epsilon_eval: probability of a random action in them.
-    frame_skip: emulator frames that an agent step lasts.
-    pooled_frames: last frames of the skip over which the maximum is taken.
+    terminal_on_life_loss: whether a life loss is a terminal in training.
+    reward_clip: in training, rewards are clipped to plus or minus this.
+    eval_episodes: full games played after training (a life loss is no
+      terminal), scored without clipping.
+    epsilon_eval: probability of a random action in evaluation.
+    frame_skip: emulator frames per agent step.
+    pooled_frames: number of last frames of the skip that are max-pooled.
     screen_size: height and width of an observation, in pixels.
     color: 'grayscale'.
     resize: OpenCV's interpolation.
-    stack: frames that the agent stacks.
+    stack: number of frames that the agent stacks.
     sticky_actions: probability that the emulator repeats the last action.
-    action_set: 'minimal', the actions that do something in the game.
+    action_set: 'minimal', the actions that have an effect in the game.
   """
 
   training_steps: int = 100_000
@@ -88,21 +81,38 @@ PROTOCOL = Protocol()
 
 def all_games() -> tuple[str, ...]:
   """Returns the canonical names of all games that ale-py ships."""
-  return tuple(_rom_ids())
+  return tuple(rom_ids())
+
+
+class Timestep(NamedTuple):
+  """The result of one training step.
+
+  Attributes:
+    outcome: the outcome for the agent, with the reward clipped.
+    observation: uint8 [84, 84, 1], the frame to act on: the first of a new
+      episode if the last one is over.
+    reward: unclipped, in game points.
+    episode_over: whether the episode is over, by a game over or the time limit.
+  """
+
+  outcome: Outcome
+  observation: np.ndarray
+  reward: float
+  episode_over: bool
 
 
 class AtariEnvironment:
-  """One game to train in, with the interface that Dopamine's Runner expects.
+  """The training environment of one game, with the interface of Dopamine's.
 
   An observation is the maximum of the last two of four frames, in grayscale,
-  at 84x84. Everything follows from the seed and the actions.
+  resized to 84x84. The seed and the actions determine everything.
 
   Attributes:
     game: canonical name.
     action_space: Gymnasium's Discrete.
     observation_space: Gymnasium's Box.
     game_over: whether the episode is over: the game has ended, or the time
-      limit has come (then `step` says that the last state is no terminal one).
+      limit is reached (which `step` does not report as a terminal).
   """
 
   def __init__(
@@ -119,7 +129,7 @@ class AtariEnvironment:
     Args:
       game: any game of ale-py, in any usual spelling.
       seed: integer >= 0; fixes the number of no-ops of every episode.
-      terminal_on_life_loss: whether `step` calls a lost life terminal.
+      terminal_on_life_loss: whether `step` reports a lost life as a terminal.
       max_noops: an episode starts with 0 to `max_noops` no-ops.
       max_episode_steps: agent steps after which an episode is cut.
 
@@ -159,15 +169,16 @@ class AtariEnvironment:
     return self._observe()
 
   def step(self, action: int) -> tuple[np.ndarray, float, bool, dict[str, Any]]:
-    """Plays one agent step: the action for four frames, fewer at a terminal.
+    """Plays one agent step: four frames of the action, fewer at a terminal.
 
     Args:
       action: index into the game's minimal action set.
 
     Returns:
       The observation, uint8 [84, 84, 1]; the sum of the frames' rewards, in
-      game points; whether the state is terminal (the game's end or, if asked
-      for, a life loss; not the time limit); and ``{'lives': lives left}``.
+      game points; whether the state is terminal (the end of the game or, with
+      `terminal_on_life_loss`, a life loss; not the time limit); and
+      ``{'lives': lives left}``.
 
     Raises:
       RuntimeError: the episode is over.
@@ -187,19 +198,45 @@ class AtariEnvironment:
     )
     return self._observe(), reward, is_terminal, {'lives': self._lives}
 
-  def get_state(self) -> dict[str, Any]:
-    """Returns all that `set_state` needs, of the same shapes at any time.
+  def advance(self, action: int) -> 'Timestep':
+    """Plays one training step, and resets at the end of an episode.
 
-    The state is the episode's actions, not the emulator's memory: ale-py
-    0.12.1 leaves a flag of the video chip out of the states that it saves, so
-    that Qbert goes on differently from a restored one.
+    Args:
+      action: as for `step`.
 
     Returns:
-      ``episode`` (how many came before, -1 before the first `reset`),
+      The outcome to learn from, with the reward clipped as `PROTOCOL` says, and
+      the frame to act on.
+    """
+    observation, reward, terminal, _ = self.step(action)
+    clip = PROTOCOL.reward_clip
+    outcome = Outcome(
+      reward=min(max(reward, -clip), clip),
+      terminal=terminal,
+      truncation=self.game_over and not terminal,
+    )
+    episode_over = self.game_over
+    if episode_over:
+      observation = self.reset()
+    return Timestep(outcome, observation, reward, episode_over)
+
+  def screen(self) -> np.ndarray:
+    """Returns what a person would see: uint8 [height, width, 3], in RGB."""
+    return self._emulator.getScreenRGB()
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns the state for `set_state`; its shapes never change.
+
+    The state is the episode's actions, not the emulator's memory: the states
+    that ale-py 0.12.1 saves lack a flag of the video chip, so that Qbert
+    continues differently from a restored one.
+
+    Returns:
+      ``episode`` (number of episodes before, -1 before the first `reset`),
       ``resets`` (of the emulator before this episode) and ``steps`` (of this
       episode), integers; ``actions``, uint8 [max_episode_steps]; and the
-      console's memory, ``ram``, uint8 [128], by which `set_state` checks
-      itself.
+      console's memory, ``ram``, uint8 [128], with which `set_state` checks its
+      result.
     """
     return {
       'episode': self._episode,
@@ -210,9 +247,9 @@ class AtariEnvironment:
     }
 
   def set_state(self, state: Mapping[str, Any]) -> None:
-    """Goes on, bit for bit, from where `get_state` was called.
+    """Restores, bit for bit, the state at the call of `get_state`.
 
-    Plays the unfinished episode again: about 0.3 ms for each of its steps and
+    It replays the unfinished episode: about 0.3 ms for each of its steps and
     4 ms for each reset before it.
 
     Args:
@@ -220,7 +257,7 @@ class AtariEnvironment:
         in this or in another process.
 
     Raises:
-      ValueError: the replayed episode ends otherwise than the saved one.
+      ValueError: the replayed episode ends differently from the saved one.
     """
     self._load()
     if state['episode'] >= 0:
@@ -238,7 +275,7 @@ class AtariEnvironment:
       )
 
   def _load(self) -> None:
-    """Puts in a fresh emulator, as it is before the first episode."""
+    """Creates a new emulator, in its state before the first episode."""
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     self._emulator = ale_py.ALEInterface()
     self._emulator.setFloat(
@@ -257,19 +294,19 @@ class AtariEnvironment:
   def _reset_emulator(self) -> None:
     """Restarts the game.
 
-    The console's timer starts at a number that depends on how many restarts
-    came before (it shows in Assault), so they are counted.
+    The initial value of the console's timer depends on the number of restarts
+    before (visible in Assault), so they are counted.
     """
     self._emulator.reset_game()
     self._resets += 1
     self._lives = self._emulator.lives()
-    # The skip's last two frames; after pooling, the first is their maximum. A
-    # skip that is cut short pools what the step before has left here.
+    # The last two frames of the skip; after pooling, the first is their
+    # maximum. A skip that ends early pools frames of the previous step.
     self._screens = np.zeros((2, *self._emulator.getScreenDims()), np.uint8)
     self._emulator.getScreenGrayscale(self._screens[0])
 
   def _skip_frames(self, action: int) -> tuple[float, bool]:
-    """Holds an action for four frames and returns reward and terminal."""
+    """Repeats an action for four frames; returns reward and terminal."""
     reward = 0.0
     for frames_left in reversed(range(PROTOCOL.frame_skip)):
       reward += self._emulator.act(self._action_set[action])
@@ -292,146 +329,12 @@ class AtariEnvironment:
     return image[..., None]
 
 
-class Evaluation(NamedTuple):
-  """What `evaluate` measured.
-
-  Attributes:
-    returns: unclipped return of each episode, in game points, float64
-      [num_episodes].
-    lengths: agent steps of each episode, without its no-ops, int64
-      [num_episodes].
-  """
-
-  returns: np.ndarray
-  lengths: np.ndarray
-
-
-# Takes the newest frames, uint8 [num_episodes, 84, 84], and which of them begin
-# a stack, bool [num_episodes]; gives an action for each, [num_episodes].
-Policy = Callable[[np.ndarray, np.ndarray], ArrayLike]
-
-
-def evaluate(
-  policy: Policy,
-  game: str,
-  num_episodes: int,
-  seed: int,
-  *,
-  max_noops: int = PROTOCOL.max_noops,
-  max_episode_steps: int = PROTOCOL.max_episode_steps,
-  num_threads: int = 0,
-  progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-  """Plays all episodes side by side, in one batch of a fixed size.
-
-  The policy keeps the frame stacks and clears one where it is told so: at an
-  episode's start and, as in Dopamine's labs and in BBF, after a life loss.
-  Episodes that are over stay in the batch until the last one is, so a jitted
-  policy is compiled once; what happens in them is ignored. Episode i starts
-  with as many no-ops as episode i of ``AtariEnvironment(game, seed)``.
-
-  Args:
-    policy: gives the batch's actions; see `Policy`.
-    game: any game of ale-py, in any usual spelling.
-    num_episodes: how many episodes, each in its own environment.
-    seed: integer >= 0. With the same seed and policy, the result is the same,
-      whatever the number of threads.
-    max_noops: an episode starts with 0 to `max_noops` no-ops.
-    max_episode_steps: agent steps after which an episode is cut.
-    num_threads: threads that step the emulators; 0 for one a core.
-    progress: called after each step of the batch with the number of steps made
-      and the number of episodes that are over.
-
-  Returns:
-    Each episode's return and length.
-
-  Raises:
-    ValueError: the game is unknown, or a number is out of range.
-  """
-  arguments.check_int('num_episodes', num_episodes, 1)
-  arguments.check_int('seed', seed, 0)
-  arguments.check_int('max_noops', max_noops, 0)
-  arguments.check_int('max_episode_steps', max_episode_steps, 1)
-  environments = make_evaluation_environments(
-    game, num_episodes, num_threads=num_threads
-  )
-  noops = np.array(
-    [draw_noops(seed, episode, max_noops) for episode in range(num_episodes)]
-  )
-  returns = np.zeros(num_episodes)
-  lengths = np.zeros(num_episodes, np.int64)
-  over = np.zeros(num_episodes, bool)
-  first = np.ones(num_episodes, bool)
-  frames, info = environments.reset()
-  steps = 0
-  while not over.all():
-    actions = np.asarray(policy(frames[:, 0], first))
-    lives = info['lives']
-    idle = noops > 0
-    frames, rewards, ended, _, info = environments.step(
-      np.where(idle, 0, actions).astype(np.int32)
-    )
-    counted = ~idle & ~over
-    returns[counted] += rewards[counted]
-    lengths += counted
-    over |= counted & (ended | (lengths == max_episode_steps))
-    # A game that ends while idle restarts on the next step, whatever the
-    # action: that step is no no-op, so the one just made is not taken off.
-    noops -= idle & ~ended
-    first = idle | (info['lives'] < lives)
-    steps += 1
-    if progress is not None:
-      progress(steps, int(over.sum()))
-  return Evaluation(returns, lengths)
-
-
-def make_evaluation_environments(
-  game: str, num_environments: int, *, num_threads: int = 0
-) -> vector_env.AtariVectorEnv:
-  """Makes a batch of environments that play the game as it is.
-
-  Frames as in `AtariEnvironment`; no no-ops, no pressed buttons, no life-loss
-  terminals, no clipping and no time limit: `evaluate` does what it needs of
-  these. They need no seed, since nothing in them is random. A game that is
-  over restarts on the step after.
-
-  Args:
-    game: any game of ale-py, in any usual spelling.
-    num_environments: how many. Making one takes about 80 ms.
-    num_threads: threads that step them; 0 for one a core.
-
-  Returns:
-    The vector environment, with observations uint8 [num_environments, 1, 84,
-    84].
-
-  Raises:
-    ValueError: the game is unknown, or a number is out of range.
-  """
-  arguments.check_int('num_environments', num_environments, 1)
-  arguments.check_int('num_threads', num_threads, 0)
-  game = games.canonical_game(game, all_games())
-  return vector_env.AtariVectorEnv(
-    _rom_ids()[game],
-    num_environments,
-    num_threads=num_threads,
-    max_num_frames_per_episode=2**30,  # In effect none.
-    repeat_action_probability=PROTOCOL.sticky_actions,
-    img_height=PROTOCOL.screen_size,
-    img_width=PROTOCOL.screen_size,
-    stack_num=1,
-    frameskip=PROTOCOL.frame_skip,
-    noop_max=0,
-    reward_clipping=False,
-    use_fire_reset=False,
-  )
-
-
 def draw_noops(seed: int, episode: int, max_noops: int) -> int:
-  """Draws an episode's number of no-ops, uniform in 0 .. `max_noops`.
+  """Returns an episode's random number of no-ops, uniform in 0 .. `max_noops`.
 
-  Both ends are drawn. (Dopamine's labs and BBF's release leave out the last.)
-  The draw depends on nothing but its arguments, so there is no generator whose
-  state a checkpoint would have to hold.
+  Both ends are included. (Dopamine's labs and BBF's release exclude the last.)
+  The number depends only on the arguments, so a checkpoint need not store the
+  state of a generator.
 
   Args:
     seed: the run's seed, an integer >= 0.
@@ -439,14 +342,14 @@ def draw_noops(seed: int, episode: int, max_noops: int) -> int:
     max_noops: the largest number, >= 0.
 
   Returns:
-    The number of agent steps to idle.
+    The number of agent steps with a no-op.
   """
   return int(np.random.default_rng((seed, episode)).integers(max_noops + 1))
 
 
 @functools.cache
-def _rom_ids() -> dict[str, str]:
-  """Returns ale-py's identifier of each game, by canonical name."""
+def rom_ids() -> dict[str, str]:
+  """Returns ale-py's identifier of each game, keyed by canonical name."""
   return {
     rom_id.title().replace('_', ''): rom_id
     for rom_id in sorted(roms.get_all_rom_ids())
@@ -454,7 +357,7 @@ def _rom_ids() -> dict[str, str]:
 
 
 def _rom_path(game: str) -> pathlib.Path:
-  """Returns where ale-py keeps a game, given its canonical name."""
-  path = roms.get_rom_path(_rom_ids()[game])
+  """Returns the path of a game's ROM, given the canonical name."""
+  path = roms.get_rom_path(rom_ids()[game])
   assert path is not None  # The name comes from ale-py's own list.
   return path

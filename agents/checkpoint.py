@@ -1,9 +1,9 @@
 """Checkpoints of arrays: written whole or not at all, checked when read.
 
-Orbax writes and renames; this module adds what a run that must survive anything
-needs beside that: a digest over every file, so that a damaged checkpoint is
-noticed, and the way back to the one before. (Orbax never reads a damaged one:
-its threads print tracebacks.) Nothing here unpickles a file.
+Orbax writes and renames. This module adds a digest over all files, which
+detects a damaged checkpoint, and the return to the checkpoint before it. Orbax
+is never given a damaged checkpoint to read, because its threads would print
+tracebacks. Nothing here unpickles a file.
 """
 
 from collections.abc import Callable
@@ -25,17 +25,17 @@ _DIGEST = 'sha256'
 
 
 class Checkpoints:
-  """The checkpoints of one run, the newest two of them.
+  """Writes and reads the checkpoints of one run; keeps the newest two.
 
   Attributes:
-    directory: where they are: one folder each, named by the step.
+    directory: folder of the checkpoints: one subfolder each, named by the step.
   """
 
   def __init__(self, directory: str | pathlib.Path):
     self.directory = pathlib.Path(directory).absolute()
-    # Orbax reports through absl what it does step by step, warns of what
-    # concerns clusters, and looks into files whose digest does not match; where
-    # one write fails, asyncio tells of each of the others.
+    # Orbax logs each of its steps through absl, warns of matters of clusters,
+    # and complains of files that this module rejects by their digest. When one
+    # write fails, asyncio logs an error for each of the others.
     logging.getLogger('absl').addFilter(_is_not_from_orbax)
     logging.getLogger('asyncio').addFilter(_is_not_from_orbax)
     self._manager = ocp.CheckpointManager(
@@ -45,15 +45,16 @@ class Checkpoints:
         enable_async_checkpointing=False,
       ),
     )
-    # Writes that were cut off: before Orbax's last word, and before the digest.
-    # (Orbax would do the first in a thread, and fail if another does the same.)
+    # Remove unfinished writes: those without Orbax's final rename, and those
+    # without a digest. (Orbax would remove the first kind in a thread, and fail
+    # if another process does the same.)
     for path in self.directory.glob('*.orbax-checkpoint-tmp*'):
       shutil.rmtree(path)
     for step in set(self._manager.all_steps(read=True)) - set(self.steps()):
       self._manager.delete(step)
 
   def steps(self) -> list[int]:
-    """The steps of the complete checkpoints, oldest first."""
+    """Returns the steps of the complete checkpoints, oldest first."""
     return sorted(
       step
       for step in self._manager.all_steps(read=True)
@@ -61,56 +62,59 @@ class Checkpoints:
     )
 
   def save(self, step: int, state: Any) -> None:
-    """Writes a checkpoint, unless that step has one.
+    """Writes a checkpoint, unless that step already has one.
 
     Args:
       step: the agent step.
       state: a pytree of arrays.
 
     Raises:
-      CheckpointError: the disk would not take it. The ones before are whole.
+      CheckpointError: it could not be written. Earlier checkpoints are intact.
     """
     if step in self.steps():
       return
-    arrays = ocp.args.StandardSave(_flatten(state))
+    arrays = ocp.args.StandardSave(flatten(state))
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_unraisable, hook)
     try:
-      if not self._manager.save(step, args=arrays):  # Without a word, that is.
+      if not self._manager.save(step, args=arrays):  # It raises no error.
         raise ValueError('there is one of a later step')
       unfinished = self._folder(step) / f'{_DIGEST}.unfinished'
       unfinished.write_text(_digest(self._folder(step)))
       unfinished.replace(self._folder(step) / _DIGEST)
-    except Exception as error:  # Of many types: tensorstore's and the system's.
+    except Exception as error:  # From tensorstore or the system: many types.
       kept = self.steps()
       raise CheckpointError(
         f'could not write the checkpoint of step {step} to {self.directory} '
         f'({_first_line(error)}); '
         + (
-          f'the one of step {kept[-1]} is whole' if kept else 'it has no other'
+          f'the one of step {kept[-1]} is whole'
+          if kept
+          else 'there is no other'
         )
       ) from error
-    # Not after a failure: the other writes may end later.
+    # Not restored after a failure: the other writes may end later.
     sys.unraisablehook = hook
 
   def restore(
     self, say: Callable[[str], None], last: int | None = None
   ) -> tuple[int, dict] | None:
-    """Reads the newest checkpoint that is whole.
+    """Reads the newest undamaged checkpoint.
 
-    A damaged one is removed, so that the run can write it again.
+    Damaged checkpoints after it are removed, so that the run can write them
+    again.
 
     Args:
-      say: is given one line for each damaged checkpoint.
-      last: the last step to go back to; later checkpoints are removed. None
-        for any.
+      say: called with one line for each damaged checkpoint.
+      last: the largest step to restore; later checkpoints are removed. None for
+        no limit.
 
     Returns:
       The step and the arrays, by their paths in the pytree (see `unflatten`);
-      None where there is no checkpoint.
+      None if there is no checkpoint.
 
     Raises:
-      CheckpointError: there are checkpoints and none can be read.
+      CheckpointError: there are checkpoints, and none can be read.
     """
     steps = self.steps()
     while last is not None and steps and steps[-1] > last:
@@ -123,7 +127,7 @@ class Checkpoints:
           raise ValueError('its digest does not match')
         arrays = self._manager.restore(step, args=ocp.args.StandardRestore())
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
-      except Exception as error:  # Whatever a damaged file leads to.
+      except Exception as error:  # A damaged file can raise anything.
         damaged.append((step, _first_line(error)))
         continue
       for bad, why in damaged:
@@ -140,12 +144,21 @@ class Checkpoints:
       )
     return None
 
+  def remove(self) -> None:
+    """Removes all checkpoints; none can be written after that.
+
+    Raises:
+      OSError: they can't be removed.
+    """
+    self._manager.close()
+    shutil.rmtree(self.directory)
+
   def _folder(self, step: int) -> pathlib.Path:
     return self.directory / str(step)
 
 
 def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
-  """Puts arrays read from a checkpoint into the tree that they came from.
+  """Puts the arrays of a checkpoint back into their pytree.
 
   Args:
     template: a pytree of the same structure (its leaves are not read).
@@ -155,19 +168,21 @@ def unflatten(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     The template's tree with the arrays as its leaves.
 
   Raises:
-    CheckpointError: the paths are not the template's.
+    CheckpointError: the paths differ from the template's.
   """
   paths, tree = jax.tree_util.tree_flatten_with_path(template)
   names = [_name(path) for path, _ in paths]
   if set(names) != set(arrays):
     differing = sorted(set(names) ^ set(arrays))
     raise CheckpointError(
-      f'the checkpoint is of another program: {differing[0]!r} is in one only'
+      f'the checkpoint does not fit this program: {differing[0]!r} is in only '
+      'one of the two'
     )
   return jax.tree.unflatten(tree, [arrays[name] for name in names])
 
 
-def _flatten(state: Any) -> dict[str, np.ndarray]:
+def flatten(state: Any) -> dict[str, np.ndarray]:
+  """Returns the arrays of a pytree by their paths; see `unflatten`."""
   paths, _ = jax.tree_util.tree_flatten_with_path(state)
   return {_name(path): np.asarray(leaf) for path, leaf in paths}
 
@@ -197,6 +212,6 @@ def _is_not_from_orbax(record: logging.LogRecord) -> bool:
 
 
 def _unraisable(hook: Callable[[Any], None], unraisable: Any) -> None:
-  """Drops what tensorstore's threads raise after Orbax has given up a save."""
+  """Ignores what tensorstore's threads raise after a failed save."""
   if str(unraisable.exc_value) != 'Event loop is closed':
     hook(unraisable)

@@ -1,4 +1,13 @@
-"""What gin files can set beside the agents, since the core knows no gin."""
+"""The gin configurables: agents, networks and optimizers.
+
+The core does not know gin. This module defines the names that gin files use,
+and repeats no value that the core defines.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import inspect
+from typing import Any
 
 import gin
 import jax
@@ -6,10 +15,16 @@ import jax.numpy as jnp
 import optax
 
 from agents.core import bbf_networks, networks
+from agents.core.bbf_learner import BBFLearner
+from agents.core.drq_learner import DrQLearner
+from agents.core.learner import Learner
+from agents.core.loop import Loop
+from agents.run_settings import RunSettings
 import ht_rl
 from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
 hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
+run_settings = gin.external_configurable(RunSettings, 'Atari100kRunner')
 
 
 @gin.configurable
@@ -20,20 +35,21 @@ def adam(
   eps: float = 1.5e-4,
   weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-  """Adam with DrQ's defaults, its settings checked.
+  """Returns Adam with checked settings and DrQ's defaults.
 
   Args:
     learning_rate: step size.
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added to the root of the second moment.
-    weight_decay: decoupled (AdamW), of all but vectors, as in BBF.
+    weight_decay: decoupled weight decay (AdamW) of all parameters but vectors,
+      as in BBF.
 
   Returns:
     The optimizer.
   """
   check_float('adam.learning_rate', learning_rate, 0.0, 1.0)
-  # At 1, Adam's correction of the bias divides by zero.
+  # At 1, Adam's bias correction divides by zero.
   check_float('adam.b1', b1, 0.0, 1.0, below=True)
   check_float('adam.b2', b2, 0.0, 1.0, below=True)
   check_float('adam.eps', eps, 0.0, 1.0)
@@ -59,7 +75,7 @@ def dueling_q_network(
   hidden: int = 512,
   dtype: str = 'float32',
 ) -> networks.DuelingQNetwork:
-  """Makes DrQ's network, its settings checked; see `networks`."""
+  """Returns DrQ's network, after checking its settings; see `networks`."""
   for name, values in (
     ('channels', channels),
     ('kernels', kernels),
@@ -67,8 +83,8 @@ def dueling_q_network(
   ):
     if not isinstance(values, (tuple, list)) or len(values) != len(channels):
       raise ValueError(
-        f'DuelingQNetwork.{name} must be a tuple with a number for each of the '
-        f'convolutions, as many as in the other tuples, not {values!r}'
+        f'DuelingQNetwork.{name} must be a tuple with one number for each '
+        f'convolution, as many as in the other tuples, not {values!r}'
       )
     for value in values:
       check_int(f'DuelingQNetwork.{name}', value, minimum=1)
@@ -96,19 +112,19 @@ def bbf_network(
   noisy: bool = False,
   dtype: str = 'float32',
 ) -> bbf_networks.BBFNetwork:
-  """Makes the network of BBF or a relative, its settings checked.
+  """Returns the network of BBF or a relative, after checking its settings.
 
   Args:
     num_actions: number of actions.
     encoder: 'impala', a ResNet, or 'nature', three convolutions.
-    channels: output channels of its three stages; by default BBF's (64, 128,
-      128) or the Nature network's (32, 64, 64).
+    channels: output channels of the encoder's three stages; by default BBF's
+      (64, 128, 128) or the Nature network's (32, 64, 64).
     hidden: width of the projection.
-    num_atoms: number of atoms of a value's distribution.
-    v_max: value of the last atom; that of the first is its negative.
+    num_atoms: number of atoms of a value distribution.
+    v_max: value of the last atom; the first atom is ``-v_max``.
     renormalize: whether latents are scaled to [0, 1].
-    noisy: whether projection and head are noisy.
-    dtype: of the encoder's computation, 'float32' or 'bfloat16'.
+    noisy: whether projection and head are noisy layers.
+    dtype: dtype of the encoder's computation, 'float32' or 'bfloat16'.
 
   Returns:
     The network.
@@ -143,3 +159,81 @@ def bbf_network(
     renormalize=renormalize,
     noisy=noisy,
   )
+
+
+def _configurable_agent(
+  learner_class: type[Learner],
+  network: Callable[..., Any],
+  default_optimizer: Callable[[], optax.GradientTransformation],
+) -> Callable[..., Loop]:
+  """Returns a gin configurable that makes a `Loop` with a learner class.
+
+  Its name is the learner's `name`. Its parameters are the fields of the learner
+  and of `Loop`, so a new field needs no change here. Two parameters differ from
+  the fields: `network` is a function from `num_actions` to the network, and
+  `optimizer` may be omitted.
+  """
+  name = learner_class.name
+  of_loop = [f for f in dataclasses.fields(Loop) if f.name != 'learner']
+
+  def make(**settings: Any) -> Loop:
+    make_network = settings.get('network', network)
+    if not callable(make_network):
+      raise ValueError(
+        f'{name}.network must make a network when called, such as '
+        f'@DuelingQNetwork, not {make_network!r}'
+      )
+    optimizer = settings.get('optimizer')
+    if optimizer is None:
+      optimizer = default_optimizer()
+    settings |= {
+      'network': make_network(settings['num_actions']),
+      'optimizer': optimizer,
+    }
+    loop = {f.name: settings.pop(f.name) for f in of_loop if f.name in settings}
+    if 'observation_shape' in settings:
+      settings['observation_shape'] = tuple(settings['observation_shape'])
+    return Loop(learner_class(**settings), **loop)
+
+  defaults = {'network': network, 'optimizer': None}
+  parameters = [
+    inspect.Parameter(
+      field.name,
+      inspect.Parameter.KEYWORD_ONLY,
+      default=inspect.Parameter.empty
+      if field.name == 'num_actions'
+      else defaults.get(field.name, field.default),
+    )
+    for field in (*dataclasses.fields(learner_class), *of_loop)
+  ]
+  make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+  make.__name__ = make.__qualname__ = name
+  make.__doc__ = f"""Makes the agent {name} from its settings.
+
+  Args:
+    **settings: `num_actions`, and any field of `{learner_class.__name__}` and
+      `Loop`; `network` is called with `num_actions`.
+
+  Returns:
+    The agent, for a `Driver` or a `DeviceAgent`.
+
+  Raises:
+    ValueError: a setting is out of its range.
+  """
+  return gin.configurable(name)(make)
+
+
+# By default, the target network has momentum 0.995 and no restarts.
+drq_agent = _configurable_agent(
+  DrQLearner,
+  dueling_q_network,
+  lambda: ht_rl.hare_tortoise(adam(), momentum=0.995),
+)
+bbf_agent = _configurable_agent(
+  BBFLearner,
+  bbf_network,
+  lambda: ht_rl.hare_tortoise(adam(weight_decay=0.1), momentum=0.995),
+)
+
+# The agents that `train.agent` can name.
+AGENTS = {'DrQAgent': drq_agent, 'BBFAgent': bbf_agent}

@@ -1,4 +1,4 @@
-"""The ways in which a run ends before its end."""
+"""Exceptions that end a run early."""
 
 
 class StoppedError(Exception):
@@ -6,7 +6,7 @@ class StoppedError(Exception):
 
 
 class DivergedError(Exception):
-  """A loss was NaN or infinite: the run can not go on."""
+  """A loss was NaN or infinite: the run cannot continue."""
 
 
 class CheckpointError(Exception):

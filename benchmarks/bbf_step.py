@@ -1,13 +1,13 @@
-"""What a gradient step of BBF costs, and what an environment step adds to it.
+"""Measures the time of BBF's gradient steps and environment steps.
 
     python -m benchmarks.bbf_step
 
-For each network: milliseconds of an environment step of the training loop,
-emulator included, at replay ratio 2; of one of its gradient steps; and of a
-gradient step's network alone, on a batch that is ready. What is left of the
-environment step is the loop: emulator, replay, augmentation, acting. The
-operations are XLA's count for the network alone, and the matrix rate is that of
-a product of two float32 matrices, in turns with the rest.
+For each network, prints the milliseconds of an environment step of the training
+loop at replay ratio 2, emulator included; the same per gradient step; and of
+the network alone in a gradient step, on a prepared batch. The rest of the
+environment step is emulator, replay, augmentation and acting. The operations
+are XLA's count for the network alone. The matrix rate is measured on a product
+of two float32 matrices, alternating with the rest.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import atari, bbf_agent, configurables
+from agents import configurables
 from agents.core import prioritized
+from agents.core.loop import Driver, Loop
+from benchmarks import playing
 import ht_rl
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each part.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
 _NETWORKS = flags.DEFINE_list(
-  'networks', ['tiny', 'narrow', 'full'], 'Tiny, narrow, full.'
+  'networks', ['tiny', 'narrow', 'full'], 'Networks to measure.'
 )
-_JUMPS = flags.DEFINE_integer('jumps', 5, 'Steps of SPR.')
+_JUMPS = flags.DEFINE_integer('jumps', 5, 'Steps that SPR predicts.')
 
 WARM_UP = 100
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -37,49 +39,28 @@ NETWORKS: dict[str, dict[str, Any]] = {
   'narrow': {'channels': (8, 16, 16), 'hidden': 128},
   'full': {},
 }
-STEPS = {'tiny': 50, 'narrow': 5, 'full': 1}  # Of one turn.
+STEPS = {'tiny': 50, 'narrow': 5, 'full': 1}  # In one measurement.
 RATIO = 2
-SIDE = 2048  # Of the matrices.
+SIDE = 2048  # Rows and columns of the matrices.
 
 
-def make_agent(num_actions: int, settings: dict[str, Any]) -> Any:
-  """BBF, about to learn."""
-  return bbf_agent.BBFAgent(
-    num_actions,
+def bbf(settings: dict[str, Any]) -> Loop:
+  """Returns BBF with a network of these settings."""
+  return configurables.bbf_agent(
+    num_actions=playing.num_actions(_GAME.value),
     network=functools.partial(configurables.bbf_network, **settings),
     replay_capacity=1000,
     min_replay_history=WARM_UP,
     replay_ratio=RATIO,
     jumps=_JUMPS.value,
     reset_every=None,
-    seed=0,
   )
 
 
-def training_loop(agent: Any, environment: Any) -> Callable[[int], None]:
-  """Trains an agent for a number of environment steps."""
-  action = agent.begin_episode(environment.reset())
-
-  def train(steps: int) -> None:
-    nonlocal action
-    for _ in range(steps):
-      observation, reward, terminal, _ = environment.step(int(action))
-      if terminal or environment.game_over:
-        agent.end_episode(reward, terminal)
-        if environment.game_over:
-          observation = environment.reset()
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(reward, observation)
-    jax.block_until_ready(agent.run_state)
-
-  return train
-
-
-def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
-  """Gradient steps on a batch that is ready, and the operations of one."""
-  learner: Any = agent.learner
-  run = agent.run_state
+def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
+  """Returns a function that does gradient steps, and the FLOPs of one."""
+  learner: Any = driver.loop.learner
+  run = driver.state
   key = jax.random.PRNGKey(0)
   starts, weights = prioritized.sample(run.replay, key, learner.batch_size)
   batch = jax.jit(learner.read)(
@@ -92,7 +73,7 @@ def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
     )
     return learner.descend(state, gradients, loss)
 
-  state = jax.tree.map(jnp.copy, run.learner)
+  state = jax.tree.map(jnp.copy, run.train)
   compiled = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
 
   def train(steps: int) -> None:
@@ -106,20 +87,20 @@ def network_alone(agent: Any) -> tuple[Callable[[int], None], float]:
   return train, cost['flops']
 
 
-def count_bytes(agent: Any) -> list[int]:
-  """Lets the agent note how many bytes go up to the device in each step."""
-  step, sizes = agent._step, []
+def count_bytes(driver: Driver) -> list[int]:
+  """Returns a list that gets each step's bytes sent to the device."""
+  step, sizes = driver._step, []
 
-  def counted(state: Any, *uploads: np.ndarray, **static: int) -> Any:
-    sizes.append(sum(upload.nbytes for upload in uploads))
+  def counted(state: Any, *uploads: Any, **static: Any) -> Any:
+    sizes.append(sum(upload.nbytes for upload in jax.tree.leaves(uploads)))
     return step(state, *uploads, **static)
 
-  agent._step = counted
+  driver._step = counted
   return sizes
 
 
 def timed(action: Callable[[int], None], times: int) -> float:
-  """Seconds of one of a number of times."""
+  """Returns the mean seconds of `times` times."""
   begun = time.perf_counter()
   action(times)
   return (time.perf_counter() - begun) / times
@@ -139,15 +120,13 @@ def main(argv: list[str]) -> None:
   device = jax.devices()[0]
   print(
     f'{_GAME.value}, batch 32, replay ratio {RATIO}, SPR of {_JUMPS.value} '
-    f'steps, on {device.device_kind}; medians of {_ROUNDS.value} turns'
+    f'steps, on {device.device_kind}; medians of {_ROUNDS.value} rounds'
   )
   for name in _NETWORKS.value:
-    environment = atari.AtariEnvironment(_GAME.value, 0)
-    agent = make_agent(int(environment.action_space.n), NETWORKS[name])
-    sizes = count_bytes(agent)
-    train = training_loop(agent, environment)
+    driver, train = playing.training(_GAME.value, bbf(NETWORKS[name]))
+    sizes = count_bytes(driver)
     train(WARM_UP + 5)
-    alone, operations = network_alone(agent)
+    alone, operations = network_alone(driver)
     alone(1)
     multiply_matrices(1)
     steps = STEPS[name]
@@ -163,12 +142,12 @@ def main(argv: list[str]) -> None:
     rate = 2 * SIDE**3 / product
     rest = step - RATIO * network
     print(
-      f'{name}: {1e3 * step:.1f} ms an environment step, '
-      f'{1e3 * step / RATIO:.1f} ms a gradient step, '
-      f'{1e3 * network:.1f} ms its network alone\n'
+      f'{name}: {1e3 * step:.1f} ms per environment step, '
+      f'{1e3 * step / RATIO:.1f} ms per gradient step, '
+      f'{1e3 * network:.1f} ms for its network alone\n'
       f'  not the network: {1e3 * rest:.1f} ms, {100 * rest / step:.0f}% of '
-      f'an environment step; up to the device: {max(sizes):,} bytes\n'
-      f'  {operations / 1e9:.2f} GFLOP a gradient step, '
+      f'an environment step; sent to the device: {max(sizes):,} bytes\n'
+      f'  {operations / 1e9:.2f} GFLOP per gradient step, '
       f'{operations / network / 1e9:.1f} GFLOP/s: '
       f'{100 * operations / network / rate:.0f}% of the matrix rate '
       f'({rate / 1e9:.0f} GFLOP/s)',

@@ -1,10 +1,11 @@
-"""How long score summaries take: the bootstrap beside rliable's, and a report.
+"""Times score summaries: the bootstrap beside rliable's, and a report.
 
     python -m benchmarks.score_summary
 
-The bootstrap is that of the four aggregates of 5 runs of 26 games, ours and
-rliable's in turns on the same scores. The report is `experiments.summarize` of
-a tree of 9 x 26 x 5 made-up runs with all pictures, in a process of its own.
+The bootstrap gives the intervals of the four aggregates for 5 runs of 26 games;
+ours and rliable's take turns on the same scores. The report is
+`experiments.summarize` with all figures for a tree of 9 x 26 x 5 artificial
+runs, in a process of its own.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from rliable import library, metrics
 from agents import atari
 from ht_rl import atari100k
 from ht_rl.atari100k import aggregates
+from ht_rl.atari100k.run_folder import RunFolder
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
 _REPLICATES = flags.DEFINE_integer('replicates', 50_000, 'Of the bootstrap.')
@@ -65,23 +67,23 @@ def time_rliables(scores: Mapping[str, np.ndarray]) -> float:
 
 
 def write_runs(base_dir: pathlib.Path) -> None:
-  """Makes a tree of runs as `experiments.train` leaves it."""
+  """Writes a tree of runs like those of `experiments.train`."""
   protocol = atari.PROTOCOL.as_dict()
   for method in range(METHODS):
     for game, normalized in draw_scores(method).items():
       random, human = atari100k.REFERENCE_SCORES[game]
       for seed, score in enumerate(random + (human - random) * normalized):
-        folder = base_dir / f'method{method}' / game / str(seed)
-        folder.mkdir(parents=True)
-        result = {
-          'config': f'method{method}',
-          'game': game,
-          'seed': seed,
-          'score': score,
-          'returns': [score] * 100,
-          'protocol': protocol,
-        }
-        (folder / 'result.json').write_text(json.dumps(result))
+        run = RunFolder.of(base_dir, f'method{method}', game, seed)
+        run.write_result(
+          {
+            'config': f'method{method}',
+            'game': game,
+            'seed': seed,
+            'score': score,
+            'returns': [score] * 100,
+            'protocol': protocol,
+          }
+        )
         rows = [
           {'step': step, 'loss': 0.1, 'q': 1.0, 'gradient_norm': 1.0}
           for step in range(100, 100_001, 100)
@@ -91,7 +93,7 @@ def write_runs(base_dir: pathlib.Path) -> None:
           for step in range(500, 100_001, 500)
         ]
         lines = ''.join(json.dumps(row) + '\n' for row in rows)
-        (folder / 'metrics.jsonl').write_text(lines)
+        run.metrics_file.write_text(lines)
 
 
 def time_report(base_dir: pathlib.Path) -> float:

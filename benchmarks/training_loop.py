@@ -1,11 +1,11 @@
-"""Environment steps per second: this project beside Dopamine's labs DrQ.
+"""Measures environment steps per second: our DrQ and Dopamine's labs DrQ.
 
     python -m benchmarks.training_loop
 
 Both train DrQ on the same game with the same network, batch 32 and one gradient
-step an environment step, in turns, in one process. With the full network the
-network's own cost shows, with the tiny one that of the loop around it. The side
-`network` is the gradient step alone, on a batch that is ready: the floor.
+step per environment step, alternating in one process. The full network shows
+the cost of the network, the tiny one that of the loop around it. The side
+`network` does gradient steps alone, on a prepared batch: the lower bound.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ import functools
 import time
 from typing import Any
 
-from absl import app, flags, logging
+import agents.dopamine  # noqa: F401
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
+from absl import app, flags, logging
 from dopamine.discrete_domains import atari_lib
 from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 from dopamine.jax.replay_memory import replay_buffer
@@ -26,21 +26,23 @@ import jax
 import numpy as np
 import optax
 
-from agents import atari, configurables, drq_agent
+from agents import configurables
 from agents.core import networks
+from agents.core.loop import Driver, Loop
+from benchmarks import playing
 import ht_rl
 
-del dopamine_repair, full_rainbow_agent, replay_buffer  # Known to gin now.
+del full_rainbow_agent, replay_buffer  # Imported to register with gin.
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
-_NETWORKS = flags.DEFINE_list('networks', ['full', 'tiny'], 'Full, tiny.')
+_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
+_NETWORKS = flags.DEFINE_list('networks', ['full', 'tiny'], 'Networks to run.')
 
 WARM_UP = 300
-# Looks at nine patches of 4x4 pixels, so that it costs next to nothing.
+# Reads only nine patches of 4x4 pixels, so its cost is negligible.
 TINY = {'channels': (4,), 'kernels': (4,), 'strides': (28,), 'hidden': 16}
 NETWORKS: dict[str, dict[str, Any]] = {'full': {}, 'tiny': TINY}
-STEPS = {'full': 60, 'tiny': 600}  # Of one turn: some seconds.
+STEPS = {'full': 60, 'tiny': 600}  # In one measurement: some seconds.
 
 
 class ForDopamine(nn.Module):
@@ -58,38 +60,26 @@ class ForDopamine(nn.Module):
   def __call__(
     self, x: Any, support: Any, eval_mode: bool = False, key: Any = None
   ) -> Any:
-    """Q-values of one observation, as Dopamine asks for them."""
+    """Returns Q-values of one observation, in Dopamine's type."""
     del support, eval_mode, key
     network = networks.DuelingQNetwork(self.num_actions, **dict(self.settings))
     return atari_lib.DQNNetworkType(network(x[None])[0])
 
 
-def ours(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
-  """Returns a function that trains our agent for a number of steps."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  agent = drq_agent.DrQAgent(
-    int(environment.action_space.n),
+def drq(game: str, settings: dict[str, Any]) -> Loop:
+  """Returns our agent."""
+  return configurables.drq_agent(
+    num_actions=playing.num_actions(game),
     network=functools.partial(configurables.dueling_q_network, **settings),
     replay_ratio=1,
     replay_capacity=20_000,
     min_replay_history=WARM_UP // 2,
-    seed=0,
   )
-  action = agent.begin_episode(environment.reset())
 
-  def train(steps: int) -> None:
-    nonlocal action
-    for _ in range(steps):
-      observation, reward, terminal, _ = environment.step(int(action))
-      if environment.game_over or terminal:
-        agent.end_episode(np.clip(reward, -1, 1), terminal)
-        if environment.game_over:
-          observation = environment.reset()
-        action = agent.begin_episode(observation)
-      else:
-        action = agent.step(np.clip(reward, -1, 1), observation)
 
-  return train
+def ours(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+  """Returns a function that trains our agent for a number of steps."""
+  return playing.training(game, drq(game, settings))[1]
 
 
 def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
@@ -149,16 +139,10 @@ def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
 
 
 def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
-  """Returns a function that does gradient steps on one ready batch."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  agent = drq_agent.DrQAgent(
-    int(environment.action_space.n),
-    network=functools.partial(configurables.dueling_q_network, **settings),
-    replay_capacity=1000,
-    seed=0,
-  )
-  learner: Any = agent.learner
-  run = agent.run_state
+  """Returns a function that does gradient steps on one prepared batch."""
+  driver = Driver(drq(game, settings), seed=0)
+  learner: Any = driver.loop.learner
+  run = driver.state
   replay = run.replay._replace(last=run.replay.last + 100)
   batch = jax.jit(learner.sample)(replay, jax.random.PRNGKey(0))
 
@@ -170,7 +154,7 @@ def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
     updates, opt_state = learner.optimizer.update(gradients, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
-  params, opt_state = run.learner.params, run.learner.opt_state
+  params, opt_state = run.train.params, run.train.opt_state
 
   def train(steps: int) -> None:
     nonlocal params, opt_state
@@ -188,7 +172,7 @@ def main(argv: list[str]) -> None:
   sides = {'ours': ours, 'dopamine': dopamines, 'network': network_alone}
   device = jax.devices()[0]
   print(f'{_GAME.value}, batch 32, replay ratio 1, on {device.device_kind}')
-  print(f'{"network":8}{"side":10}{"ms a step":>12}{"steps/s":>10}')
+  print(f'{"network":8}{"side":10}{"ms per step":>12}{"steps/s":>10}')
   for name in _NETWORKS.value:
     settings, steps = NETWORKS[name], STEPS[name]
     train = {side: make(_GAME.value, settings) for side, make in sides.items()}
@@ -206,7 +190,7 @@ def main(argv: list[str]) -> None:
     ratios = np.divide(seconds['dopamine'], seconds['ours'])
     print(
       f'{name:8}ours is {np.median(ratios):.2f} times as fast '
-      f'(turn by turn: {ratios.min():.2f} to {ratios.max():.2f})',
+      f'(in each round: {ratios.min():.2f} to {ratios.max():.2f})',
       flush=True,
     )
 

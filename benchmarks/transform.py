@@ -1,11 +1,11 @@
-"""What Hare & Tortoise adds to an optimizer: time and memory of one update.
+"""Measures the time and memory that Hare & Tortoise adds to an update.
 
     python -m benchmarks.transform
 
-Updates weights by given gradients, without a network, jitted and donated: with
-Adam alone, with Adam and an average of one's own, and with `hare_tortoise`
-without and with restarts (none of which is due). `temporary` is what XLA
-allocates for a call, beside weights and state.
+Updates weights with given gradients, without a network, jitted and donated:
+with Adam alone, with Adam and an average written by hand, and with
+`hare_tortoise` without and with restarts (none of which is due). `temporary` is
+the memory that XLA allocates for a call, besides weights and state.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ import optax
 
 import ht_rl
 
-_LEAVES = flags.DEFINE_integer('leaves', 8, 'Arrays of weights.')
-_SIZE = flags.DEFINE_integer('size', 1_000_000, 'Weights in each of them.')
-_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Turns of each side.')
+_LEAVES = flags.DEFINE_integer('leaves', 8, 'Number of weight arrays.')
+_SIZE = flags.DEFINE_integer('size', 1_000_000, 'Weights in each array.')
+_ROUNDS = flags.DEFINE_integer('rounds', 15, 'Rounds of measurements.')
 
-UPDATES = 10  # Of one turn.
+UPDATES = 10  # In one measurement.
 MOMENTUM = 0.995
 
 
@@ -39,7 +39,7 @@ def with_transform(optimizer: Any) -> tuple[Callable, Callable]:
 
 
 def with_own_average() -> tuple[Callable, Callable]:
-  """Returns init and update of Adam with a target network kept by hand."""
+  """Returns init and update of Adam with a hand-written target network."""
   adam = optax.adam(1e-4)
 
   def init(params: Any) -> Any:
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> None:
     f'{_LEAVES.value} arrays, {total:.0f} MB of weights, on '
     f'{jax.devices()[0].device_kind}'
   )
-  print(f'{"":22}{"ms an update":>14}{"fastest":>10}{"temporary":>12}')
+  print(f'{"":22}{"ms per update":>14}{"fastest":>10}{"temporary":>12}')
   for name in sides:
     median, fastest = np.median(seconds[name]), min(seconds[name])
     print(

@@ -1,4 +1,4 @@
-"""Sphinx's settings; `make docs` builds docs/build/html."""
+"""Settings of Sphinx; `make docs` builds docs/build/html."""
 
 import collections
 import re
@@ -18,7 +18,7 @@ extensions = [
 ]
 exclude_patterns = ['build']
 html_theme = 'furo'
-default_role = 'literal'  # What one backtick means in our docstrings.
+default_role = 'literal'  # The role of single backticks in docstrings.
 myst_enable_extensions = ['colon_fence', 'dollarmath']
 myst_heading_anchors = 3
 autodoc_default_options = {'members': True}
@@ -33,7 +33,7 @@ _FIELD = type(collections.namedtuple('_', 'field').field)
 
 
 def skip_fields(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> Any:
-  """Leaves out what the docstring's Attributes say better."""
+  """Skips fields that the docstring's Attributes section describes."""
   del app, what, name
   return True if isinstance(value, _FIELD) else None
 
@@ -46,6 +46,6 @@ def escape_shapes(app: Sphinx, *arguments: Any) -> None:
 
 
 def setup(app: Sphinx) -> None:
-  """Connects the above."""
+  """Connects the functions above to Sphinx's events."""
   app.connect('autodoc-skip-member', skip_fields)
   app.connect('autodoc-process-docstring', escape_shapes)

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, and errors of one line."""
+"""Shared parts of all commands: exit codes and one-line errors."""
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
@@ -9,35 +9,54 @@ from typing import Any
 from absl import flags, logging
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
-
-EXIT_FAILED = 1
-EXIT_WRONG_SETTING = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again.
+from experiments.exit_codes import (
+  EXIT_DIVERGED,
+  EXIT_FAILED,
+  EXIT_STOPPED,
+  EXIT_WRONG_SETTING,
+)
+from ht_rl.atari100k.run_folder import RunFolderError
 
 
 class SettingsError(Exception):
-  """A setting is wrong; the message is one line for the person who set it."""
+  """A setting is wrong; the message is one line for the user."""
+
+
+class SeveralSettingsError(SettingsError):
+  """Several settings are wrong.
+
+  Attributes:
+    problems: one line for each.
+  """
+
+  def __init__(self, problems: Sequence[str]):
+    super().__init__('; '.join(problems))
+    self.problems = tuple(problems)
+
+
+class HeldError(Exception):
+  """Another process holds the run; trying again later may work."""
 
 
 def say(line: str) -> None:
-  """Prints a line for the person who watches."""
+  """Prints a line for the user, to stderr."""
   print(line, file=sys.stderr, flush=True)
 
 
 def fail(error: Exception, code: int) -> int:
-  """Says in one line what went wrong; returns the exit code."""
+  """Prints the error in one line and returns the exit code."""
   say(f'error: {one_line(error)}')
   return code
 
 
 def one_line(error: Exception) -> str:
-  """What an error says, with the notes that were added to it."""
+  """Returns an error's message and notes as one line."""
   parts = [str(error), *getattr(error, '__notes__', ())]
   return ' '.join('; '.join(parts).split())
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses the command line; a wrong one ends the process with one line."""
+  """Parses the command line; exits with one line if it is wrong."""
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -45,12 +64,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def guarded(action: Callable[[], None]) -> int:
-  """Calls what a command does, and says in one line what stopped it.
+  """Runs a command's action, and prints its error in one line.
 
   Args:
-    action: raises SettingsError where a setting is wrong; CheckpointError,
-      DivergedError or OSError where a run fails; StoppedError where a signal
-      stopped it.
+    action: raises SettingsError if a setting is wrong; CheckpointError,
+      DivergedError, RunFolderError or OSError if a run fails; StoppedError if a
+      signal stopped it; HeldError if another process holds the run.
 
   Returns:
     The exit code.
@@ -59,9 +78,17 @@ def guarded(action: Callable[[], None]) -> int:
     logging.set_verbosity(logging.WARNING)
   try:
     action()
+  except SeveralSettingsError as errors:
+    for problem in errors.problems:
+      say(f'error: {problem}')
+    return EXIT_WRONG_SETTING
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
-  except (CheckpointError, DivergedError, OSError) as error:
+  except HeldError as error:
+    return fail(error, EXIT_STOPPED)
+  except DivergedError as error:
+    return fail(error, EXIT_DIVERGED)
+  except (CheckpointError, RunFolderError, OSError) as error:
     return fail(error, EXIT_FAILED)
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')
@@ -71,7 +98,7 @@ def guarded(action: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def on_stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-  """Calls `stop` where SIGTERM or SIGINT would end the process."""
+  """Calls `stop` on SIGTERM and SIGINT instead of ending the process."""
 
   def handle(signum: int, frame: Any) -> None:
     del signum, frame

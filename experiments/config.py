@@ -1,4 +1,4 @@
-"""Reads gin files and bindings, and says in one line what is wrong in them."""
+"""Reads gin files and bindings, with errors of one line."""
 
 from collections.abc import Iterator, Sequence
 import contextlib
@@ -13,14 +13,14 @@ import gin
 
 from experiments.command import SettingsError
 
-# An `include` is found from any folder, and as a file only: gin also looks for
-# Python packages of the folders' names, and fails where these have no modules.
+# Find an `include` from any folder, and only as a file: gin would also look for
+# a Python package with the folder's name, and fail if it has no modules.
 gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
 del gin.config._FILE_READERS[1:]
 
 
 def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
-  """Reads gin files and bindings in place of all that gin knew before.
+  """Reads gin files and bindings, after clearing the configuration.
 
   Raises:
     SettingsError: a file or a name is wrong.
@@ -45,7 +45,7 @@ def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _explained(source: str) -> Iterator[None]:
-  """Turns what gin raises into a SettingsError."""
+  """Turns errors of gin into a SettingsError."""
   try:
     yield
   except (
@@ -59,12 +59,12 @@ def _explained(source: str) -> Iterator[None]:
 
 
 def check_effects() -> None:
-  """Raises SettingsError where a gin setting changes nothing in this run.
+  """Raises SettingsError if a gin setting has no effect in this run.
 
-  That is a setting of something that was made with another value in its place
-  (`JaxDQNAgent.gamma`, which DrQAgent gives), or a name for a value (`gamma =
-  0.5`) which is not used. What is not made at all is left alone, so that a file
-  can choose another optimizer than the one that it includes.
+  That is a parameter that the caller passes itself (`JaxDQNAgent.gamma`, passed
+  by DrQAgent), or a macro (`gamma = 0.5`) that is not used. Settings of a
+  configurable that was never called are allowed, so that a file can replace the
+  optimizer of the file that it includes.
   """
   operative = gin.config._OPERATIVE_CONFIG
   made = {selector for _, selector in operative} | {'gin.macro'}
@@ -98,7 +98,7 @@ def _near_files(file: str) -> str:
 
 
 def explain(error: Exception) -> str:
-  """The one line of a gin error that says what is wrong."""
+  """Returns the line of a gin error that says what is wrong."""
   text = str(error)
   line = text.splitlines()[0].strip() if text else type(error).__name__
   registry = gin.config._REGISTRY
@@ -113,7 +113,7 @@ def explain(error: Exception) -> str:
   if found := re.match(r"No bindings specified for '(.+)/gin\.macro'", text):
     return f'unknown gin name %{found[1]}'
   if isinstance(error, (SyntaxError, tokenize.TokenError)):
-    return 'this is not what gin can read'
+    return 'this is not valid gin syntax'
   called = re.search(r"In call to configurable '(.+?)'", text)
   return f'{called[1]}: {line}' if called and called[1] not in line else line
 

@@ -1,14 +1,13 @@
-"""A first run: trains DrQ with Hare & Tortoise and shows what it learned.
+"""A first run: trains DrQ with Hare & Tortoise and shows the result.
 
     make demo
 
-Plays the random policy, trains with `gin_configs/demo.gin`, evaluates, prints
-the scores beside each other and draws the learning curve. If it was
-interrupted, the same command goes on.
+Trains with `gin_configs/demo.gin`, evaluates, plays the random policy, prints a
+table of the scores and draws the learning curve. If it was interrupted, the
+same command continues.
 """
 
 from collections.abc import Sequence
-import json
 import pathlib
 
 from absl import app, flags
@@ -17,9 +16,10 @@ from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 
-from agents import atari
+from agents import atari, evaluation
 from experiments import command, train
 from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunCurve, RunFolder
 
 GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
 GAME = 'RoadRunner'
@@ -37,16 +37,16 @@ def run(base_dir: str) -> None:
   result = train.run([str(GIN_FILE)], [], GAME, SEED, base_dir)
   num_episodes = len(result['returns'])
   random = random_returns(GAME, num_episodes, SEED)
-  run_dir = train.folder(base_dir, GIN_FILE.stem, GAME, SEED)
-  episodes = training_episodes(run_dir)
+  run = RunFolder.of(base_dir, GIN_FILE.stem, GAME, SEED)
+  episodes = run.training_episodes()
   steps = result['protocol']['training_steps']
-  late = [value for _, value in episodes[-5:]]
-  picture = run_dir / 'learning_curve.png'
+  late = episodes.returns[-5:]
+  picture = run.path / 'learning_curve.png'
   draw(episodes, float(random.mean()), restarts(steps), picture)
   human = atari100k.REFERENCE_SCORES[GAME].human
   rows = [
     ('random policy', random),
-    ('last training episodes', np.array(late)),
+    ('last training episodes', late),
     ('evaluation of the tortoise', np.array(result['returns'])),
   ]
   print(f'\nDrQ + H&T, small network, on {GAME}: {steps:,} agent steps')
@@ -59,11 +59,11 @@ def run(base_dir: str) -> None:
       f'{values.max():10.0f}{normalized:10.3f}'
     )
   print(f'{"human (published)":28}{"":10}{human:10.1f}{"":20}{1:10.3f}')
-  print(f'learning curve: {picture}\nall of the run:  {run_dir}')
+  print(f'learning curve: {picture}\nall of the run:  {run.path}')
 
 
 def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
-  """Returns of the uniformly random policy, in game points."""
+  """Returns the returns of the uniformly random policy, in game points."""
   num_actions = atari.AtariEnvironment(game, seed).action_space.n
   generator = np.random.default_rng(seed)
 
@@ -71,22 +71,11 @@ def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
     del first
     return generator.integers(num_actions, size=len(frames))
 
-  return atari.evaluate(policy, game, num_episodes, seed).returns
-
-
-def training_episodes(run_dir: pathlib.Path) -> list[tuple[int, float]]:
-  """Step and return of each training episode of a run."""
-  lines = (run_dir / 'metrics.jsonl').read_text().splitlines()
-  rows = [json.loads(line) for line in lines]
-  return [
-    (row['step'], row['episode_return'])
-    for row in rows
-    if 'episode_return' in row
-  ]
+  return evaluation.evaluate(policy, game, num_episodes, seed).returns
 
 
 def restarts(steps: int) -> list[float]:
-  """The agent steps at which the hare restarts, from the settings."""
+  """Returns the agent steps at which the hare restarts, from the settings."""
   every = gin.query_parameter('hare_tortoise.reset_every')
   ratio = gin.query_parameter('DrQAgent.replay_ratio')
   first = gin.query_parameter('DrQAgent.min_replay_history')
@@ -94,13 +83,13 @@ def restarts(steps: int) -> list[float]:
 
 
 def draw(
-  episodes: Sequence[tuple[int, float]],
+  episodes: RunCurve,
   random: float,
   restart_steps: Sequence[float],
   path: pathlib.Path,
 ) -> None:
   """Draws training returns, their running mean, and the random policy's."""
-  steps, returns = np.array(episodes).T
+  steps, returns = episodes
   window = max(1, len(returns) // 15)
   mean = np.convolve(returns, np.ones(window) / window, 'valid')
   figure = Figure(figsize=(7, 4), layout='constrained')

@@ -1,4 +1,4 @@
-"""The flags of all commands that are configured by gin files."""
+"""Flags shared by all commands that read gin files."""
 
 from absl import flags
 
@@ -8,4 +8,4 @@ GIN_FILES = flags.DEFINE_multi_string(
 GIN_BINDINGS = flags.DEFINE_multi_string(
   'gin_bindings', [], "More settings, such as 'DrQAgent.gamma = 0.99'."
 )
-BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Where runs are kept.')
+BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Folder of all runs.')

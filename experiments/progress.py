@@ -8,10 +8,10 @@ import tqdm
 
 
 class Progress:
-  """Shows how far a phase of a run has come.
+  """Shows the progress of one phase of a run.
 
-  On a terminal one line is redrawn. In a log file a line is written at most
-  every `seconds`, so that the log of a long run stays readable.
+  On a terminal it redraws one line; in a log file it writes at most one line
+  every `seconds`, so that the log of a long run stays short.
   """
 
   def __init__(
@@ -26,10 +26,10 @@ class Progress:
     """Starts a phase.
 
     Args:
-      name: what the line begins with.
-      unit: what is counted, such as 'step'.
-      total: number of steps of the phase.
-      start: number of steps done before.
+      name: first word of the line.
+      unit: name of what is counted, such as 'step'.
+      total: number of units in the phase.
+      start: number of units already done.
       stream: where to write; None for stderr.
       seconds: time between plain lines.
     """
@@ -62,7 +62,7 @@ class Progress:
       self._bar.last_print_n += skipped
 
   def update(self, step: int, **figures: float | None) -> None:
-    """Shows that `step` steps are done, and the figures that there are."""
+    """Shows that `step` units are done, and the given figures."""
     self._step = step
     shown = {
       name: f'{value:,}' if isinstance(value, int) else f'{value:.4g}'

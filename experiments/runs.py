@@ -7,12 +7,12 @@ processes can work on the same units, be killed and be started again.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
-import fcntl
 import pathlib
 import time
 from typing import Protocol, TypeVar
 
 from agents.errors import DivergedError, StoppedError
+from experiments import locks
 from experiments.command import SettingsError
 from ht_rl import files
 
@@ -67,22 +67,22 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
   Raises:
     SettingsError: the folder can't be written.
   """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / 'lock').open('w')
-  except OSError as error:
-    raise SettingsError(
-      f'--base_dir: {folder} can not be written ({error.strerror})'
-    ) from error
-  with lock:
+  with contextlib.ExitStack() as stack:
     try:
-      # The system gives the lock back however the process ends.
-      fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-      yield False
-      return
-    files.remove_unfinished(folder)
-    yield True
+      folder.mkdir(parents=True, exist_ok=True)
+      lock = folder / 'lock'
+      if wait:
+        stack.enter_context(locks.wait_for(lock))
+        held = True
+      else:
+        held = stack.enter_context(locks.hold(lock))
+    except OSError as error:
+      raise SettingsError(
+        f'--base_dir: {folder} can not be written ({error.strerror})'
+      ) from error
+    if held:
+      files.remove_unfinished(folder)
+    yield held
 
 
 def execute_all(

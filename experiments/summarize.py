@@ -1,11 +1,13 @@
-"""From runs and score files to the numbers of an Atari-100k paper.
+"""Summarizes runs and score files: aggregates, tables, figures, a report.
 
     python -m experiments.summarize runs --baselines=paper --report=report.html
+    python -m experiments.summarize runs --compare drq_ht drq
+    python -m experiments.summarize --plan=5
 
 Each path is a folder of runs, a CSV or a JSON file with scores (see
-`ht_rl.atari100k.score_files`); several are compared. The numbers go to the
-standard output. Exit codes: 0, done; 1, a picture or report could not be
-written; 2, a path or setting is wrong (a line for each problem); 75, stopped.
+`ht_rl.atari100k.score_files`); several are compared. The numbers go to standard
+output. Exit codes: 0, done; 1, a figure or the report could not be written; 2,
+a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
 from collections.abc import Sequence
@@ -26,26 +28,49 @@ from experiments.command import (
   say,
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
+from ht_rl.atari100k.comparison import Comparison, compare
+from ht_rl.atari100k.power import plan, plan_sentence
+from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
-  'format', 'table', list(tables.STYLES), 'How the numbers are written.'
+  'format', 'table', list(tables.STYLES), 'Format of the numbers.'
 )
 _PLOTS = flags.DEFINE_string(
   'plots', None, 'Folder for the figures, as SVG and PNG.'
 )
 _REPORT = flags.DEFINE_string(
-  'report', None, 'HTML file for tables and figures on one page.'
+  'report', None, 'HTML file with all tables and figures.'
 )
 _BASELINES = flags.DEFINE_enum(
   'baselines',
   None,
   ['paper'],
-  'Numbers to set beside yours: those of Lee et al. (2024).',
+  'Published numbers to compare with: those of Lee et al. (2024).',
 )
 _PARTIAL = flags.DEFINE_bool(
-  'partial', False, 'Compare the games that all have, even if some are missing.'
+  'partial', False, 'Compare the common games, even if some are missing.'
+)
+_COMPARE = flags.DEFINE_list(
+  'compare',
+  None,
+  'Two methods, such as --compare drq_ht drq: differences with intervals, and '
+  'the number of runs that they take.',
+)
+_DETECT = flags.DEFINE_float(
+  'detect',
+  None,
+  'IQM difference for which --compare counts the runs; else the observed one.',
+  lower_bound=1e-6,
+)
+_PLAN = flags.DEFINE_integer(
+  'plan',
+  None,
+  'Runs a game of a planned experiment: prints the IQM difference that it can '
+  'tell apart, if runs vary like those of the paths, or else of BBF.',
+  lower_bound=2,
+  upper_bound=10_000,
 )
 _BOOTSTRAP_SEED = flags.DEFINE_integer(
   'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
@@ -53,12 +78,16 @@ _BOOTSTRAP_SEED = flags.DEFINE_integer(
 _REPLICATES = flags.DEFINE_integer(
   'replicates',
   50_000,
-  'Replicates of the bootstrap.',
+  'Number of bootstrap replicates.',
   lower_bound=100,
   upper_bound=1_000_000,
 )
 _CONFIDENCE = flags.DEFINE_float(
-  'confidence', 0.95, 'Of the intervals.', lower_bound=0.5, upper_bound=0.999
+  'confidence',
+  0.95,
+  'Confidence of the intervals.',
+  lower_bound=0.5,
+  upper_bound=0.999,
 )
 
 
@@ -67,14 +96,20 @@ def main(argv: Sequence[str]) -> int:
   logging.set_verbosity(logging.WARNING)
   try:
     _check_outputs(argv[1:])
+    if _PLAN.value is not None:
+      _print(planned(argv[1:], _PLAN.value))
+      return 0
     summary = run(argv[1:])
-    text = tables.render(summary, _FORMAT.value)
-    _write(summary)
-    if _FORMAT.value == 'csv':  # Which has no place for them.
+    comparison = compared(summary)
+    text = tables.render(summary, _FORMAT.value, comparison)
+    _write(summary, comparison)
+    if _FORMAT.value == 'csv':  # CSV has no place for sentences.
+      for sentence in () if comparison is None else comparison.sentences:
+        say(sentence)
       for note in summary.notes:
         say(f'note: {note}')
     _print(text)
-  except score_files.ScoreFileError as error:
+  except ScoreFileError as error:
     for problem in error.problems:
       say(f'error: {problem}')
     return EXIT_WRONG_SETTING
@@ -89,35 +124,37 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_outputs(paths: Sequence[str]) -> None:
-  """Raises SettingsError where a report would overwrite what it is about."""
+  """Raises SettingsError if the report would overwrite an input."""
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return
   if not report.is_file():
-    raise SettingsError(f'--report: {report} is there and is no file')
+    raise SettingsError(f'--report: {report} exists and is not a file')
   for path in map(pathlib.Path, paths):
     if path.exists() and path.samefile(report):
-      raise SettingsError(f'--report: {report} is a file that is to be read')
+      raise SettingsError(f'--report: {report} is one of the files to read')
 
 
-def _write(summary: Summary) -> None:
-  """Writes figures and report where they are asked for."""
+def _write(summary: Summary, comparison: Comparison | None) -> None:
+  """Writes the figures and the report, if asked for."""
   if not (_PLOTS.value or _REPORT.value):
     return
-  from ht_rl.atari100k import plots, report  # Only now: they load matplotlib.
+  # Only now: they load matplotlib.
+  from ht_rl import drawing
+  from ht_rl.atari100k import figures, report
 
-  drawn = plots.figures(summary)
+  drawn = figures.all_figures(summary, comparison)
   if _PLOTS.value:
-    files = plots.write_figures(drawn, _PLOTS.value)
+    files = drawing.write_figures(drawn, _PLOTS.value)
     say(f'{len(files)} pictures are in {_PLOTS.value}')
   if _REPORT.value:
-    page = report.render(summary, drawn).encode(errors='replace')
+    page = report.render(summary, drawn, comparison).encode(errors='replace')
     write_files({pathlib.Path(_REPORT.value): page})
     say(f'the report is {_REPORT.value}')
 
 
 def _print(text: str) -> None:
-  """Writes to the standard output, whatever it can take."""
+  """Writes to standard output, whatever its encoding."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   try:
@@ -127,7 +164,7 @@ def _print(text: str) -> None:
 
 
 def _explained(error: OSError | MemoryError) -> Exception:
-  """The error with what a person can do about it."""
+  """Returns an error with a message for a person."""
   if isinstance(error, MemoryError):
     return MemoryError('the memory is too small for so many runs or replicates')
   file = f'{error.filename}: ' if error.filename else ''
@@ -153,10 +190,10 @@ def run(paths: Sequence[str]) -> Summary:
     )
   read = score_files.read(paths)
   runs = [run for run in read.runs if run.seed is not None]
-  scores = score_files.by_method(runs)
+  scores = by_method(runs)
   means = {
     name: {game: float(of[0]) for game, of in games.items()}
-    for name, games in score_files.by_method(read.runs).items()
+    for name, games in by_method(read.runs).items()
     if name not in scores
   }
   published = {}
@@ -186,5 +223,75 @@ def run(paths: Sequence[str]) -> Summary:
   return curves.with_curves(summary, runs)
 
 
+def compared(summary: Summary) -> Comparison | None:
+  """Returns the comparison that --compare asks for, or None.
+
+  Raises:
+    SettingsError: it does not name two methods with runs.
+  """
+  if _COMPARE.value is None:
+    if _DETECT.value is not None:
+      raise SettingsError('--detect needs --compare')
+    return None
+  if len(_COMPARE.value) != 2:
+    raise SettingsError(
+      '--compare takes the names of two methods, such as --compare drq_ht drq, '
+      f'not {len(_COMPARE.value)}'
+    )
+  first, second = _COMPARE.value
+  try:
+    return compare(summary, first, second, difference=_DETECT.value)
+  except ValueError as error:
+    raise SettingsError(f'--compare: {error}') from error
+
+
+def planned(paths: Sequence[str], runs: int) -> str:
+  """Returns what an experiment can tell apart, a line for each method.
+
+  Args:
+    paths: folders of runs and score files whose variation is taken; none takes
+      that of BBF.
+    runs: of each game and method.
+
+  Raises:
+    SettingsError: a method has too few runs.
+    ScoreFileError: something is wrong in what is under the paths.
+  """
+  if not paths:
+    sentence = plan_sentence(plan(runs, confidence=_CONFIDENCE.value), 26)
+    return f'If runs vary like those of BBF: {sentence}\n'
+  lines = []
+  for method in run(paths).methods:
+    if not method.has_runs:
+      continue
+    try:
+      made = plan(
+        runs,
+        method.normalized,
+        confidence=_CONFIDENCE.value,
+        seed=_BOOTSTRAP_SEED.value,
+      )
+    except ValueError as error:
+      raise SettingsError(f'--plan: {method.name}: {error}') from error
+    sentence = plan_sentence(made, len(method.normalized))
+    lines.append(f'If runs vary like those of {method.name}: {sentence}\n')
+  if not lines:
+    raise SettingsError('--plan: there are no scores of single runs')
+  return ''.join(lines)
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+  """Parses the command line, in which --compare may have two words."""
+  words = list(argv)
+  if '--compare' in words:
+    at = words.index('--compare')
+    names = words[at + 1 : at + 3] or ['']
+    is_pair = ',' in names[0] and pathlib.Path(names[-1]).exists()
+    if len(names) == 2 and names[1][:1] != '-' and not is_pair:
+      quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+      words[at : at + 3] = [f'--compare={",".join(quoted)}']
+  return parse_flags(words)
+
+
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse_flags)
+  app.run(main, flags_parser=parse)

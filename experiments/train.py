@@ -3,25 +3,29 @@
     python -m experiments.train --gin_files=gin_configs/drq_ht.gin --game=Pong \
       --seed=0 --base_dir=runs
 
-The run lives in `<base_dir>/<config>/<game>/<seed>/`. If it was interrupted,
-the same command goes on from its last checkpoint. Exit codes: 0, done; 1, the
-run failed (one line says why); 2, a setting is wrong (one line says which); 75,
-the run was asked to stop (SIGTERM, SIGINT) and has written a checkpoint.
+The run is stored in `<base_dir>/<config>/<game>/<seed>/`. If it was
+interrupted, the same command continues from its last checkpoint. Exit codes: 0,
+done; 1, the run failed (one line says why); 2, a setting is wrong (one line
+says which); 75, the run was asked to stop (SIGTERM, SIGINT) and has written a
+checkpoint, or another process is running it; 76, a loss was NaN or infinite.
 """
 
-from collections.abc import Iterator, Sequence
-import contextlib
-import json
+from collections.abc import Callable, Sequence
+import dataclasses
 import pathlib
 from typing import Any
+
+from agents.dopamine.agent import DeviceAgent
+from agents.dopamine.runner import Atari100kRunner
 
 from absl import app, flags
 import gin
 
-from agents import atari, bbf_agent, device_agent, drq_agent
-from agents import runner as runner_lib
+from agents import atari, configurables
+from agents.core.loop import Loop
 from experiments import gin_flags, progress, runs
 from experiments.command import (
+  HeldError,
   SettingsError,
   guarded,
   on_stop_signals,
@@ -29,7 +33,8 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
-from ht_rl import atari100k, files
+from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunFolder, RunFolderError
 
 _GAME = flags.DEFINE_string('game', None, 'The game, such as Breakout.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run, 0 or more.')
@@ -60,22 +65,23 @@ def run(
   seed: int,
   base_dir: str,
 ) -> dict[str, Any]:
-  """Trains and evaluates, or goes on from where an earlier call stopped.
+  """Trains and evaluates, or continues from an earlier call's checkpoint.
 
   Args:
     gin_files: configuration files.
-    gin_bindings: settings that override theirs.
+    gin_bindings: settings that override those of the files.
     game: any game of ale-py, in any usual spelling.
     seed: seed of the run, 0 or more.
-    base_dir: where runs are kept.
+    base_dir: folder of all runs.
 
   Returns:
-    What is in the run's `result.json`.
+    The content of the run's `result.json`.
 
   Raises:
     SettingsError: a setting is wrong.
+    HeldError: another process is running it.
     StoppedError: a signal asked the run to stop.
-    CheckpointError: no checkpoint can be written or read.
+    CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite.
   """
   if not game:
@@ -88,59 +94,123 @@ def run(
     raise SettingsError(f'--seed must be 0 or more, not {seed}')
   load_config(gin_files, gin_bindings)
   config = '+'.join(pathlib.Path(file).stem for file in gin_files)
-  run_dir = folder(base_dir, config, game, seed)
-  with claim(run_dir):
-    result_file = run_dir / 'result.json'
-    if result_file.exists():
-      result = json.loads(result_file.read_text())
-      say(f'{run_dir} is finished already')
+  run = AtariRun(pathlib.Path(base_dir), config, game, seed)
+  stop: list[bool] = []
+  with (
+    runs.claim(run.folder) as held,
+    on_stop_signals(lambda: stop.append(True)),
+  ):
+    if not held:
+      raise HeldError(f'another process is running in {run.folder}')
+    run.check_settings()
+    if run.is_finished:
+      say(f'{run.folder} is finished already')
     else:
-      runner = _make_runner(run_dir, config, game, seed)
-      check_effects()
-      # Only now: a wrong setting must not make the folder its own.
-      files.write_text(_config_file(run_dir), gin.config_str())
-      files.write_text(
-        run_dir / 'operative_config.gin', gin.operative_config_str()
-      )
-      with on_stop_signals(lambda: setattr(runner, 'stop_requested', True)):
-        result = runner.run_experiment()
+      run.execute(lambda: bool(stop))
+    result = run.run_folder.read_result()
+  assert result is not None
   say(summary(result))
   return result
 
 
-def folder(base_dir: str, config: str, game: str, seed: int) -> pathlib.Path:
-  """The folder of a run."""
-  return pathlib.Path(base_dir) / config / game / str(seed)
+@dataclasses.dataclass(frozen=True)
+class AtariRun:
+  """One run in its folder, with the current gin settings: a unit of work.
 
-
-@contextlib.contextmanager
-def claim(run_dir: pathlib.Path) -> Iterator[None]:
-  """Holds a run's folder, which must be new or of the same configuration.
-
-  Raises:
-    SettingsError: the folder can't be written, another process holds it, or it
-      is of a run with another configuration.
+  Attributes:
+    base_dir: folder of all runs.
+    config: name of the configuration.
+    game: canonical name of the game.
+    seed: seed of the run.
   """
-  config_file = _config_file(run_dir)
-  config = gin.config_str()
-  with runs.claim(run_dir) as held:
-    if not held:
-      raise SettingsError(f'another process is running in {run_dir}')
-    there = config_file.read_text() if config_file.exists() else config
-    if there != config:
+
+  base_dir: pathlib.Path
+  config: str
+  game: str
+  seed: int
+
+  @property
+  def run_folder(self) -> RunFolder:
+    """The folder of the run, as its reader and writer."""
+    return RunFolder.of(self.base_dir, self.config, self.game, self.seed)
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """Path of the run's own folder."""
+    return self.run_folder.path
+
+  @property
+  def needs(self) -> Sequence[runs.Unit]:
+    """Nothing: a run needs no other unit."""
+    return ()
+
+  @property
+  def is_finished(self) -> bool:
+    """Whether there is a result."""
+    return self.run_folder.is_finished
+
+  def check_settings(self) -> None:
+    """Raises SettingsError if the folder holds a run with other settings."""
+    difference = self.run_folder.difference(gin.config_str())
+    if difference is not None:
       raise SettingsError(
-        f'{run_dir} holds a run with another configuration '
-        f'({_first_difference(there, config)}); choose another --base_dir'
+        f'{self.folder} holds a run with another configuration '
+        f'({difference}); choose another --base_dir'
       )
-    yield
 
+  def execute(self, should_stop: Callable[[], bool]) -> None:
+    """Trains from the last checkpoint to the end; call it under a claim.
 
-def _config_file(run_dir: pathlib.Path) -> pathlib.Path:
-  return run_dir / 'config.gin'
+    Raises:
+      SettingsError: a setting is wrong.
+      StoppedError, DivergedError, CheckpointError, OSError: see `runs.Unit`.
+    """
+    runner = self._make_runner(should_stop)
+    # Only after all checks: a wrong setting must not claim the folder.
+    self.run_folder.begin(
+      config=self.config,
+      game=self.game,
+      seed=self.seed,
+      protocol=runner.protocol.as_dict(),
+      settings=gin.config_str(),
+      operative_settings=gin.operative_config_str(),
+    )
+    runner.run_experiment()
+
+  def _make_runner(self, should_stop: Callable[[], bool]) -> Atari100kRunner:
+    try:
+      runner = Atari100kRunner(
+        str(self.folder),
+        self._create_agent,
+        game=self.game,
+        seed=self.seed,
+        config=self.config,
+        settings=configurables.run_settings(),
+        progress=progress.Progress,
+        say=say,
+        should_stop=should_stop,
+      )
+    except RunFolderError:
+      raise
+    except (ValueError, TypeError) as error:
+      raise SettingsError(explain(error)) from error
+    check_effects()
+    return runner
+
+  def _create_agent(
+    self, sess: None, environment: atari.AtariEnvironment, summary_writer: str
+  ) -> DeviceAgent:
+    del sess, summary_writer  # For Dopamine's TensorFlow agents.
+    loop = agent_factory()(
+      num_actions=int(environment.action_space.n),
+      observation_shape=environment.observation_space.shape[:2],
+      observation_dtype=environment.observation_space.dtype,
+    )
+    return DeviceAgent(loop, self.seed)
 
 
 def summary(result: dict[str, Any]) -> str:
-  """One line for a person: what was run, and its score."""
+  """Returns one line for the user: what was run, and its score."""
   normalized = result['human_normalized_score']
   human = '' if normalized is None else f' (human-normalized {normalized:.3f})'
   protocol = result['protocol']
@@ -153,56 +223,16 @@ def summary(result: dict[str, Any]) -> str:
 
 
 @gin.configurable('train')
-def agent_class(agent: Any = None) -> type[device_agent.DeviceAgent]:
-  """The agent that is trained, as `train.agent` names it.
+def agent_factory(agent: Any = None) -> Callable[..., Loop]:
+  """Returns the agent's configurable, as given by `train.agent`.
 
   Raises:
-    ValueError: it names none.
+    ValueError: `train.agent` is not an agent.
   """
-  known = (drq_agent.DrQAgent, bbf_agent.BBFAgent)
-  if not (isinstance(agent, type) and issubclass(agent, known)):
-    raise ValueError(
-      f'train.agent must be @DrQAgent or @BBFAgent, not {agent!r}'
-    )
+  if agent not in configurables.AGENTS.values():
+    known = ' or '.join(f'@{name}' for name in configurables.AGENTS)
+    raise ValueError(f'train.agent must be {known}, not {agent!r}')
   return agent
-
-
-def _make_runner(
-  run_dir: pathlib.Path, config: str, game: str, seed: int
-) -> runner_lib.Atari100kRunner:
-  def create_agent(
-    sess: None, environment: atari.AtariEnvironment, summary_writer: str
-  ) -> device_agent.DeviceAgent:
-    del sess, summary_writer  # Of Dopamine's TensorFlow agents.
-    return agent_class()(
-      int(environment.action_space.n),
-      observation_shape=environment.observation_space.shape[:2],
-      observation_dtype=environment.observation_space.dtype,
-      seed=seed,
-    )
-
-  try:
-    return runner_lib.Atari100kRunner(
-      str(run_dir),
-      create_agent,
-      game=game,
-      seed=seed,
-      config=config,
-      progress=progress.Progress,
-      say=say,
-    )
-  except (ValueError, TypeError) as error:
-    raise SettingsError(explain(error)) from error
-
-
-def _first_difference(there: str, here: str) -> str:
-  old, new = (
-    [line.strip() for line in text.splitlines() if not line.startswith('#')]
-    for text in (there, here)
-  )
-  differences = [f'here: {line}' for line in new if line not in old]
-  differences += [f'there: {line}' for line in old if line not in new]
-  return differences[0] if differences else 'the same in another order'
 
 
 if __name__ == '__main__':

@@ -15,6 +15,8 @@ from ht_rl.transforms.reinitialize import (
   shrink_and_perturb,
 )
 
+__version__ = '0.1.0'  # setup.py reads it from here.
+
 __all__ = [
   'HareTortoiseState',
   'RegenerateState',

@@ -1,18 +1,20 @@
-"""Checks of settings: a wrong one is named, with what would be right."""
+"""Checks of arguments: an error says what an argument must be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import math
 import numbers
-from typing import Any
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 
 def check_int(name: str, value: Any, minimum: int) -> None:
   """Raises ValueError unless `value` is an integer of at least `minimum`."""
   is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
   if not is_int or value < minimum:
-    raise ValueError(
-      f'{name} must be an integer of at least {minimum}, not {value!r}'
-    )
+    refuse(name, f'an integer of at least {minimum}', value)
 
 
 def check_float(
@@ -41,17 +43,51 @@ def check_float(
       start = 'from above' if above else 'from'
       end = 'to below' if below else 'to'
       wanted = f'{start} {minimum} {end} {maximum}'
-    raise ValueError(f'{name} must be a number {wanted}, not {value!r}')
+    refuse(name, f'a number {wanted}', value)
 
 
 def check_bool(name: str, value: Any) -> None:
   """Raises ValueError unless `value` is True or False."""
-  if not isinstance(value, bool):
-    raise ValueError(f'{name} must be True or False, not {value!r}')
+  if not isinstance(value, bool | np.bool_):
+    refuse(name, 'True or False', value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
   """Raises ValueError unless `value` is one of `choices`."""
   if value not in choices:
-    shown = ' or '.join(repr(choice) for choice in choices)
-    raise ValueError(f'{name} must be {shown}, not {value!r}')
+    refuse(name, ' or '.join(repr(choice) for choice in choices), value)
+
+
+def check_scalar(
+  name: str,
+  value: Any,
+  wanted: str,
+  accepts: Callable[[Any], Any],
+  integer: bool = False,
+) -> None:
+  """Raises ValueError unless `value` is a real scalar that is accepted.
+
+  Unlike `check_int` and `check_float` it takes arrays without axes, too. Of a
+  tracer (`optax.inject_hyperparams` makes them) only the type is known.
+
+  Args:
+    name: of the argument.
+    value: a number, or an array.
+    wanted: what the argument must be, for the message.
+    accepts: whether a number is in range; not asked about a tracer.
+    integer: whether the dtype must be an integer one.
+  """
+  traced = isinstance(value, jax.core.Tracer)
+  array = value if traced else np.asarray(value)
+  kinds = (jnp.integer,) if integer else (jnp.integer, jnp.floating)
+  if (
+    array.ndim != 0
+    or not any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
+    or not (traced or accepts(array))
+  ):
+    refuse(name, wanted, value)
+
+
+def refuse(name: str, wanted: str, value: Any) -> NoReturn:
+  """Raises the ValueError of an argument that is not what it must be."""
+  raise ValueError(f'{name} must be {wanted}, not {value!r}')

@@ -1,7 +1,7 @@
-"""The look that all pictures share, and how they are written.
+"""Style and files of all figures.
 
-Everything is told twice, by place or shape as well as by shade, so that the
-pictures can be read in greyscale and by the colour-blind.
+Every distinction is made twice, by place or shape and by shade, so that the
+figures can be read in greyscale and by the colour-blind.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,15 +31,15 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-# Lengths are in inches, sizes of type in points: a page shows an inch as 96
-# pixels, so that even the small type is 11 of them high.
+# Lengths are in inches, font sizes in points. A page shows an inch as 96
+# pixels, so that the small font is 11 pixels high.
 TITLE, TYPE, SMALL = 10.5, 9.0, 8.25
 LINE = 0.15
-LABEL_WIDTH = 24  # Letters; a longer name goes on in the next line.
+LABEL_WIDTH = 24  # Letters; longer names are wrapped.
 INK, MUTED, BAR, FAINT = '#1a1a1a', '#595959', '#a3b8cc', '#d9d9d9'
-MARKERS = 'osD^vPX<>p*'  # As many as share no factor with the dashes.
+MARKERS = 'osD^vPX<>p*'  # 11: coprime to the number of dashes.
 DASHES = ('-', (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-_FONT = 'DejaVu Sans'  # Comes with matplotlib: the same on every machine.
+_FONT = 'DejaVu Sans'  # Part of matplotlib: the same on every machine.
 
 Color = tuple[float, float, float]
 
@@ -55,7 +55,7 @@ _STYLE = {
   'grid.linewidth': 0.6,
   'legend.frameon': False,
   'savefig.dpi': 200,
-  'svg.hashsalt': 'ht_rl',  # Else the ids of an SVG are random.
+  'svg.hashsalt': 'ht_rl',  # Otherwise the ids of an SVG are random.
   'text.color': INK,
   'text.parse_math': False,  # A dollar sign in a name is a dollar sign.
   'xtick.color': MUTED,
@@ -75,11 +75,10 @@ class Line(NamedTuple):
     value: [points].
     low: the lower end of the band, [points].
     high: the upper end, [points].
-    label: what the legend calls it.
-    height: how high it runs, which gives the legend its order.
-    place: of the method among all that are compared, which gives it a shade, a
-      marker and dashes of its own.
-    color: its shade.
+    label: its name in the legend.
+    height: orders the legend, highest first.
+    place: index of the method, which chooses its marker and dashes.
+    color: its colour.
   """
 
   x: np.ndarray
@@ -95,19 +94,19 @@ class Line(NamedTuple):
 def write_figures(
   drawn: Mapping[str, Figure], directory: str | os.PathLike[str]
 ) -> list[pathlib.Path]:
-  """Writes every picture as SVG and as PNG, or none of them.
+  """Writes every figure as SVG and as PNG, or none of them.
 
-  The same pictures give the same bytes.
+  The same figures give the same bytes.
 
   Args:
-    drawn: pictures by name.
-    directory: where to; it is made where it is missing.
+    drawn: figures by name.
+    directory: of the files; it is made if it is missing.
 
   Returns:
     The files: `<name>.svg` and `<name>.png` for each name.
 
   Raises:
-    OSError: they can't be written; older files are left as they were.
+    OSError: a file can't be written; older files are left as they were.
   """
   contents = {}
   for name, figure in drawn.items():
@@ -119,7 +118,7 @@ def write_figures(
 
 
 def svg(figure: Figure) -> bytes:
-  """A picture as SVG, its type as outlines: it needs no fonts."""
+  """Returns a figure as SVG, with text as outlines: it needs no fonts."""
   buffer = io.BytesIO()
   with styled():
     figure.savefig(buffer, format='svg', metadata={'Date': None})
@@ -127,7 +126,7 @@ def svg(figure: Figure) -> bytes:
 
 
 def png(figure: Figure) -> bytes:
-  """A picture as PNG, 200 pixels an inch."""
+  """Returns a figure as PNG, with 200 pixels an inch."""
   buffer = io.BytesIO()
   with styled():
     figure.savefig(buffer, format='png')
@@ -137,7 +136,7 @@ def png(figure: Figure) -> bytes:
 def draw_curves(
   title: str, subtitle: str, lines: Sequence[Line]
 ) -> tuple[Figure, Axes]:
-  """Draws curves with bands, and beside them a legend from top to bottom."""
+  """Draws curves with bands, and a legend beside them."""
   labels = [line.label for line in lines]
   rows = sum(label.count('\n') + 1 for label in labels)
   figure, (axes,) = canvas(
@@ -163,7 +162,7 @@ def draw_curves(
       markersize=5.5,
       markeredgecolor='white',
       markeredgewidth=0.5,
-      # Ten along the diagonal, and of two curves not side by side.
+      # Ten markers a curve, at different places for different curves.
       markevery=(0.1 * order / len(lines), 0.1) if len(line.x) > 25 else 1,
     )
   axes.grid(True)
@@ -193,15 +192,17 @@ def canvas(
 ) -> tuple[Figure, list[Axes]]:
   """Makes a figure around panels of a given size, side by side.
 
+  All lengths are in inches.
+
   Args:
     title: its first line.
-    subtitle: its second line: how it is read.
+    subtitle: its second line: how to read it.
     panel: width and height of a panel.
-    columns: how many panels.
+    columns: number of panels.
     left: space for labels.
     bottom: space for labels.
     right: space for a legend.
-    head: space over the panels for what stands there.
+    head: space for headings over the panels.
     gap: space between the panels.
 
   Returns:
@@ -229,25 +230,25 @@ def canvas(
 
 
 def cell_shades() -> ListedColormap:
-  """Lighter to darker, but black type on it stays readable."""
+  """Returns shades from light to dark on which black text is readable."""
   shades = matplotlib.colormaps['Blues'](np.linspace(0, 0.62, 256))
   return ListedColormap(shades)
 
 
 def shade(place: int, count: int) -> Color:
-  """The colour of one of several methods: the later, the lighter."""
+  """Returns the colour of one of several methods: later ones are lighter."""
   share = place / max(1, count - 1)
   return to_rgb(matplotlib.colormaps['plasma'](0.75 * share))
 
 
 def pale(color: Color) -> Color:
-  """Halfway to white: dots stand out from it."""
+  """Returns a colour halfway to white, from which dots stand out."""
   red, green, blue = color
   return (1 + red) / 2, (1 + green) / 2, (1 + blue) / 2
 
 
 def wrapped(name: str, width: int = LABEL_WIDTH) -> str:
-  """Breaks a name into lines if need be, best after its punctuation."""
+  """Breaks a long name into lines, preferably after punctuation."""
   lines = ['']
   for word in re.split(r'(?<=[\s_\-/.:,])', ' '.join(name.split())):
     for start in range(0, len(word), width):
@@ -259,14 +260,14 @@ def wrapped(name: str, width: int = LABEL_WIDTH) -> str:
 
 
 def most_lines(texts: Iterable[str]) -> int:
-  """How many lines the text with most of them has."""
+  """Returns the largest number of lines of the texts."""
   return max((text.count('\n') + 1 for text in texts), default=0)
 
 
 def text_width(
   texts: Iterable[str], size: float = TYPE, weight: str = 'normal'
 ) -> float:
-  """The width in inches of the widest line of some texts."""
+  """Returns the width in inches of the widest line of the texts."""
   font = FontProperties(family=_FONT, size=size, weight=weight)
   widths = [
     text_to_path.get_text_width_height_descent(line, font, False)[0]
@@ -278,8 +279,8 @@ def text_width(
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-  """Our settings in place of the user's."""
+  """Uses our matplotlib settings instead of the user's."""
   with style.context(['default', _STYLE]), warnings.catch_warnings():
-    # A letter that the font lacks becomes a box; the tables have it.
+    # A letter that the font lacks becomes a box; the tables show it.
     warnings.filterwarnings('ignore', 'Glyph .* missing from font')
     yield

@@ -1,10 +1,11 @@
-"""What may tell that a network is losing its plasticity.
+"""Measures of plasticity: weight norms, zeros, dormant units and ranks.
 
 Pure functions of weights, gradients or activations; all of them work inside
-``jit`` and ``vmap``. Computed in float32 at least, whatever comes in.
+``jit`` and ``vmap``. Narrower dtypes than float32 are measured in float32.
 
 Lee et al., 2024, "Slow and Steady Wins the Race: Maintaining Plasticity with
-Hare and Tortoise Networks", appendix C, compares them with generalisation.
+Hare and Tortoise Networks", appendix C, compares these measures with
+generalisation.
 """
 
 from typing import Any, TypeAlias
@@ -13,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ht_rl.transforms import _arguments
+from ht_rl import arguments
+from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
 
@@ -29,7 +31,7 @@ def weight_magnitude(params: PyTree) -> jax.Array:
 
   Args:
     params: the weights, a tree; each of its arrays is a layer :math:`l` of
-      :math:`n_l` weights. (To leave biases out, hand in the kernels alone.)
+      :math:`n_l` weights. (To leave biases out, pass the kernels alone.)
 
   Returns:
     float32 scalar.
@@ -62,7 +64,7 @@ def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
   References:
     Lee et al., 2024, appendix C.
   """
-  _arguments.check_like('initial', initial, params, 'params')
+  checks.check_like('initial', initial, params, 'params')
   pairs = zip(jax.tree.leaves(params), jax.tree.leaves(initial), strict=True)
   return weight_magnitude(
     [_wide(w) - _wide(w_0) for w, w_0 in pairs if _is_inexact(w)]
@@ -72,9 +74,9 @@ def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
 def zero_ratio(tree: PyTree) -> jax.Array:
   """The share of entries that are exactly zero.
 
-  Of the features that a backbone hands on it is the share of inactive ReLU
-  units; of a loss's gradient with respect to these features, or with respect
-  to the parameters, it is the share of what can't learn.
+  For the output of a ReLU layer it is the share of inactive units; for the
+  gradient of a loss, with respect to features or parameters, it is the share of
+  entries that do not learn.
 
   >>> zero_ratio({'kernel': jnp.array([[0.0, 1.0]]), 'bias': jnp.zeros(2)})
   Array(0.75, dtype=float32)
@@ -87,7 +89,7 @@ def zero_ratio(tree: PyTree) -> jax.Array:
     float32 scalar in [0, 1].
 
   Raises:
-    ValueError: there is no entry.
+    ValueError: the tree has no entry.
 
   References:
     Lee et al., 2024, appendix C (gradients and features of the backbone's
@@ -98,25 +100,26 @@ def zero_ratio(tree: PyTree) -> jax.Array:
 
 
 def dormant_units(activations: ArrayLike, threshold: ArrayLike) -> jax.Array:
-  r"""Which units of a layer are dormant.
+  r"""Which units of a layer are dormant: hardly active beside the others.
 
-  Unit :math:`i` is, if its mean activation is small beside that of the layer:
+  Unit :math:`i` is dormant if its mean activation is at most a given fraction
+  of the layer's mean:
 
   .. math::
 
     \mathbb{E}_x |h_i(x)| \le
     \texttt{threshold} \cdot \frac{1}{n} \sum_{k=1}^{n} \mathbb{E}_x |h_k(x)|
 
-  In a layer that is all zero, all are.
+  In a layer that is all zero, all units are dormant.
 
   >>> dormant_units(jnp.array([[0.0, 1.0, 0.1], [0.0, 9.0, 0.1]]), 0.1)
   Array([ True, False,  True], dtype=bool)
 
   Args:
-    activations: what the layer puts out, [batch, ..., units]; of a convolution
-      with its positions.
-    threshold: the score up to which a unit is dormant, at least 0; 0 for units
-      that are zero on the whole batch.
+    activations: the output of the layer, [batch, ..., units]; for a convolution
+      [batch, height, width, channels].
+    threshold: the largest fraction of the mean at which a unit is dormant, at
+      least 0; with 0 only units that are zero on the whole batch are.
 
   Returns:
     bool [units].
@@ -125,7 +128,7 @@ def dormant_units(activations: ArrayLike, threshold: ArrayLike) -> jax.Array:
     Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
     Learning", definition 3.1.
   """
-  _arguments.check_number(
+  arguments.check_scalar(
     'threshold', threshold, 'a number of at least 0', lambda t: t >= 0
   )
   magnitude = jnp.abs(_wide(activations))
@@ -141,14 +144,14 @@ def dormant_ratio(activations: PyTree, threshold: ArrayLike) -> jax.Array:
   Array(0.25, dtype=float32)
 
   Args:
-    activations: a tree of what the layers put out, each [batch, ..., units].
+    activations: a tree of the outputs of the layers, each [batch, ..., units].
     threshold: as in `dormant_units`.
 
   Returns:
     float32 scalar in [0, 1].
 
   Raises:
-    ValueError: there is no unit.
+    ValueError: the tree has no unit.
 
   References:
     Sokar et al., 2023, section 3.
@@ -158,7 +161,7 @@ def dormant_ratio(activations: PyTree, threshold: ArrayLike) -> jax.Array:
 
 
 def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
-  r"""How many singular values hold a given share of their sum (*srank*).
+  r"""The number of singular values that hold a share of their sum (*srank*).
 
   With the singular values :math:`\sigma_1 \ge \sigma_2 \ge \dots` of the
   features it is
@@ -173,7 +176,7 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
   Array(2, dtype=int32)
 
   Args:
-    features: what the backbone hands on, [batch, units].
+    features: the output of the backbone, [batch, units].
     threshold: the share, a number in (0, 1].
 
   Returns:
@@ -184,12 +187,12 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
     Kumar et al., 2021, "Implicit Under-Parameterization Inhibits Data-Efficient
     Deep Reinforcement Learning", section 3 (the threshold is its 1 - delta).
   """
-  _arguments.check_number(
+  arguments.check_scalar(
     'threshold', threshold, 'a number in (0, 1]', lambda t: 0 < t <= 1
   )
   sums = jnp.cumsum(_singular_values(features))
   rank = 1 + jnp.sum(sums < threshold * sums[-1], dtype=jnp.int32)
-  return jnp.where(sums[-1] > 0, rank, 0)  # Not greater either: NaN.
+  return jnp.where(sums[-1] > 0, rank, 0)  # NaN > 0 is False, too.
 
 
 def effective_rank(features: ArrayLike) -> jax.Array:
@@ -200,13 +203,13 @@ def effective_rank(features: ArrayLike) -> jax.Array:
     \exp \Bigl( - \sum_i p_i \log p_i \Bigr), \qquad
     p_i = \sigma_i \Big/ \sum_j \sigma_j
 
-  Unlike `feature_rank` it has no threshold, and changes smoothly.
+  Unlike `feature_rank` it has no threshold and changes smoothly.
 
   >>> effective_rank(jnp.diag(jnp.array([3.0, 3.0, 0.0])))
   Array(2., dtype=float32)
 
   Args:
-    features: what the backbone hands on, [batch, units].
+    features: the output of the backbone, [batch, units].
 
   Returns:
     float32 scalar, from 1 to the smaller side of `features`; 0 if all are zero.
@@ -239,7 +242,7 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
   """Returns the share of True among all entries."""
   total = sum(mask.size for mask in masks)
   if not total:
-    raise ValueError(f'{name} must hold at least one number; it has none.')
+    raise ValueError(f'{name} must hold at least one float, but is empty')
   counts = jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in masks])
   return jnp.sum(counts / float(total))
 
@@ -247,7 +250,7 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
 def _singular_values(features: ArrayLike) -> jax.Array:
   if jnp.ndim(features) != 2 or not jnp.size(features):
     raise ValueError(
-      'features must have the shape [batch, units], neither of them 0; '
-      f'got {jnp.shape(features)}.'
+      'features must have the shape [batch, units], neither of them 0, '
+      f'not {jnp.shape(features)}'
     )
   return jnp.linalg.svd(_wide(features), compute_uv=False)

@@ -1,5 +1,5 @@
 """The learner in pure JAX: networks, losses, augmentation, replay, updates.
 
-Nothing here imports TensorFlow, Dopamine, Gymnasium or gin, and every function
-is pure and can be `vmap`ped, so that it also runs where there is JAX alone.
+Nothing here imports TensorFlow, Dopamine, Gymnasium or gin, so it runs with JAX
+alone. Every function is pure and works under `vmap`.
 """

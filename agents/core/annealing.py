@@ -1,8 +1,8 @@
-"""What BBF changes as it learns: n, the discount, and when it resets.
+"""BBF's schedules: n of the n-step return, the discount, and the resets.
 
-n and the discount follow the gradient steps of the cycle, those since the last
-reset, and are computed inside jit. The steps of the resets are known beforehand
-and computed on the host.
+n and the discount depend on the gradient steps since the last reset (the
+cycle), and are computed inside jit. The steps of the resets are known in
+advance and computed on the host.
 """
 
 import chex
@@ -12,14 +12,14 @@ import jax.numpy as jnp
 def exponential(
   step: chex.Numeric, initial: float, final: float, period: int
 ) -> chex.Array:
-  """Moves from one value to another by equal ratios.
+  """Interpolates exponentially from one value to another.
 
   ``initial * (final / initial) ** clip(step / period, 0, 1)``
 
   Args:
-    step: how far it is, integer, may be traced.
+    step: current step, integer, may be traced.
     initial: value at step 0, positive.
-    final: value at `period` and ever after, positive.
+    final: value from step `period` on, positive.
     period: number of steps, at least 1.
 
   Returns:
@@ -35,16 +35,19 @@ def exponential(
 def horizon(
   step: chex.Numeric, initial: int = 10, final: int = 3, period: int = 10_000
 ) -> chex.Array:
-  """The n of n-step returns, moving by equal ratios (Schwarzer et al., 2023).
+  """Returns n of the n-step return, annealed exponentially.
 
   Args:
     step: gradient steps since the last reset, integer, may be traced.
     initial: n at step 0.
-    final: n at `period` and ever after.
+    final: n from step `period` on.
     period: number of gradient steps, at least 1.
 
   Returns:
-    int32, rounded to the nearest.
+    int32, rounded to the nearest integer.
+
+  References:
+    Schwarzer et al., "Bigger, Better, Faster", 2023.
   """
   return jnp.round(exponential(step, initial, final, period)).astype(jnp.int32)
 
@@ -55,16 +58,19 @@ def discount(
   final: float = 0.997,
   period: int = 10_000,
 ) -> chex.Array:
-  """The discount, its distance to 1 moving by equal ratios (ibid.).
+  """Returns the discount; ``1 - discount`` is annealed exponentially.
 
   Args:
     step: gradient steps since the last reset, integer, may be traced.
     initial: gamma at step 0, below 1.
-    final: gamma at `period` and ever after, below 1.
+    final: gamma from step `period` on, below 1.
     period: number of gradient steps, at least 1.
 
   Returns:
     float32.
+
+  References:
+    Schwarzer et al., "Bigger, Better, Faster", 2023.
   """
   return 1.0 - exponential(step, 1.0 - initial, 1.0 - final, period)
 
@@ -75,28 +81,28 @@ def reset_steps(
   offset: int = 0,
   released_counting: bool = False,
 ) -> tuple[int, ...]:
-  """The environment steps of a run after which the agent is reset.
+  """Returns the environment steps of a run after which a reset is due.
 
-  A reset at s comes when s environment steps have been done and their gradient
-  steps too. The steps are those of the run, with
-  the ones in which the replay fills. As documented (Schwarzer et al., 2023),
-  they are the multiples of `reset_every` below `no_resets_after`: at that step
-  itself, where the training of Atari-100k ends, a reset would only spoil what
-  is evaluated.
+  A reset at s is due once s environment steps and their gradient steps are
+  done. Steps count from the start of the run and include those that only fill
+  the replay. As documented (Schwarzer et al., 2023), resets are due at the
+  multiples of `reset_every` below `no_resets_after`. There is none at
+  `no_resets_after` itself, where Atari-100k training ends: the evaluation would
+  score freshly initialised layers.
 
-  BBF's release departs from that twice. It resets one step late, when
-  `reset_every` has been exceeded, and counts on from there, so that each reset
-  comes a step later than the one before. And it leaves out a reset if the next
-  one would be due after `no_resets_after`, so that the last is missing.
+  BBF's release departs from the paper in two ways. It resets one step late,
+  when `reset_every` has been exceeded, and counts on from there, so each reset
+  is one step later than the previous one. And it omits a reset if the next one
+  would be due after `no_resets_after`, so the last reset is missing.
 
   Args:
     reset_every: environment steps between two resets.
-    no_resets_after: environment step from which on there are no resets.
-    offset: added to all of these steps (the release has 1).
+    no_resets_after: environment step from which on no reset is due.
+    offset: added to every step (1 in the release).
     released_counting: whether to count as the release does.
 
   Returns:
-    Steps, in order.
+    Steps in increasing order.
 
   Raises:
     ValueError: if `reset_every` is not positive.

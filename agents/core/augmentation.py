@@ -1,7 +1,7 @@
 """DrQ's image augmentation (Kostrikov et al., 2020): shift and intensity.
 
-A frame is padded once, when it is stored, and cropped whenever it is read: so
-a shift costs no more time than reading does, for a fifth more memory.
+A frame is padded once, when it is stored, and cropped whenever it is read. A
+shift then takes no more time than reading, and a fifth more memory.
 """
 
 import chex
@@ -13,7 +13,7 @@ PAD = 4
 
 
 def pad(frames: chex.Array) -> chex.Array:
-  """Repeats the pixels at the edge `PAD` times on each side.
+  """Pads frames by `PAD` pixels on each side, repeating the edge.
 
   Args:
     frames: [..., height, width], any dtype.
@@ -28,13 +28,14 @@ def pad(frames: chex.Array) -> chex.Array:
 def crop(
   frames: chex.Array, offset_y: chex.Array, offset_x: chex.Array
 ) -> chex.Array:
-  """Cuts frames out of padded ones: a shift that repeats the edge.
+  """Crops padded frames at an offset: a shift that repeats the edge.
 
   Args:
-    frames: what `pad` made of stacks `f`, [B, stack, height + 2 * PAD, width +
-      2 * PAD]. A stack moves as one.
-    offset_y: rows to look further down, integers [B] in ``-PAD .. PAD``.
-    offset_x: columns to look further right, likewise.
+    frames: stacks `f` padded by `pad`, [B, stack, height + 2 * PAD, width +
+      2 * PAD]. All frames of a stack get the same offset.
+    offset_y: rows by which the crop moves down, integers [B] in
+      ``-PAD .. PAD``.
+    offset_x: columns by which the crop moves right, likewise.
 
   Returns:
     [B, stack, height, width], with
@@ -58,8 +59,8 @@ def random_crop(
   Args:
     key: random key.
     frames: padded stacks, [B, stack, height + 2 * PAD, width + 2 * PAD].
-    inclusive: whether `PAD` itself is drawn as well as -`PAD`: nine offsets on
-      each axis. Dopamine's labs and BBF's release leave it out.
+    inclusive: whether +`PAD` can be drawn as well as -`PAD`: nine offsets on
+      each axis. Dopamine's labs and BBF's release exclude it.
 
   Returns:
     [B, stack, height, width].
@@ -85,13 +86,13 @@ def random_intensity(
   """
   noise = jax.random.normal(key, (images.shape[0],) + (1,) * (images.ndim - 1))
   noise = scale * jnp.clip(noise, -2.0, 2.0)
-  # A reduction, which XLA computes once. As 1 + noise it is fused into what
-  # follows, and the normal numbers computed again for every pixel.
+  # XLA computes a reduction once. It would fuse `1 + noise` into the product
+  # below and compute the normal numbers again for every pixel.
   factor = jnp.sum(jnp.stack([jnp.ones_like(noise), noise]), axis=0)
   return images * factor.astype(images.dtype)
 
 
 def scale(images: chex.Array) -> chex.Array:
-  """Converts to float32, uint8 to [0, 1]."""
+  """Converts images to float32, and scales uint8 to [0, 1]."""
   x = images.astype(jnp.float32)
   return x / 255.0 if images.dtype == jnp.uint8 else x

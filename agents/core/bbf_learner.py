@@ -1,15 +1,17 @@
 """BBF with Hare & Tortoise, and its relatives SPR, SR-SPR and DER.
 
-What differs from `learner.Learner`, in the order of a gradient step: starts are
-drawn from a prioritized replay, those of all gradient steps of an environment
-step at once; n and the discount follow the steps since the last reset; values
-are categorical; the encoder also predicts its own future (SPR).
+The differences to `learner.Learner`, in the order of a gradient step: starts
+are sampled from a prioritized replay, for all gradient steps of an environment
+step at once; n and the discount depend on the gradient steps since the last
+reset; values are categorical; the encoder is also trained by self-prediction
+(SPR).
 
-BBF's release departs from its paper. The documented algorithm is the default,
-and each departure has a setting.
+BBF's release departs from its paper. The default is the algorithm of the paper;
+each departure is a setting.
 """
 
 import dataclasses
+import functools
 import types
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,27 +23,40 @@ import optax
 from agents.core import (
   annealing,
   augmentation,
+  bbf_networks,
   categorical,
   prioritized,
   spr,
+  streams,
 )
 from agents.core import learner as learner_lib
 from agents.core import replay as replay_lib
+from agents.core.repeat import repeat
+from agents.core.settings import (
+  at_least,
+  between,
+  is_bool,
+  one_of,
+  optional,
+  setting,
+)
+from agents.core.state import TrainState
 import ht_rl
+from ht_rl.arguments import check_float, check_int
 
 PRIORITIES = ('per_sample', 'batch_mean', 'uniform')
 
 
 class Metrics(NamedTuple):
-  """Figures of the last gradient step.
+  """Metrics of the last gradient step.
 
   Attributes:
-    loss: mean cross-entropy of the values' distributions, unweighted, float32.
-    spr_loss: mean loss of the self-supervised objective, unweighted, float32.
-    q: mean Q-value of the actions learned about, float32.
+    loss: mean cross-entropy of the value distributions, unweighted, float32.
+    spr_loss: mean SPR loss, unweighted, float32.
+    q: mean Q-value of the batch's actions, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
-    first_bad_step: see `learner_lib.LearnerState`.
+    first_bad_step: see `TrainState`.
   """
 
   loss: chex.Array
@@ -53,12 +68,12 @@ class Metrics(NamedTuple):
 
 
 class Batch(NamedTuple):
-  """What a gradient step learns from, ready for the network.
+  """The batch of one gradient step, with network inputs.
 
   Attributes:
-    transitions: whose `s_tm1` and `s_t` are floats [B, ..., stack].
-    future: whose `states` are floats [B, K, ..., stack]; None without SPR.
-    weights: of each example's loss, float32 [B].
+    transitions: `s_tm1` and `s_t` are floats [B, ..., stack].
+    future: `states` are floats [B, K, ..., stack]; None without SPR.
+    weights: importance weight of each example's loss, float32 [B].
     noise: random key of noisy layers.
   """
 
@@ -70,60 +85,107 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class BBFLearner(learner_lib.Learner):
-  """BBF's settings, and its pure functions; see `learner.Learner` for more.
+  """BBF's settings and its pure functions; see also `learner.Learner`.
+
+  A cycle begins at the start of the run and at each reset. "As in the release"
+  marks what BBF's release does and its paper does not say.
 
   Attributes:
-    gamma: discount at the end of a cycle, which a reset begins.
-    min_gamma: discount at its beginning; None for `gamma` throughout.
-    update_horizon: n of the n-step returns at the end of a cycle.
-    max_update_horizon: n at its beginning.
-    cycle_steps: gradient steps in which both move.
-    jumps: steps that the encoder predicts; 0 for no SPR.
-    spr_weight: weight of the self-supervised objective.
-    priorities: 'per_sample'; 'uniform' for all alike; or 'batch_mean', as
-      released: means over batches, for the first few examples only.
-    keep_encoder: fraction of encoder and transition model that `reset` keeps.
-    keep_head: fraction of head, projection and predictor that it keeps.
-    bootstrap_early: as released, bootstrap one step before the n-th.
-    batches_by_age: as released, the first batch of an environment step has its
-      oldest examples.
-    separate_target_draw: as released, `reset` mixes the tortoise with another
-      fresh draw than the hare.
-    exclusive_shift: as released, images are never shifted by +4 pixels.
-    unroll: whether the gradient steps of an environment step are compiled one
-      after another, and not as a loop.
+    gamma: discount at the end of the schedule.
+    min_gamma: discount at the start of a cycle; None for `gamma` throughout.
+    update_horizon: n of the n-step return at the end of the schedule.
+    max_update_horizon: n at the start of a cycle.
+    cycle_steps: gradient steps over which the discount and n are annealed.
+    jumps: number of steps K that SPR predicts; 0 for no SPR.
+    spr_weight: weight of the SPR loss.
+    priorities: 'per_sample'; 'uniform' for equal priorities; or 'batch_mean',
+      as in the release: batch means, assigned to the first few examples only.
+    keep_encoder: weight of old encoder and transition model in a reset.
+    keep_head: weight of old head, projection and predictor in a reset.
+    bootstrap_early: as in the release, bootstrap one step before the n-th.
+    batches_by_age: as in the release, the batches of an environment step are
+      ordered by age, oldest examples first.
+    separate_target_draw: as in the release, `reset` mixes hare and tortoise
+      with two different initialisations.
+    exclusive_shift: as in the release, images are never shifted by +4 pixels.
+    released_counting: as in the release, each reset is one more step late, and
+      the last reset is missing.
   """
 
   min_replay_history: int = 2000
   gamma: float = 0.997
-  min_gamma: float | None = 0.97
+  min_gamma: float | None = setting(0.97, optional(between(0.0, 1.0)))
   update_horizon: int = 3
-  max_update_horizon: int = 10
-  cycle_steps: int = 10_000
+  max_update_horizon: int = setting(10, at_least(1))
+  cycle_steps: int = setting(10_000, at_least(1))
   epsilon_train: float = 0.0
   epsilon_decay_period: int = 2001
   target_action_selection: bool = True
-  jumps: int = 5
-  spr_weight: float = 5.0
-  priorities: str = 'per_sample'
+  jumps: int = setting(5, at_least(0))
+  spr_weight: float = setting(5.0, between(0.0, 1e6))
+  priorities: str = setting('per_sample', one_of(*PRIORITIES))
+  reset_every: int | None = setting(
+    20_000, optional(at_least(1, 'environment steps'))
+  )
+  no_resets_after: int = setting(100_000, at_least(0, 'environment steps'))
   keep_encoder: float = 0.5
   keep_head: float = 0.0
-  bootstrap_early: bool = False
-  batches_by_age: bool = False
-  separate_target_draw: bool = False
-  exclusive_shift: bool = False
-  unroll: bool = False
+  bootstrap_early: bool = setting(False, is_bool)
+  batches_by_age: bool = setting(False, is_bool)
+  separate_target_draw: bool = setting(False, is_bool)
+  exclusive_shift: bool = setting(False, is_bool)
+  released_counting: bool = setting(False, is_bool)
 
+  name: ClassVar[str] = 'BBFAgent'
   storage: ClassVar[types.ModuleType] = prioritized
+
+  def __post_init__(self) -> None:
+    # The replay reads at most n steps ahead, with n at the start of a cycle.
+    check_int('BBFAgent.update_horizon', self.update_horizon, 1)
+    check_int(
+      'BBFAgent.max_update_horizon',
+      self.max_update_horizon,
+      self.update_horizon,
+    )
+    super().__post_init__()
+    if self.min_gamma is not None:
+      # The schedule of 1 - discount is exponential, so it must not be 0.
+      for name in ('min_gamma', 'gamma'):
+        value = getattr(self, name)
+        check_float(f'BBFAgent.{name}', value, 0.0, 1.0, below=True)
+    if not isinstance(self.network, bbf_networks.BBFNetwork):
+      raise ValueError(
+        'BBFAgent.network must make a BBFNetwork, as @BBFNetwork does, not a '
+        f'{type(self.network).__name__}'
+      )
+
+  @functools.cached_property
+  def _reset_steps(self) -> frozenset[int]:
+    if self.reset_every is None:
+      return frozenset()
+    return frozenset(
+      annealing.reset_steps(
+        self.reset_every,
+        self.no_resets_after,
+        offset=int(self.released_counting),
+        released_counting=self.released_counting,
+      )
+    )
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether this environment step is in `annealing.reset_steps`."""
+    return environment_steps in self._reset_steps
 
   @property
   def horizon(self) -> int:
-    """How many steps are read after the start of a transition, at most."""
+    """The largest number of steps read after the start of a transition."""
     return max(self.max_update_horizon, self.jumps)
 
   @property
   def keep(self) -> dict[str, float]:
-    """The fraction that `reset` keeps of each group of parameters."""
+    """The weight of the old parameters in `reset`, for each group."""
     keep = {
       'encoder': self.keep_encoder,
       'projection': self.keep_head,
@@ -137,7 +199,7 @@ class BBFLearner(learner_lib.Learner):
     return keep
 
   def init_params(self, key: chex.PRNGKey) -> Any:
-    """Draws the network's parameters, those of SPR if it is on."""
+    """Initialises the network's parameters, including SPR's if it is on."""
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     if not self.jumps:
       return self.network.init(key, observations)
@@ -149,7 +211,7 @@ class BBFLearner(learner_lib.Learner):
   def schedule(
     self, cycle_steps: chex.Numeric
   ) -> tuple[chex.Numeric, chex.Numeric]:
-    """Steps n and discount, `cycle_steps` gradient steps after a reset."""
+    """Returns n and the discount `cycle_steps` gradient steps into a cycle."""
     period = self.cycle_steps
     n = annealing.horizon(
       cycle_steps, self.max_update_horizon, self.update_horizon, period
@@ -167,17 +229,17 @@ class BBFLearner(learner_lib.Learner):
     cycle_steps: chex.Numeric,
     key: chex.PRNGKey,
   ) -> Batch:
-    """Reads a batch and augments it, ready for the network.
+    """Reads a batch of augmented network inputs.
 
     Args:
-      replay: where to read.
+      replay: replay to read from.
       starts: positions, int32 [B].
-      weights: of their losses, float32 [B].
+      weights: importance weights of their losses, float32 [B].
       cycle_steps: gradient steps since the last reset.
       key: random key.
 
     Returns:
-      The batch. Each image has its own augmentation.
+      The batch. Each stack is augmented independently.
     """
     tm1_key, t_key, future_key, noise = jax.random.split(key, 4)
     n, gamma = self.schedule(cycle_steps)
@@ -213,16 +275,16 @@ class BBFLearner(learner_lib.Learner):
   def loss(
     self, params: Any, target_params: Any, batch: Batch
   ) -> tuple[chex.Array, tuple[chex.Array, chex.Array, chex.Array]]:
-    """Weighted mean of cross-entropy and `spr_weight` times the SPR loss.
+    """Computes the weighted mean of the TD loss plus `spr_weight` * SPR loss.
 
     Args:
       params: online parameters.
       target_params: the target network's parameters.
-      batch: what to learn from.
+      batch: a batch of network inputs.
 
     Returns:
-      The loss; and of each example cross-entropy, SPR loss and Q-value of the
-      action, [B].
+      The loss; and for each example the cross-entropy, the SPR loss and the
+      Q-value of the action, [B] each.
     """
     transitions, future = batch.transitions, batch.future
     keys = jax.random.split(batch.noise, 3)
@@ -269,70 +331,60 @@ class BBFLearner(learner_lib.Learner):
 
   def learn(
     self,
-    learner: learner_lib.LearnerState,
+    train: TrainState,
     replay: prioritized.PrioritizedState,
     num_updates: int,
-  ) -> tuple[learner_lib.LearnerState, prioritized.PrioritizedState, Metrics]:
-    """`num_updates` gradient steps on starts that are drawn together.
+  ) -> tuple[TrainState, prioritized.PrioritizedState, Metrics]:
+    """Does `num_updates` gradient steps on starts that are sampled together.
 
-    The priorities change when all are done.
+    The priorities are updated after the last of them.
 
     Args:
-      learner: what learns.
-      replay: what it learns from.
+      train: state before the gradient steps.
+      replay: replay to sample batches from.
       num_updates: G, static, at least 1.
 
     Returns:
-      The learner, the replay with new priorities, and the figures of the last
+      The new state, the replay with new priorities, and the metrics of the last
       gradient step.
     """
 
     def update(
-      state: learner_lib.LearnerState, drawn: tuple[chex.Array, chex.Array]
-    ) -> tuple[learner_lib.LearnerState, tuple[Metrics, chex.Array]]:
-      key = jax.random.fold_in(state.key, state.gradient_steps)
-      batch = self.read(replay, *drawn, state.cycle_steps, key)
+      train: TrainState, drawn: tuple[chex.Array, chex.Array]
+    ) -> tuple[TrainState, tuple[Metrics, chex.Array]]:
+      key = jax.random.fold_in(train.key, train.gradient_steps)
+      batch = self.read(replay, *drawn, train.cycle_steps, key)
       (loss, (td_losses, spr_losses, q)), gradients = jax.value_and_grad(
         self.loss, has_aux=True
-      )(state.params, ht_rl.tortoise_params(state.opt_state), batch)
-      state = self.descend(state, gradients, loss)
+      )(train.params, ht_rl.tortoise_params(train.opt_state), batch)
+      train = self.descend(train, gradients, loss)
       metrics = Metrics(
         loss=jnp.mean(td_losses),
         spr_loss=jnp.mean(spr_losses),
         q=jnp.mean(q),
         gradient_norm=optax.tree.norm(gradients),
-        gradient_steps=state.gradient_steps,
-        first_bad_step=state.first_bad_step,
+        gradient_steps=train.gradient_steps,
+        first_bad_step=train.first_bad_step,
       )
-      return state, (metrics, td_losses)
+      return train, (metrics, td_losses)
 
-    # `update` folds in the number of a gradient step, which is smaller.
-    key = jax.random.fold_in(learner.key, 2**31 + 1)
-    key = jax.random.fold_in(key, learner.gradient_steps)
     starts, weights = prioritized.sample(
-      replay, key, num_updates * self.batch_size, by_age=self.batches_by_age
+      replay,
+      streams.key_of(train.key, streams.REPLAY, train.gradient_steps),
+      num_updates * self.batch_size,
+      by_age=self.batches_by_age,
     )
     shape = (num_updates, self.batch_size)
     starts, weights = starts.reshape(shape), weights.reshape(shape)
-    if self.unroll:
-      # Not by `scan`, which slows convolutions down even where it unrolls.
-      outputs = []
-      for drawn in zip(starts, weights, strict=True):
-        learner, output = update(learner, drawn)
-        outputs.append(output)
-      metrics, losses = jax.tree.map(lambda *x: jnp.stack(x), *outputs)
-    else:
-      learner, (metrics, losses) = jax.lax.scan(
-        update, learner, (starts, weights)
-      )
+    train, (metrics, losses) = repeat(update, train, (starts, weights))
     if self.priorities == 'per_sample':
       replay = prioritized.update(replay, starts.ravel(), losses.ravel())
     elif self.priorities == 'batch_mean':
       replay = prioritized.update_as_released(replay, starts, losses)
-    return learner, replay, jax.tree.map(lambda x: x[-1], metrics)
+    return train, replay, jax.tree.map(lambda x: x[-1], metrics)
 
   def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
-    """Fresh parameters to mix into the hare and into the tortoise."""
+    """Returns fresh parameters to mix into the hare and into the tortoise."""
     fresh = self.init_params(key)
     if not self.separate_target_draw:
       return fresh, fresh

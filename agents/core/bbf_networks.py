@@ -1,13 +1,13 @@
-"""The networks of BBF and its relatives SPR, SR-SPR and DER (Flax modules).
+"""The network of BBF and its relatives SPR, SR-SPR and DER (Flax modules).
 
-One network, `BBFNetwork`, whose parts are the groups of its parameters::
+The parts of `BBFNetwork` are the groups of its parameters::
 
     images -> encoder -> latent -> projection -> relu -> head -> logits
                            |
                  transition_model, K times -> projection -> predictor
 
-The upper row learns the values. The lower one, which has parameters only if it
-was there when they were drawn, is the self-supervised objective (SPR).
+The upper row computes the values. The lower row is the self-supervised
+objective (SPR); it has parameters only if it was run at initialisation.
 """
 
 from collections.abc import Sequence
@@ -55,14 +55,15 @@ class ImpalaEncoder(nn.Module):
 
 
 def _max_pool(x: chex.Array) -> chex.Array:
-  """Maxima of 3x3 pixels at every second pixel, with "SAME" padding.
+  """Computes 3x3 max pooling with stride 2 and "SAME" padding.
 
   On XLA's CPU backend the gradient of `nn.max_pool` takes three times as long.
-  This one is shared by equal pixels, that one given to the first of them.
+  Where pixels are equal, this gradient is divided between them; that of
+  `nn.max_pool` goes to the first.
   """
   for axis in (1, 2):
     size = x.shape[axis]
-    below = size % 2  # Even sides are padded at their end alone.
+    below = size % 2  # Even sides are padded only at the end.
     pads = [(0, 0)] * x.ndim
     pads[axis] = (below, 1)
     padded = jnp.pad(x, pads, constant_values=-jnp.inf)
@@ -78,8 +79,8 @@ def _max_pool(x: chex.Array) -> chex.Array:
 class TransitionModel(nn.Module):
   """Predicts the latent of the next step from a latent and an action.
 
-  The action is added as planes of a constant, one-hot over the channels. The
-  dtype of the computation is that of the latents.
+  The action is appended to the latent as one-hot channels, constant over space.
+  The computation has the dtype of the latents.
 
   Attributes:
     num_actions: number of actions A.
@@ -103,15 +104,15 @@ class TransitionModel(nn.Module):
 
 
 class NoisyDense(nn.Module):
-  r"""A linear layer that learns how noisy its weights are; float32.
+  r"""A linear layer with learned noise on its weights; float32.
 
   .. math::
     y_j = \sum_i (\mu_{ij} + \sigma_{ij} f(\epsilon_i) f(\eta_j)) x_i
       + \mu_j + \sigma_j f(\eta_j), \quad
     f(u) = \mathrm{sign}(u) \sqrt{|u|}
 
-  with normal noise :math:`\epsilon, \eta`. It comes from the random key
-  ``noise``, anew for each example; without that key there is none.
+  with normal noise :math:`\epsilon, \eta`, drawn for each example from the
+  random key ``noise``. Without that key there is no noise.
 
   Attributes:
     features: number of outputs.
@@ -129,7 +130,7 @@ class NoisyDense(nn.Module):
 
     Args:
       x: inputs.
-      noise: False computes with the mean weights, whatever keys there are.
+      noise: False uses the mean weights even if there is a key.
     """
     inputs = x.shape[-1]
     shape = (inputs, self.features)
@@ -153,7 +154,7 @@ class NoisyDense(nn.Module):
     output_noise = _signed_sqrt(
       jax.random.normal(output_key, (*batch, self.features))
     )
-    # No weights are formed: each example has its own, of rank one times sigma.
+    # Each example has its own noise, of rank one: no weight matrix is formed.
     return y + ((x * input_noise) @ kernel_sigma + bias_sigma) * output_noise
 
 
@@ -168,14 +169,14 @@ def _dense(features: int, noisy: bool, name: str | None = None) -> nn.Module:
 
 
 class CategoricalHead(nn.Module):
-  """A value and advantages (Wang et al., 2016), each as logits of atoms.
+  """Dueling head (Wang et al., 2016) that outputs logits of atoms.
 
   ``logits(s, a) = v(s) + adv(s, a) - mean_b adv(s, b)``, atom by atom.
 
   Attributes:
     num_actions: number of actions A.
     num_atoms: number of atoms N.
-    noisy: whether its layers are noisy.
+    noisy: whether its layers are `NoisyDense`.
   """
 
   num_actions: int
@@ -193,31 +194,31 @@ class CategoricalHead(nn.Module):
 
 
 class BBFNetwork(nn.Module):
-  """Categorical Q-values and the self-supervised objective on one encoder.
+  """Categorical Q-values and self-prediction (SPR) with a shared encoder.
 
-  Its parameters are in the groups `encoder`, `projection` and `head`; and, if
-  they are initialised by `logits_and_predictions`, `transition_model` and
-  `predictor`::
+  The groups of parameters are `encoder`, `projection` and `head`, and also
+  `transition_model` and `predictor` if initialised by
+  `logits_and_predictions`::
 
       network.init(key, observations)  # BBF without SPR, DER
       network.init(
           key, observations, actions, method='logits_and_predictions'
       )
 
-  The encoder's dtype is also the transition model's. All linear layers and what
-  follows them compute in float32 whatever that is, as BBF's release does: they
-  are a twentieth of the operations, and logits and angles want the precision.
+  The transition model computes in the encoder's dtype. All linear layers and
+  what follows them compute in float32, as in BBF's release: they are a
+  twentieth of the operations, and logits and cosines need the precision.
 
   Attributes:
     num_actions: number of actions A.
     encoder: module from floats [B, height, width, stack] to [B, h, w, C].
     hidden: width of the projection D.
-    num_atoms: number of atoms N of a value's distribution.
-    v_max: value of the last atom; that of the first is its negative.
+    num_atoms: number of atoms N of a value distribution.
+    v_max: value of the last atom; the first atom is ``-v_max``.
     renormalize: whether latents are scaled to [0, 1].
-    noisy: whether projection and head are noisy: `NoisyDense`. The key
-      ``rngs={'noise': key}`` then draws the noise of the logits; predictions
-      and projections are without noise.
+    noisy: whether projection and head are `NoisyDense`. The noise of the logits
+      is then drawn from ``rngs={'noise': key}``; predictions and projections
+      have no noise.
 
   References:
     Schwarzer et al., "Bigger, Better, Faster", 2023; the widths, the
@@ -233,7 +234,7 @@ class BBFNetwork(nn.Module):
   noisy: bool = False
 
   def setup(self) -> None:
-    """Names the groups of parameters."""
+    """Creates the submodules; their names are the groups of parameters."""
     self.projection = _dense(self.hidden, self.noisy)
     self.head = CategoricalHead(self.num_actions, self.num_atoms, self.noisy)
     self.transition_model = TransitionModel(self.num_actions)
@@ -256,21 +257,21 @@ class BBFNetwork(nn.Module):
     return categorical.q_values(self.logits(observations), self.support)
 
   def logits(self, observations: chex.Array) -> chex.Array:
-    """Logits of the values' distributions, float32 [B, A, N]."""
+    """Returns the logits of the value distributions, float32 [B, A, N]."""
     return self._logits(self.encode(observations))
 
   def logits_and_predictions(
     self, observations: chex.Array, actions: chex.Array
   ) -> tuple[chex.Array, chex.Array]:
-    """What the online network is trained on, from one pass of the encoder.
+    """Returns the online network's outputs, from one pass of the encoder.
 
     Args:
       observations: as in `__call__`.
-      actions: the actions taken in these steps and after, integers [B, K].
+      actions: actions taken from these observations on, integers [B, K].
 
     Returns:
-      Logits, float32 [B, A, N]; and predictions of the projections of the
-      states after each of the actions, float32 [B, K, D].
+      Logits, float32 [B, A, N]; and predicted projections of the state after
+      each action, float32 [B, K, D].
     """
     latents = self.encode(observations)
     return self._logits(latents), self._rollout(latents, actions)
@@ -278,11 +279,11 @@ class BBFNetwork(nn.Module):
   def logits_and_projections(
     self, observations: chex.Array, futures: chex.Array
   ) -> tuple[chex.Array, chex.Array]:
-    """What the target network gives, from one pass of the encoder.
+    """Returns the target network's outputs, from one pass of the encoder.
 
     Args:
-      observations: as in `__call__`: the states that are bootstrapped from.
-      futures: the states that are predicted, [B, K, height, width, stack].
+      observations: as in `__call__`: the states to bootstrap from.
+      futures: the states to predict, [B, K, height, width, stack].
 
     Returns:
       Logits of the observations, float32 [B, A, N]; and the projections of the
@@ -298,14 +299,13 @@ class BBFNetwork(nn.Module):
     )
 
   def encode(self, observations: chex.Array) -> chex.Array:
-    """The latents of observations, [B, h, w, C] in the encoder's dtype."""
+    """Returns latents of observations, [B, h, w, C], in the encoder's dtype."""
     return self._normalized(self.encoder(observations))
 
   def _rollout(self, latents: chex.Array, actions: chex.Array) -> chex.Array:
     """Predicts projections [B, K, D] from latents and actions [B, K]."""
     predicted = []
-    # Not a scan: XLA's CPU backend computes a convolution inside a loop several
-    # times slower than outside.
+    # Unrolled, since K is small; see `agents.core.repeat` for a loop's cost.
     for k in range(actions.shape[1]):
       latents = self._normalized(self.transition_model(latents, actions[:, k]))
       predicted.append(latents)
@@ -331,7 +331,7 @@ def renormalize(latents: chex.Array) -> chex.Array:
   """Scales each latent to [0, 1]: ``(x - min) / (max - min + 1e-5)``.
 
   Args:
-    latents: [B, h, w, C]; minimum and maximum are over all but B.
+    latents: [B, h, w, C]; minimum and maximum are over all axes but B.
 
   Returns:
     The same shape and dtype, computed in float32.

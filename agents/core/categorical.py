@@ -1,7 +1,7 @@
-"""Categorical value distributions (C51): their support, projection and loss.
+"""Categorical value distributions (C51): support, projection and loss.
 
-A network gives each action's value as a distribution over fixed atoms, by its
-logits. The functions of one example are batched with `jax.vmap`.
+For each action the network outputs logits of a distribution over fixed atoms.
+Functions take one example; batch them with `jax.vmap`.
 """
 
 import chex
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def support(num_atoms: int = 51, v_max: float = 10.0) -> np.ndarray:
-  """The values of the atoms, evenly spaced in ``-v_max .. v_max``.
+  """Returns the atoms' values, evenly spaced in ``-v_max .. v_max``.
 
   >>> support(5, v_max=2.0)
   array([-2., -1.,  0.,  1.,  2.], dtype=float32)
@@ -27,26 +27,26 @@ def support(num_atoms: int = 51, v_max: float = 10.0) -> np.ndarray:
 
 
 def q_values(logits: chex.Array, support: chex.Array) -> chex.Array:
-  """The means of distributions: ``sum_i softmax(logits)_i * support_i``.
+  """Computes expected values: ``sum_i softmax(logits)_i * support_i``.
 
   Args:
     logits: [..., N].
     support: values of the atoms, [N].
 
   Returns:
-    Means, [...], in the dtype of the logits.
+    Expected values, [...], in the dtype of the logits.
   """
-  # Not a matrix product, which accelerators compute in fewer bits.
+  # Not a matrix product: accelerators compute it at lower precision.
   return jnp.sum(jax.nn.softmax(logits) * support, axis=-1)
 
 
 def project(
   values: chex.Array, probabilities: chex.Array, support: chex.Array
 ) -> chex.Array:
-  r"""Moves a distribution on any values to the atoms of the support.
+  r"""Projects a distribution over any values onto the support.
 
-  A value outside the support counts as the atom at its end; the probability of
-  one between two atoms is split so that the mean stays:
+  Values outside the support are clipped to it. The probability of a value
+  between two atoms is split so that the mean is preserved:
 
   .. math::
     q_i = \sum_j p_j \max\bigl(0,
@@ -81,21 +81,20 @@ def double_q_target(
   q_t_selector: chex.Array,
   support: chex.Array,
 ) -> chex.Array:
-  """The target distribution of double Q-learning, n-step.
+  """Computes the n-step target distribution of double Q-learning.
 
-  That of ``r_t + discount_t * Z``, with Z distributed as `logits_t_value` says
-  for the action ``argmax_a q_t_selector[a]``, on the atoms of the support.
+  The target is the distribution of ``r_t + discount_t * Z``, projected onto the
+  support. Z has the logits ``logits_t_value[argmax_a q_t_selector[a]]``.
 
   Args:
     r_t: n-step return without its bootstrap, scalar.
     discount_t: ``gamma**n``, or 0 where the episode ended within the n steps.
-    logits_t_value: logits of the distributions that are read, [A, N]: the
-      target network's.
-    q_t_selector: Q-values that choose the action, [A]: the online network's.
+    logits_t_value: the target network's logits, to bootstrap from, [A, N].
+    q_t_selector: the online network's Q-values, to select the action, [A].
     support: values of the atoms, [N].
 
   Returns:
-    Probabilities of the atoms, [N], through which no gradient flows.
+    Probabilities of the atoms, [N]; no gradient flows through them.
   """
   chex.assert_rank([r_t, discount_t, logits_t_value], [0, 0, 2])
   chex.assert_rank([q_t_selector, support], 1)
@@ -113,13 +112,13 @@ def double_q_loss(
   q_t_selector: chex.Array,
   support: chex.Array,
 ) -> chex.Array:
-  """Cross-entropy of double Q-learning's target distribution.
+  """Computes the cross-entropy to double Q-learning's target distribution.
 
   ``-sum_i target_i * log_softmax(logits_tm1[a_tm1])_i``
 
   Args:
-    logits_tm1: logits of the state that is learned about, [A, N].
-    a_tm1: the action taken there, an integer scalar.
+    logits_tm1: logits of the transition's first state, [A, N].
+    a_tm1: the action taken in that state, an integer scalar.
     r_t: n-step return without its bootstrap, scalar.
     discount_t: ``gamma**n``, or 0 where the episode ended.
     logits_t_value: target network's logits n steps later, [A, N].

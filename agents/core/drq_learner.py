@@ -1,7 +1,7 @@
-"""DrQ with Hare & Tortoise (Kostrikov et al., 2020): its gradient step."""
+"""The gradient step of DrQ (Kostrikov et al., 2020) with Hare & Tortoise."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import chex
 import jax
@@ -11,18 +11,20 @@ import optax
 from agents.core import learner as learner_lib
 from agents.core import losses
 from agents.core import replay as replay_lib
+from agents.core.repeat import repeat
+from agents.core.state import TrainState
 import ht_rl
 
 
 class Metrics(NamedTuple):
-  """Figures of the last gradient step.
+  """Metrics of the last gradient step.
 
   Attributes:
     loss: mean Huber loss, float32.
-    q: mean Q-value of the actions learned about, float32.
+    q: mean Q-value of the batch's actions, float32.
     gradient_norm: global norm of the gradient, float32.
     gradient_steps: gradient steps done so far, int32.
-    first_bad_step: see `LearnerState`.
+    first_bad_step: see `TrainState`.
   """
 
   loss: chex.Array
@@ -34,7 +36,12 @@ class Metrics(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class DrQLearner(learner_lib.Learner):
-  """DrQ's gradient step; `learner.Learner` has the settings."""
+  """DrQ's gradient step; `learner.Learner` documents the settings.
+
+  `reset_every` and `no_resets_after` count gradient steps.
+  """
+
+  name: ClassVar[str] = 'DrQAgent'
 
   def loss(
     self,
@@ -42,12 +49,12 @@ class DrQLearner(learner_lib.Learner):
     target_params: Any,
     batch: replay_lib.Transition,
   ) -> tuple[chex.Array, chex.Array]:
-    """Mean Huber loss of double Q-learning, and the mean Q-value.
+    """Computes the mean Huber loss of double Q-learning and the mean Q-value.
 
     Args:
       params: online parameters.
       target_params: the target network's parameters.
-      batch: transitions whose `s_tm1` and `s_t` are ready for the network.
+      batch: transitions whose `s_tm1` and `s_t` are network inputs.
 
     Returns:
       Two scalars.
@@ -69,7 +76,7 @@ class DrQLearner(learner_lib.Learner):
   def sample(
     self, replay: replay_lib.ReplayState, key: chex.PRNGKey
   ) -> replay_lib.Transition:
-    """Draws a batch and augments it, ready for the network."""
+    """Samples a batch of augmented network inputs."""
     start_key, tm1_key, t_key = jax.random.split(key, 3)
     starts = replay_lib.sample_starts(replay, start_key, self.batch_size)
     batch = replay_lib.transitions(
@@ -85,30 +92,47 @@ class DrQLearner(learner_lib.Learner):
     )
 
   def update(
-    self, learner: learner_lib.LearnerState, replay: replay_lib.ReplayState
-  ) -> tuple[learner_lib.LearnerState, Metrics]:
-    """One gradient step on one batch."""
-    key = jax.random.fold_in(learner.key, learner.gradient_steps)
+    self, train: TrainState, replay: replay_lib.ReplayState
+  ) -> tuple[TrainState, Metrics]:
+    """Does one gradient step on one batch."""
+    key = jax.random.fold_in(train.key, train.gradient_steps)
     batch = self.sample(replay, key)
     (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-      learner.params, ht_rl.tortoise_params(learner.opt_state), batch
+      train.params, ht_rl.tortoise_params(train.opt_state), batch
     )
-    learner = self.descend(learner, gradients, loss)
+    train = self.descend(train, gradients, loss)
     metrics = Metrics(
       loss=loss,
       q=q,
       gradient_norm=optax.tree.norm(gradients),
-      gradient_steps=learner.gradient_steps,
-      first_bad_step=learner.first_bad_step,
+      gradient_steps=train.gradient_steps,
+      first_bad_step=train.first_bad_step,
     )
-    return learner, metrics
+    return train, metrics
 
   def learn(
-    self, learner: learner_lib.LearnerState, replay: Any, num_updates: int
-  ) -> tuple[learner_lib.LearnerState, Any, Any]:
-    """`num_updates` gradient steps on batches of one replay."""
-    # Not a scan: XLA's CPU backend computes a convolution inside a loop or a
-    # branch several times slower than outside.
-    for _ in range(num_updates):
-      learner, metrics = self.update(learner, replay)
-    return learner, replay, metrics
+    self, train: TrainState, replay: Any, num_updates: int
+  ) -> tuple[TrainState, Any, Any]:
+    """Does `num_updates` gradient steps on batches from one replay."""
+    train, metrics = repeat(
+      lambda train, _: self.update(train, replay),
+      train,
+      jnp.arange(num_updates),
+    )
+    return train, replay, jax.tree.map(lambda x: x[-1], metrics)
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether the last environment step reached a reset.
+
+    Resets are due at the multiples of `reset_every` gradient steps below
+    `no_resets_after`.
+    """
+    if self.reset_every is None:
+      return False
+    passed = gradient_steps // self.reset_every
+    end = self.no_resets_after
+    return passed > (gradient_steps - replay_ratio) // self.reset_every and (
+      end is None or passed * self.reset_every < end
+    )

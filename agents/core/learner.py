@@ -1,21 +1,20 @@
-"""Acting, storing and learning as pure functions: what the agents share.
+"""The base class of learners: acting, storing and learning as pure functions.
 
-`drq_learner` and `bbf_learner` add the gradient steps of theirs.
-
-One environment step is one call of `Learner.step`: it appends what the last
-action brought, runs all gradient steps that are due, and chooses the next
-action. Jit it with the state donated; then a frame, a reward and two flags go
-up to the device, an action comes back, and nothing else moves::
+One environment step is one call of `Learner.step`: it appends the outcome of
+the last action, does all gradient steps that are due, and selects the next
+action. Jit it and donate the state; then only a frame, a reward and two flags
+go to the device, and an action comes back::
 
     jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
 
-All methods are pure and can be mapped by `vmap` over a leading axis of the
-state: a population of runs in one process.
+`agents.core.loop` decides when gradient steps and resets are due. All methods
+are pure. `vmap` over a leading axis of the state trains a population of runs in
+one process.
 """
 
 import dataclasses
 import types
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import chex
 from flax import linen as nn
@@ -24,59 +23,25 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 import optax
 
-from agents.core import augmentation
+from agents.core import augmentation, streams
 from agents.core import replay as replay_lib
+from agents.core.settings import (
+  at_least,
+  between,
+  check_settings,
+  is_bool,
+  optional,
+  setting,
+)
+from agents.core.state import ActorState, AgentState, Outcome, TrainState
 import ht_rl
-
-
-class LearnerState(NamedTuple):
-  """What gradient steps change.
-
-  Attributes:
-    params: online parameters, the hare.
-    opt_state: optimizer state; the target network, the tortoise, is in it.
-    gradient_steps: int32, number of gradient steps done.
-    cycle_steps: int32, number of them since the last reset.
-    first_bad_step: int32, the first gradient step with a NaN or infinite loss,
-      counted from 1; 0 if there was none.
-    key: random key, constant; each step folds in its number.
-  """
-
-  params: Any
-  opt_state: optax.OptState
-  gradient_steps: chex.Array
-  cycle_steps: chex.Array
-  first_bad_step: chex.Array
-  key: chex.PRNGKey
-
-
-class ActorState(NamedTuple):
-  """What acting changes.
-
-  Attributes:
-    frames: the frames that the network sees, [stack, *observation_shape].
-    action: int32, the last action chosen.
-    steps: int32, number of actions chosen.
-    key: random key, constant; each step folds in its number.
-  """
-
-  frames: chex.Array
-  action: chex.Array
-  steps: chex.Array
-  key: chex.PRNGKey
-
-
-class AgentState(NamedTuple):
-  """All that a run consists of, on the agent's side."""
-
-  learner: LearnerState
-  replay: Any
-  actor: ActorState
+from ht_rl.arguments import check_int
+from ht_rl.transforms import reinitialize
 
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """An agent's settings, and its pure functions.
+  """The settings of an agent, and its pure functions.
 
   Attributes:
     network: module from floats [B, *observation_shape, stack] to Q-values.
@@ -84,23 +49,27 @@ class Learner:
     optimizer: an optax transform with one `ht_rl.hare_tortoise` in it, whose
       tortoise is the target network.
     observation_shape: shape of one frame.
-    observation_dtype: dtype of a frame; uint8 is an image and scaled to [0, 1].
+    observation_dtype: dtype of a frame; uint8 is scaled to [0, 1].
     stack_size: number of frames that the network sees.
     replay_capacity: number of records kept.
-    batch_size: transitions in a gradient step.
-    min_replay_history: steps in which the replay fills, before learning.
+    batch_size: transitions per gradient step.
+    min_replay_history: environment steps before the first gradient step.
     gamma: discount per step.
     update_horizon: n of the n-step return.
     epsilon_train: final exploration rate.
     epsilon_eval: exploration rate in evaluation.
-    epsilon_decay_period: steps in which the rate falls from 1 to its final
-      value, after `min_replay_history` steps at 1.
+    epsilon_decay_period: steps over which the exploration rate falls from 1 to
+      its final value, after `min_replay_history` steps at 1.
     data_augmentation: whether to shift images and scale their intensity.
-    target_action_selection: whether the tortoise acts in training, too (it
-      always does in evaluation).
-    keep_encoder: fraction of the encoder's weights that `reset` keeps; the rest
-      is a fresh draw.
-    keep_head: the same for the head.
+    target_action_selection: whether the tortoise acts in training too (it
+      always acts in evaluation).
+    reset_every: gradient steps between two resets (BBF: environment steps);
+      None for no resets.
+    no_resets_after: step, in the same unit, from which on there are no resets;
+      None for resets until the end.
+    keep_encoder: weight of the old encoder in a reset; the new initialisation
+      has the rest.
+    keep_head: weight of the old head, likewise.
   """
 
   network: nn.Module
@@ -108,31 +77,64 @@ class Learner:
   optimizer: optax.GradientTransformation
   observation_shape: tuple[int, ...] = (84, 84)
   observation_dtype: DTypeLike = jnp.uint8
-  stack_size: int = 4
-  replay_capacity: int = 100_000
-  batch_size: int = 32
-  min_replay_history: int = 1600
-  gamma: float = 0.99
-  update_horizon: int = 10
-  epsilon_train: float = 0.01
-  epsilon_eval: float = 0.001
-  epsilon_decay_period: int = 2500
-  data_augmentation: bool = True
-  target_action_selection: bool = False
-  keep_encoder: float = 1.0
-  keep_head: float = 0.0
+  stack_size: int = setting(4, at_least(1))
+  replay_capacity: int = setting(100_000, at_least(1))
+  batch_size: int = setting(32, at_least(1))
+  min_replay_history: int = setting(1600, at_least(1))
+  gamma: float = setting(0.99, between(0.0, 1.0))
+  update_horizon: int = setting(10, at_least(1))
+  epsilon_train: float = setting(0.01, between(0.0, 1.0))
+  epsilon_eval: float = setting(0.001, between(0.0, 1.0))
+  epsilon_decay_period: int = setting(2500, at_least(1))
+  data_augmentation: bool = setting(True, is_bool)
+  target_action_selection: bool = setting(False, is_bool)
+  reset_every: int | None = setting(
+    None, optional(at_least(1, 'gradient steps'))
+  )
+  no_resets_after: int | None = setting(
+    None, optional(at_least(0, 'gradient steps'))
+  )
+  keep_encoder: float = setting(1.0, between(0.0, 1.0))
+  keep_head: float = setting(0.0, between(0.0, 1.0))
 
-  # The functions that store: a module with `init`, `append`, `trim`, `untrim`.
+  # The name of the agent in gin files and messages.
+  name: ClassVar[str] = 'Learner'
+  # The replay: a module with `init`, `append`, `trim` and `untrim`.
   storage: ClassVar[types.ModuleType] = replay_lib
+
+  def __post_init__(self) -> None:
+    check_settings(self, self.name)
+    if not isinstance(self.optimizer, optax.GradientTransformation):
+      raise ValueError(
+        f'{self.name}.optimizer must be an optax.GradientTransformation, such '
+        f'as @hare_tortoise(), not {self.optimizer!r}'
+      )
+    if self.data_augmentation and len(self.observation_shape) != 2:
+      raise ValueError(
+        f'{self.name}.data_augmentation must be False unless frames are images '
+        '(height, width): observation_shape is '
+        f'{self.observation_shape}'
+      )
+    # The first gradient step needs one complete n-step transition.
+    check_int(
+      f'{self.name}.min_replay_history',
+      self.min_replay_history,
+      self.horizon + 1,
+    )
+    check_int(
+      f'{self.name}.replay_capacity',
+      self.replay_capacity,
+      self.horizon + self.stack_size,
+    )
 
   @property
   def horizon(self) -> int:
-    """How many steps are read after the start of a transition, at most."""
+    """The largest number of steps read after the start of a transition."""
     return self.update_horizon
 
   @property
   def stored_shape(self) -> tuple[int, ...]:
-    """Shape of a frame in the replay: with a margin, if frames are shifted."""
+    """Shape of a frame in the replay: padded if frames will be shifted."""
     if not self.data_augmentation:
       return self.observation_shape
     height, width = self.observation_shape
@@ -140,16 +142,16 @@ class Learner:
 
   @property
   def keep(self) -> dict[str, float]:
-    """The fraction that `reset` keeps of each group of parameters."""
+    """The weight of the old parameters in `reset`, for each group."""
     return {'encoder': self.keep_encoder, 'head': self.keep_head}
 
   def init(self, key: chex.PRNGKey) -> AgentState:
-    """Returns the state at the beginning of a run, drawn from `key`."""
+    """Returns the initial state of a run, drawn from `key`."""
     init_key, learn_key, act_key = jax.random.split(key, 3)
     params = self.init_params(init_key)
     frames_shape = (self.stack_size, *self.observation_shape)
     return AgentState(
-      learner=LearnerState(
+      train=TrainState(
         params=params,
         opt_state=self.optimizer.init(params),
         gradient_steps=jnp.zeros((), jnp.int32),
@@ -169,14 +171,14 @@ class Learner:
     )
 
   def init_params(self, key: chex.PRNGKey) -> Any:
-    """Draws the network's parameters."""
+    """Initialises the network's parameters."""
     observations = jnp.zeros((1, *self.observation_shape, self.stack_size))
     return self.network.init(key, observations)
 
   def network_input(self, stored: chex.Array, key: chex.PRNGKey) -> chex.Array:
-    """Stacks [B, stack, *stored_shape] to floats [B, ..., stack].
+    """Converts stacks [B, stack, *stored_shape] to floats [B, ..., stack].
 
-    They are augmented, if that is set, each stack in its own way.
+    With `data_augmentation`, each stack is augmented independently.
     """
     if not self.data_augmentation:
       return augmentation.scale(jnp.moveaxis(stored, 1, -1))
@@ -189,64 +191,72 @@ class Learner:
     return augmentation.random_crop(key, stored)
 
   def descend(
-    self, learner: LearnerState, gradients: Any, loss: chex.Array
-  ) -> LearnerState:
-    """Follows the gradient of a loss, counts, and marks a bad loss."""
+    self, train: TrainState, gradients: Any, loss: chex.Array
+  ) -> TrainState:
+    """Applies one optimizer update; records the first non-finite loss."""
     updates, opt_state = self.optimizer.update(
-      gradients, learner.opt_state, learner.params
+      gradients, train.opt_state, train.params
     )
-    gradient_steps = learner.gradient_steps + 1
-    is_first_bad = (learner.first_bad_step == 0) & ~jnp.isfinite(loss)
-    return learner._replace(
-      params=optax.apply_updates(learner.params, updates),
+    gradient_steps = train.gradient_steps + 1
+    is_first_bad = (train.first_bad_step == 0) & ~jnp.isfinite(loss)
+    return train._replace(
+      params=optax.apply_updates(train.params, updates),
       opt_state=opt_state,
       gradient_steps=gradient_steps,
-      cycle_steps=learner.cycle_steps + 1,
+      cycle_steps=train.cycle_steps + 1,
       first_bad_step=jnp.where(
-        is_first_bad, gradient_steps, learner.first_bad_step
+        is_first_bad, gradient_steps, train.first_bad_step
       ),
     )
 
   def learn(
-    self, learner: LearnerState, replay: Any, num_updates: int
-  ) -> tuple[LearnerState, Any, Any]:
-    """`num_updates` gradient steps on batches of one replay.
+    self, train: TrainState, replay: Any, num_updates: int
+  ) -> tuple[TrainState, Any, Any]:
+    """Does `num_updates` gradient steps on batches from one replay.
 
     Args:
-      learner: what learns.
-      replay: what it learns from.
+      train: state before the gradient steps.
+      replay: replay to sample batches from.
       num_updates: static, at least 1.
 
     Returns:
-      The learner, the replay, and the figures of the last gradient step, a
+      The new state, the replay, and the metrics of the last gradient step, a
       NamedTuple.
+    """
+    raise NotImplementedError
+
+  def reset_is_due(
+    self, environment_steps: int, gradient_steps: int, replay_ratio: int
+  ) -> bool:
+    """Returns whether a reset is due after these steps of a run.
+
+    Args:
+      environment_steps: environment steps done.
+      gradient_steps: gradient steps done, the last environment step's included.
+      replay_ratio: gradient steps for each environment step.
     """
     raise NotImplementedError
 
   def step(
     self,
     state: AgentState,
-    reward: chex.Numeric,
-    terminal: chex.Numeric,
-    truncation: chex.Numeric,
+    outcome: Outcome,
     observation: chex.Array,
     num_updates: int,
   ) -> tuple[AgentState, chex.Array, Any]:
-    """One environment step: append, learn, act.
+    """Does one environment step: append, learn, act.
 
     Args:
-      state: the run; donate it.
-      reward: what the last action brought, clipped as the agent should see it.
-      terminal: bool, the last action ended the episode (or lost a life).
-      truncation: bool, the episode was cut off after the last action.
+      state: state of the run; donate it.
+      outcome: result of the last action.
       observation: [*observation_shape], the frame to act on: the first of a new
-        episode after `terminal` or `truncation`.
-      num_updates: gradient steps to do, static: the replay ratio, or 0 while
-        the replay fills.
+        episode if the outcome ended one.
+      num_updates: number of gradient steps, static: the replay ratio, or 0
+        before learning begins.
 
     Returns:
-      The new state, the action (int32), and the figures of the last gradient
-      step, if there was one.
+      The new state, the action (int32), and the metrics of the last gradient
+      step, or None without one.
     """
     actor = state.actor
     frame = actor.frames[-1]
@@ -254,37 +264,35 @@ class Learner:
       state.replay,
       augmentation.pad(frame) if self.data_augmentation else frame,
       actor.action,
-      reward,
-      terminal,
-      truncation,
+      *outcome,
       horizon=self.horizon,
       stack=self.stack_size,
     )
-    learner, metrics = state.learner, None
+    train, metrics = state.train, None
     if num_updates:
-      learner, replay, metrics = self.learn(learner, replay, num_updates)
-    ended = jnp.logical_or(terminal, truncation)
-    actor = self.act(learner, actor, observation, ended)
-    return AgentState(learner, replay, actor), actor.action, metrics
+      train, replay, metrics = self.learn(train, replay, num_updates)
+    ended = jnp.logical_or(outcome.terminal, outcome.truncation)
+    actor = self.act(train, actor, observation, ended)
+    return AgentState(train, replay, actor), actor.action, metrics
 
   def begin(
     self, state: AgentState, observation: chex.Array
   ) -> tuple[AgentState, chex.Array]:
-    """Acts on the first frame of an episode that no stored record precedes."""
-    actor = self.act(state.learner, state.actor, observation, True)
+    """Acts on the first frame of a run, before there is a record to append."""
+    actor = self.act(state.train, state.actor, observation, True)
     return state._replace(actor=actor), actor.action
 
   def act(
     self,
-    learner: LearnerState,
+    train: TrainState,
     actor: ActorState,
     observation: chex.Array,
     first: chex.Numeric,
   ) -> ActorState:
-    """Chooses an action, epsilon-greedily, on the stack with a new frame."""
-    params = learner.params
+    """Adds a frame to the stack and selects an epsilon-greedy action."""
+    params = train.params
     if self.target_action_selection:
-      params = ht_rl.tortoise_params(learner.opt_state)
+      params = ht_rl.tortoise_params(train.opt_state)
     steps = actor.steps + 1
     frames = push_frame(actor.frames[None], observation[None], first)
     key = jax.random.fold_in(actor.key, steps)
@@ -301,13 +309,13 @@ class Learner:
     first: chex.Array,
     key: chex.PRNGKey,
   ) -> tuple[chex.Array, chex.Array]:
-    """Acts in a batch of N evaluation environments.
+    """Selects actions in a batch of N evaluation environments.
 
     Args:
-      params: parameters that act: the tortoise.
-      frames: stacks of the step before, [N, stack, *observation_shape].
+      params: parameters of the policy: the tortoise.
+      frames: stacks of the previous step, [N, stack, *observation_shape].
       observations: new frames, [N, *observation_shape].
-      first: bool [N], whether the stack starts anew with this frame.
+      first: bool [N], whether the new frame is the first of an episode.
       key: random key of this step.
 
     Returns:
@@ -324,7 +332,7 @@ class Learner:
     epsilon: chex.Numeric,
     noisy: bool = False,
   ) -> chex.Array:
-    """Actions for stacks [N, stack, ...]: random with probability epsilon."""
+    """Selects epsilon-greedy actions for stacks [N, stack, ...]."""
     explore_key, action_key = jax.random.split(key)
     num = frames.shape[0]
     observations = augmentation.scale(jnp.moveaxis(frames, 1, -1))
@@ -335,59 +343,48 @@ class Learner:
     return jnp.where(explore, random, jnp.argmax(q, axis=-1)).astype(jnp.int32)
 
   def epsilon(self, steps: chex.Numeric) -> chex.Array:
-    """Exploration rate: 1 during warm-up, then linear to its final value."""
+    """Returns the exploration rate: 1 in warm-up, then a linear decay."""
     left = self.epsilon_decay_period + self.min_replay_history - steps
     fraction = jnp.clip(left / self.epsilon_decay_period, 0.0, 1.0)
     return self.epsilon_train + (1.0 - self.epsilon_train) * fraction
 
-  def reset(self, learner: LearnerState) -> LearnerState:
+  def reset(self, train: TrainState) -> TrainState:
     """Re-initialises parts of both networks, and the optimizer.
 
-    Hare and tortoise are mixed with one fresh draw, group by group:
-    ``keep * old + (1 - keep) * fresh``. A group that keeps 0 starts anew (a
-    head reset, Nikishin et al., 2022), one that keeps a part is shrunk and
-    perturbed (Ash & Adams, 2020), one that keeps 1 stays as it is. The
-    optimizer starts anew, and with it the interval of Hare & Tortoise.
+    Each group of parameters of hare and tortoise becomes
+    ``keep * old + (1 - keep) * fresh``, with one `fresh` initialisation for
+    both: a head reset at 0 (Nikishin et al., 2022), shrink and perturb between
+    0 and 1 (Ash & Adams, 2020), no change at 1. The optimizer state starts
+    anew, including the interval counter of Hare & Tortoise.
     """
-    # `update` folds in the number of a gradient step, which is smaller.
-    reset_key = jax.random.fold_in(learner.key, 2**31)
-    reset_key = jax.random.fold_in(reset_key, learner.gradient_steps)
-    fresh, fresh_tortoise = self.draw_anew(reset_key)
-    params = self.mix(learner.params, fresh)
-    tortoise = ht_rl.tortoise_params(learner.opt_state)
-    opt_state = ht_rl.replace_tortoise(
-      self.optimizer.init(params), self.mix(tortoise, fresh_tortoise)
+    fresh, fresh_tortoise = self.draw_anew(
+      streams.key_of(train.key, streams.RESET, train.gradient_steps)
     )
-    return learner._replace(
+    params = self._mix(train.params, fresh)
+    tortoise = ht_rl.tortoise_params(train.opt_state)
+    opt_state = ht_rl.replace_tortoise(
+      self.optimizer.init(params), self._mix(tortoise, fresh_tortoise)
+    )
+    return train._replace(
       params=params,
       opt_state=opt_state,
       cycle_steps=jnp.zeros((), jnp.int32),
     )
 
   def draw_anew(self, key: chex.PRNGKey) -> tuple[Any, Any]:
-    """Fresh parameters to mix into the hare and into the tortoise."""
+    """Returns fresh parameters to mix into the hare and into the tortoise."""
     fresh = self.init_params(key)
     return fresh, fresh
 
-  def mix(self, params: Any, fresh: Any) -> Any:
-    """``keep * params + (1 - keep) * fresh``, group by group."""
-
-    def mix_group(keep: float, old: Any, new: Any) -> Any:
-      return jax.tree.map(
-        lambda o, n: (keep * o + (1.0 - keep) * n).astype(o.dtype), old, new
-      )
-
-    groups = {
-      name: mix_group(keep, params['params'][name], fresh['params'][name])
-      for name, keep in self.keep.items()
-    }
+  def _mix(self, old: Any, fresh: Any) -> Any:
+    groups = reinitialize.mix(self.keep, old['params'], fresh['params'])
     return {'params': groups}
 
 
 def push_frame(
   frames: chex.Array, observations: chex.Array, first: chex.Numeric
 ) -> chex.Array:
-  """Adds a frame to each stack; a first frame finds the others zero.
+  """Adds a frame to each stack; a first frame clears the stack before.
 
   Args:
     frames: [N, stack, *observation_shape].

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 
 
 def huber(x: chex.Array, delta: float = 1.0) -> chex.Array:
-  """Quadratic within `delta` of zero, linear beyond (Huber, 1964).
+  """Computes the Huber loss: quadratic near zero, linear beyond (1964).
 
   Args:
     x: errors, any shape.
-    delta: where the two branches meet.
+    delta: absolute error where the two branches meet.
 
   Returns:
     ``x**2 / 2`` where ``|x| <= delta``, else ``delta * (|x| - delta / 2)``.
@@ -26,18 +26,18 @@ def double_q_target(
   q_t_value: chex.Array,
   q_t_selector: chex.Array,
 ) -> chex.Array:
-  """The double Q-learning target (van Hasselt et al., 2016), n-step.
+  """Computes the n-step double Q-learning target (van Hasselt et al., 2016).
 
   ``r_t + discount_t * q_t_value[argmax_a q_t_selector[a]]``
 
   Args:
     r_t: n-step return without its bootstrap, scalar.
     discount_t: ``gamma**n``, or 0 where the episode ended within the n steps.
-    q_t_value: Q-values that are read, [A]: the target network's.
-    q_t_selector: Q-values that choose the action, [A]: the online network's.
+    q_t_value: the target network's Q-values, to bootstrap from, [A].
+    q_t_selector: the online network's Q-values, to select the action, [A].
 
   Returns:
-    The target, scalar, through which no gradient flows.
+    The bootstrapped target, scalar; no gradient flows through it.
   """
   chex.assert_rank([r_t, discount_t, q_t_value, q_t_selector], [0, 0, 1, 1])
   target = r_t + discount_t * q_t_value[jnp.argmax(q_t_selector)]
@@ -52,11 +52,11 @@ def double_q_error(
   q_t_value: chex.Array,
   q_t_selector: chex.Array,
 ) -> chex.Array:
-  """The temporal-difference error of double Q-learning.
+  """Computes the temporal-difference error of double Q-learning.
 
   Args:
-    q_tm1: Q-values of the state that is learned about, [A].
-    a_tm1: the action taken there, an integer scalar.
+    q_tm1: Q-values of the transition's first state, [A].
+    a_tm1: the action taken in that state, an integer scalar.
     r_t: n-step return without its bootstrap, scalar.
     discount_t: ``gamma**n``, or 0 where the episode ended.
     q_t_value: target network's Q-values n steps later, [A].

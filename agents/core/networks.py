@@ -1,7 +1,7 @@
 """Q-networks (Flax modules).
 
-Every network keeps its parameters in two groups, `encoder` and `head`, which is
-what partial re-initialisation names.
+Every network keeps its parameters in two groups, `encoder` and `head`. Partial
+re-initialisation refers to these names.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class NatureEncoder(nn.Module):
     kernels: side of each (square) kernel, in pixels.
     strides: stride of each convolution, in pixels.
     dtype: dtype of the computation; the parameters stay float32.
-    flatten: whether the features of an image become one vector.
+    flatten: whether the features of an image are flattened to a vector.
   """
 
   channels: Sequence[int] = (32, 64, 64)
@@ -46,7 +46,7 @@ class NatureEncoder(nn.Module):
 
 
 class DuelingHead(nn.Module):
-  """One hidden layer, then a value and advantages (Wang et al., 2016).
+  """Dueling head with one hidden layer (Wang et al., 2016).
 
   ``q(s, a) = v(s) + adv(s, a) - mean_b adv(s, b)``
 

@@ -1,10 +1,10 @@
 """Prioritized replay on the device (Schaul et al., 2016).
 
-A start of a transition is drawn with a probability proportional to its
-priority: the root of the loss that it had when it was last learned from, or the
-largest priority so far if it never was. Priorities lie in one flat array. A
-draw needs their running sums and no tree, so that it is a few operations on
-whole arrays and an update is a scatter.
+The start of a transition is sampled with probability proportional to its
+priority: the square root of its most recent loss, or the largest priority so
+far if it has not been sampled yet. Priorities are one flat array. Sampling uses
+cumulative sums instead of a tree: a few operations on whole arrays. An update
+is a scatter.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class PrioritizedState(NamedTuple):
 
   Attributes:
     replay: the records, and the queue of starts.
-    priorities: float32 [capacity], one for each slot of the ring: positive if
-      its record is in the queue of starts, else 0.
+    priorities: float32 [capacity], one for each slot of the ring buffer:
+      positive if its record is in the queue of starts, else 0.
     maximum: float32, the largest priority so far.
   """
 
@@ -40,7 +40,7 @@ def init(
   """Returns an empty replay.
 
   Args:
-    capacity: number of records in the ring.
+    capacity: number of records in the ring buffer.
     observation_shape: shape of one frame.
     dtype: dtype of the frames.
   """
@@ -62,21 +62,21 @@ def append(
   horizon: int,
   stack: int,
 ) -> PrioritizedState:
-  """Appends one record; starts that it completes get the largest priority.
+  """Appends one record; newly known starts get the largest priority.
 
   Args:
     state: the replay.
     frame: o_t, [*observation_shape].
     action: a_t, integer scalar.
-    reward: r_t, what a_t brought, scalar.
+    reward: r_t, the reward for a_t, scalar.
     terminal: bool scalar, a_t ended the episode.
-    truncation: bool scalar, the episode was cut off after a_t though the
+    truncation: bool scalar, the episode was truncated after a_t, though the
       environment had not ended.
     horizon: the largest number of steps that will be read after a start.
-    stack: number of frames that a network sees.
+    stack: number of frames that the network sees.
 
   Returns:
-    The replay with the record in it. Its capacity must be at least
+    The replay with the new record. Its capacity must be at least
     `horizon + stack`.
   """
   replay = replay_lib.append(
@@ -90,7 +90,7 @@ def append(
     stack=stack,
   )
   capacity = state.priorities.shape[0]
-  # The one start whose oldest frame this record has overwritten.
+  # This record has overwritten the oldest frame of one start.
   expired = (state.replay.cursor + stack - 1) % capacity
   places = state.replay.last + jnp.arange(horizon + 1)
   entered = replay.starts[places % capacity] % capacity
@@ -103,25 +103,27 @@ def append(
 def sample(
   state: PrioritizedState, key: chex.PRNGKey, size: int, *, by_age: bool = False
 ) -> tuple[chex.Array, chex.Array]:
-  """Draws starts of transitions in proportion to their priorities.
+  """Samples starts of transitions in proportion to their priorities.
 
-  The sum of all priorities is cut into `size` equal pieces, and one start drawn
-  from each (Schaul et al., 2016, appendix B.2.1).
+  Sampling is stratified: the sum of all priorities is divided into `size` equal
+  ranges, and one start is drawn from each (Schaul et al., 2016, appendix
+  B.2.1).
 
   Args:
     state: a replay with at least one transition.
     key: random key.
-    size: number of draws N: a batch, or all batches of an environment step.
-    by_age: whether the draws come oldest first, so that the batches of a group
-      differ in age, as in BBF's release; else in random order.
+    size: number of draws N: one batch, or all batches of an environment step.
+    by_age: whether to order the draws from oldest to newest, so that the
+      batches of one environment step differ in age, as in BBF's release; else
+      the order is random.
 
   Returns:
-    Positions, int32 [N], and the weights of their losses, float32 [N]: the
-    importance ``p_i**-0.5``, divided by the largest of the N.
+    Positions, int32 [N], and importance weights of their losses, float32 [N]:
+    ``p_i**-0.5``, divided by the largest of the N.
   """
   uniform_key, order_key = jax.random.split(key)
   capacity = state.priorities.shape[0]
-  # Two levels, since one running sum of 200k floats costs more and rounds more.
+  # Two levels: one cumulative sum of 200k floats is slower and less exact.
   width = math.isqrt(capacity - 1) + 1
   blocks = jnp.pad(state.priorities, (0, -capacity % width)).reshape(-1, width)
   sums = jnp.sum(blocks, axis=1)
@@ -145,13 +147,17 @@ def sample(
 def _locate(
   values: chex.Array, target: chex.Array
 ) -> tuple[chex.Array, chex.Array]:
-  """Where the running sum of `values` [M] exceeds a target.
+  """Finds where the cumulative sum of `values` first exceeds a target.
 
-  Never at a value of 0, whatever the rounding: running sums are added up in any
-  order on an accelerator, and may differ though nothing was added.
+  The index is never one with a value of 0: an accelerator adds in any order, so
+  rounding can make a cumulative sum grow where the value is 0.
+
+  Args:
+    values: non-negative, float32 [M].
+    target: scalar, at least 0.
 
   Returns:
-    The index, and what is left of the target there.
+    The index, and the target minus the sum of the values before it.
   """
   sums = jnp.cumsum(values)
   positive = values > 0
@@ -166,14 +172,14 @@ def update(
 ) -> PrioritizedState:
   """Sets priorities to ``sqrt(loss + 1e-10)``.
 
-  A start that was drawn several times gets the largest of its priorities. One
-  that has left the queue since it was drawn stays out, and a loss that is
+  A start that was sampled several times gets the largest of its priorities. A
+  start that has left the queue in the meantime stays out. A loss that is
   negative, infinite or NaN changes nothing.
 
   Args:
     state: the replay.
     starts: positions from `sample`, int32 [N].
-    losses: of each start, float32 [N].
+    losses: loss of each start, float32 [N].
 
   Returns:
     The replay with new priorities.
@@ -185,7 +191,8 @@ def update(
   accepted = queued & jnp.isfinite(losses) & (losses >= 0)
   new = jnp.where(accepted, jnp.sqrt(losses + 1e-10), 0.0)
   slots = jnp.where(accepted, slots, capacity)  # Out of range: dropped.
-  # Not set in one go: of equal slots, an accelerator would let any one win.
+  # First 0, then the maximum: if slots repeat, a plain `set` would keep an
+  # arbitrary one of their priorities on an accelerator.
   priorities = state.priorities.at[slots].set(0.0, mode='drop')
   return state._replace(
     priorities=priorities.at[slots].max(new, mode='drop'),
@@ -196,15 +203,15 @@ def update(
 def update_as_released(
   state: PrioritizedState, starts: chex.Array, losses: chex.Array
 ) -> PrioritizedState:
-  """Sets priorities as BBF's release does: hardly any.
+  """Sets priorities as BBF's release does, which changes only G of them.
 
-  The release computes one loss a batch, the mean, and gives the means of the G
-  batches to the first G starts of the group; all others keep their priorities.
+  The release computes the mean loss of each batch, and assigns the means of the
+  G batches to the first G starts; all others keep their priorities.
 
   Args:
     state: the replay.
     starts: positions from `sample` for G gradient steps, int32 [G, B].
-    losses: of each start, float32 [G, B].
+    losses: loss of each start, float32 [G, B].
 
   Returns:
     The replay with new priorities.
@@ -214,7 +221,7 @@ def update_as_released(
 
 
 def trim(state: PrioritizedState) -> PrioritizedState:
-  """Drops the slots that were never written, for a smaller checkpoint."""
+  """Removes slots that were never written, for a smaller checkpoint."""
   replay = replay_lib.trim(state.replay)
   return state._replace(
     replay=replay, priorities=state.priorities[: replay.actions.shape[0]]
@@ -222,7 +229,7 @@ def trim(state: PrioritizedState) -> PrioritizedState:
 
 
 def untrim(state: PrioritizedState) -> PrioritizedState:
-  """The inverse of `trim`."""
+  """Restores the full capacity: the inverse of `trim`."""
   replay = replay_lib.untrim(state.replay)
   missing = replay.actions.shape[0] - state.priorities.shape[0]
   return PrioritizedState(

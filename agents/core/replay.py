@@ -1,16 +1,15 @@
-"""Replay on the device: every frame stored once, all else computed on reading.
+"""Replay on the device: stores each frame once and builds batches inside jit.
 
 A record t is (o_t, a_t, r_t, terminal_t, truncation_t): the frame that the
-agent saw, the action it took there, and what came of it. Records lie in a ring;
-stacks of frames, n-step returns and masks at episode ends are made from it
-inside jit.
+agent saw, the action it took, and the outcome. Records are kept in a ring
+buffer. Frame stacks, n-step returns and episode masks are computed from them
+when a batch is sampled.
 
-A record can start an n-step transition once its future is known: when record
-t+n of the same episode has arrived, or the episode has terminated within the n
-steps. Such starts are queued as they become known and leave the queue when the
-ring overwrites the oldest frame of their stack. So a uniform draw from the
-queue is a uniform draw from exactly the transitions that can be learned from,
-at a cost that does not depend on the capacity.
+Record t can start an n-step transition once record t+n of the same episode has
+arrived, or the episode has terminated within n steps. Such starts enter a queue
+at that moment, and leave it when the ring buffer overwrites the oldest frame of
+their stack. A uniform draw from the queue is therefore a uniform draw from all
+valid transitions, at a cost that does not depend on the capacity.
 """
 
 from collections.abc import Sequence
@@ -23,20 +22,20 @@ from jax.typing import DTypeLike
 
 
 class ReplayState(NamedTuple):
-  """Records in a ring and the queue of the transitions that can be sampled.
+  """Records in a ring buffer, and the queue of transitions to sample from.
 
-  Positions count records since the beginning; a record's slot in the ring is
-  its position modulo the capacity.
+  The position of a record is the number of records appended before it; its slot
+  in the ring buffer is the position modulo the capacity.
 
   Attributes:
     frames: observations, [capacity, *observation_shape].
     actions: int32 [capacity].
     rewards: float32 [capacity].
     terminals: bool [capacity], the environment ended (or a life was lost).
-    ends: bool [capacity], the episode ended, terminal or cut off.
+    ends: bool [capacity], the episode ended, terminal or truncated.
     cursor: int32, number of records appended so far.
-    age: int32, number of records of the unfinished episode.
-    starts: int32 [capacity], ring of the positions that start a transition.
+    age: int32, number of records so far of the current episode.
+    starts: int32 [capacity], ring buffer of positions that start a transition.
     first: int32, number of starts that have left the queue.
     last: int32, number of starts that have entered the queue.
   """
@@ -72,14 +71,14 @@ class Transition(NamedTuple):
 
 
 class Future(NamedTuple):
-  """A batch of what followed the starts of transitions.
+  """A batch of the K steps after each start, for self-prediction.
 
   Attributes:
-    states: stacks of frames 1 .. K steps later, [B, K, stack,
+    states: stacks of frames 1 .. K steps after the start, [B, K, stack,
       *observation_shape].
-    actions: those taken 0 .. K-1 steps later, int32 [B, K].
-    inside: bool [B, K], whether the episode of the start went on 1 .. K steps.
-      (BBF's release leaves out an episode's last state here.)
+    actions: actions taken 0 .. K-1 steps after the start, int32 [B, K].
+    inside: bool [B, K], whether the state 1 .. K steps after the start is in
+      the same episode. (BBF's release excludes an episode's last state.)
   """
 
   states: chex.Array
@@ -93,7 +92,7 @@ def init(
   """Returns an empty replay.
 
   Args:
-    capacity: number of records in the ring.
+    capacity: number of records in the ring buffer.
     observation_shape: shape of one frame.
     dtype: dtype of the frames.
   """
@@ -133,16 +132,16 @@ def append(
     state: the replay.
     frame: o_t, [*observation_shape].
     action: a_t, integer scalar.
-    reward: r_t, what a_t brought, scalar.
+    reward: r_t, the reward for a_t, scalar.
     terminal: bool scalar, a_t ended the episode.
-    truncation: bool scalar, the episode was cut off after a_t though the
+    truncation: bool scalar, the episode was truncated after a_t, though the
       environment had not ended.
     horizon: n of the n-step returns that will be sampled, or the largest number
       of steps that will be read after a start.
-    stack: number of frames that a network sees.
+    stack: number of frames that the network sees.
 
   Returns:
-    The replay with the record in it. Its capacity must be at least
+    The replay with the new record. Its capacity must be at least
     `horizon + stack`.
   """
   capacity = state.actions.shape[0]
@@ -151,8 +150,8 @@ def append(
   terminal = jnp.asarray(terminal, bool)
   end = terminal | jnp.asarray(truncation, bool)
 
-  # This record completes the transition that began `horizon` records ago, and a
-  # terminal one those that began since then.
+  # This record completes the transition that started `horizon` records ago; if
+  # it is terminal, also all transitions that started since.
   steps_ago = jnp.arange(horizon, -1, -1)
   known = (steps_ago <= state.age) & ((steps_ago == horizon) | terminal)
   places = (state.last + jnp.cumsum(known) - 1) % capacity
@@ -160,9 +159,9 @@ def append(
   starts = state.starts.at[places].set(position - steps_ago, mode='drop')
   last = state.last + jnp.sum(known)
 
-  # At most one start expires for one record that is overwritten, never a new
-  # one; its place may have been taken by the last of the new ones already. Read
-  # from the new array, so that XLA need not copy the old one.
+  # Overwriting one record expires at most one start, never a new one. The last
+  # of the new starts may already have taken its place. Read from the new array,
+  # so that XLA need not copy the old one.
   oldest = position - capacity + stack
   taken = last - state.first > capacity
   front = starts[state.first % capacity]
@@ -185,7 +184,7 @@ def append(
 def sample_starts(
   state: ReplayState, key: chex.PRNGKey, batch_size: int
 ) -> chex.Array:
-  """Draws starts of transitions uniformly, with replacement.
+  """Samples starts of transitions uniformly, with replacement.
 
   Args:
     state: a replay with at least one transition (`last > first`).
@@ -202,7 +201,7 @@ def sample_starts(
 def stack_frames(
   state: ReplayState, position: chex.Array, stack: int
 ) -> chex.Array:
-  """The last `stack` frames at a position, zero before the episode began.
+  """Returns the last `stack` frames, zeros before the episode's start.
 
   Args:
     state: the replay.
@@ -234,27 +233,27 @@ def transitions(
   n: chex.Numeric | None = None,
   bootstrap_early: bool = False,
 ) -> Transition:
-  """Reads n-step transitions.
+  """Returns the n-step transitions that begin at the given starts.
 
-  With T the first terminal record at or after t (if any within n steps):
-  ``r_t = sum_{k<n, t+k<=T} gamma**k r_{t+k}``, and the bootstrap state is that
-  of record t+n with discount gamma**n, or none if ``T < t+n``.
+  Let T be the first terminal record at or after t within n steps, if there is
+  one. Then ``r_t = sum_{k<n, t+k<=T} gamma**k r_{t+k}``. The bootstrap state is
+  that of record t+n with discount gamma**n; there is none if ``T < t+n``.
 
   Args:
     state: the replay.
     starts: positions from `sample_starts`, int32 [B].
-    horizon: the largest n, at most what `append` was given.
+    horizon: the largest n, at most the `horizon` given to `append`.
     gamma: discount per step, in [0, 1].
-    stack: number of frames that a network sees.
-    n: in ``1 .. horizon``, by default `horizon`. It and `gamma` may be traced,
-      so that they can change without a compilation.
+    stack: number of frames that the network sees.
+    n: in ``1 .. horizon``, by default `horizon`. `n` and `gamma` may be traced,
+      so that they can change without recompilation.
     bootstrap_early: whether to bootstrap from record t+n-1, if ``T >= t+n-1``,
-      still with gamma**n. So did BBF's release, which thereby counted r_{t+n-1}
+      still with gamma**n. BBF's release does so, and thereby counts r_{t+n-1}
       twice.
 
   Returns:
-    The batch. Where the episode terminated, `s_t` is the stack at the terminal
-    record (it is not used, since its discount is 0).
+    The batch. If the episode terminated, `s_t` is the stack at the terminal
+    record; it has no effect, since its discount is 0.
   """
   capacity = state.actions.shape[0]
   n = horizon if n is None else n
@@ -265,7 +264,7 @@ def transitions(
     [jnp.ones_like(survived[:, :1]), survived[:, :-1]], axis=1
   )
   weights = gamma ** jnp.arange(horizon, dtype=jnp.float32)
-  # Selected, not multiplied: a record after the end may hold anything.
+  # Select instead of multiplying: rewards after the end may be NaN.
   counted = (reached == 1) & (steps < n)
   rewards = jnp.where(counted, state.rewards[slots], 0.0)
   distance = n - 1 if bootstrap_early else n
@@ -282,24 +281,24 @@ def transitions(
 def future(
   state: ReplayState, starts: chex.Array, *, jumps: int, stack: int
 ) -> Future:
-  """Reads what followed record t, for a model that predicts it.
+  """Returns the K states and actions after each start, for self-prediction.
 
-  With T the first record at or after t that ended its episode, t+k belongs to
-  the episode if ``t+k <= T``.
+  Let T be the first record at or after t that ended its episode. State t+k
+  belongs to the episode if ``t+k <= T``.
 
   Args:
     state: the replay.
     starts: positions from `sample_starts`, int32 [B].
-    jumps: number of steps K, at most the `horizon` that `append` was given.
-    stack: number of frames that a network sees.
+    jumps: number of steps K, at most the `horizon` given to `append`.
+    stack: number of frames that the network sees.
 
   Returns:
-    The batch. What lies beyond T is never read: T stands in for it.
+    The batch. Records after T are never read: record T replaces them.
   """
   capacity = state.actions.shape[0]
   slots = (starts[:, None] + jnp.arange(jumps)) % capacity
   inside = jnp.cumprod(1 - state.ends[slots].astype(jnp.int32), axis=1)
-  # Records from t to t+K, held at T.
+  # Steps from t, not beyond T.
   ahead = jnp.cumsum(inside, axis=1)
   positions = starts[:, None] + ahead
   before = starts[:, None] + jnp.pad(ahead, ((0, 0), (1, 0)))[:, :-1]
@@ -312,7 +311,7 @@ def future(
 
 
 def trim(state: ReplayState) -> ReplayState:
-  """Drops the slots that were never written, for a smaller checkpoint."""
+  """Removes slots that were never written, for a smaller checkpoint."""
   capacity = state.actions.shape[0]
   written = max(1, min(int(state.cursor), capacity))
   return state._replace(
@@ -325,7 +324,7 @@ def trim(state: ReplayState) -> ReplayState:
 
 
 def untrim(state: ReplayState) -> ReplayState:
-  """The inverse of `trim`."""
+  """Restores the full capacity: the inverse of `trim`."""
   capacity = state.starts.shape[0]
 
   def pad(x: chex.Array) -> chex.Array:

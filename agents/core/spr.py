@@ -1,7 +1,7 @@
-"""Self-predictive representations (SPR, Schwarzer et al., 2021): the loss.
+"""The loss of self-predictive representations (SPR, Schwarzer et al., 2021).
 
-From the latent of step t and the actions from there on, the network predicts
-what the target network will make of the steps t + 1 .. t + K.
+From the latent of step t and the actions that follow, the network predicts the
+target network's projections of the steps t + 1 .. t + K.
 """
 
 import chex
@@ -12,18 +12,18 @@ import jax.numpy as jnp
 def loss(
   predictions: chex.Array, targets: chex.Array, mask: chex.Array
 ) -> chex.Array:
-  r"""The SPR loss of one example; batch it with `jax.vmap`.
+  r"""Computes the SPR loss of one example; batch it with `jax.vmap`.
 
   .. math:: \frac 1 K \sum_k m_k \, (2 - 2 \cos(\hat y_k, y_k))
 
-  A vector of zeros counts as at right angles to all others, with no gradient.
+  The cosine with a vector of zeros is 0, and so is its gradient.
 
   Args:
-    predictions: what the online network expects of the next K steps, [K, D].
-    targets: what the target network made of them, [K, D]; no gradient flows
-      through them.
-    mask: which of the K count, bool [K]: see `replay.Future`. The sum is
-      divided by K, however many do.
+    predictions: the online network's predictions of the next K steps, [K, D].
+    targets: the target network's projections of these steps, [K, D]; no
+      gradient flows through them.
+    mask: which of the K steps count, bool [K]: see `replay.Future`. The sum is
+      divided by K even if fewer steps count.
 
   Returns:
     The loss, a scalar in ``0 .. 4``.
@@ -36,9 +36,9 @@ def loss(
 
 
 def _unit(x: chex.Array) -> chex.Array:
-  """Scales the vectors of the last axis to length 1, zeros to themselves."""
+  """Scales vectors along the last axis to length 1; zeros stay zeros."""
   square = jnp.sum(x**2, axis=-1, keepdims=True)
-  # The inner `where` keeps the branch that isn't taken, and its gradient,
-  # finite: an all-black screen has a latent of zeros until biases have moved.
+  # The inner `where` keeps the branch that is not taken, and its gradient,
+  # finite: a black screen has a latent of zeros while all biases are zero.
   inverse = jax.lax.rsqrt(jnp.where(square > 0, square, 1.0))
   return x * jnp.where(square > 0, inverse, 0.0)

@@ -5,14 +5,14 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""What momentum and interval do in the experiment of warm_start.py.
+"""Ablation of momentum and interval in the experiment of warm_start.py.
 
     python docs/examples/ablation.py [picture.png]
 
-Trains all of a grid with all seeds at once and prints the test accuracy of the
-tortoise. The interval is given in two ways: in epochs, so that it is ten times
-as long in phase 2 as in phase 1, which has a tenth of the data (the paper's
-way); and in gradient steps, the same for both.
+Trains a grid of settings with all seeds at once and prints the test accuracy of
+the tortoise. The interval is given in two ways: in epochs, as in the paper, so
+that it is ten times as long in phase 2 as in phase 1, which has a tenth of the
+data; and in gradient steps, equal in both phases.
 """
 
 import sys
@@ -37,13 +37,13 @@ PANELS: dict[str, dict] = {
 
 
 def draw(panels, plain, picture):
-  """Draws the means over seeds; color tells what is better than plain."""
+  """Draws the means over seeds; color shows the gain over plain."""
   figure = Figure(figsize=(8, 3.4), layout='constrained')
   widths = [len(intervals) for intervals in PANELS.values()]
   axes = figure.subplots(1, 2, sharey=True, width_ratios=widths)
   for ax, (title, intervals) in zip(axes, PANELS.items(), strict=True):
     gain = panels[title].mean(axis=-1) - plain.mean()
-    # Brown and purple can be told apart by the color-blind.
+    # Readers with color blindness can distinguish brown and purple.
     image = ax.imshow(gain, cmap='PuOr', vmin=-1.5, vmax=1.5, aspect='auto')
     for (i, j), points in np.ndenumerate(gain):
       color = 'white' if abs(points) > 0.9 else 'black'
@@ -63,7 +63,7 @@ def draw(panels, plain, picture):
 
 def main(picture: str = 'momentum_and_interval.png') -> np.ndarray:
   """Trains, draws, prints and returns accuracies [cell, seed]."""
-  warm_start.MEASURE_EVERY = warm_start.STEPS  # Only the end is wanted.
+  warm_start.MEASURE_EVERY = warm_start.STEPS  # Measure only at the end.
   intervals = [i for panel in PANELS.values() for i in panel.values()]
   cells = [(0.0, warm_start.NEVER, 0.0), (0.0, warm_start.NEVER, 1.0)]
   cells += [(mu, every, 1.0) for mu in MOMENTA for every in intervals]

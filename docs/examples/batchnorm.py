@@ -9,10 +9,10 @@
 
     python docs/examples/batchnorm.py
 
-No optimizer sees the running statistics of batch normalization. Here
-`hare_tortoise_step` averages and restarts them in time with the weights, so
-that the tortoise is a whole network of its own. Prints the test accuracy of
-both networks on 8x8 digits; after each restart they are equal to the bit.
+The optimizer does not see the running statistics of batch normalization. Here
+`hare_tortoise_step` averages and restarts them together with the weights, so
+that the tortoise is a complete network. Prints the test accuracy of both
+networks on 8x8 digits; after each restart they are equal to the bit.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ class Network(nn.Module):
 
 
 class TrainState(train_state.TrainState):
-  """Flax's, with the statistics of the hare and of the tortoise."""
+  """Flax's TrainState with batch statistics of hare and tortoise."""
 
   batch_stats: Any
   tortoise_stats: Any
@@ -51,7 +51,7 @@ class TrainState(train_state.TrainState):
 
 @jax.jit
 def step(state: TrainState, x: jax.Array, labels: jax.Array) -> TrainState:
-  """One update of the weights and of the statistics."""
+  """Does one update of the weights and of the statistics."""
 
   def loss_fn(params):
     variables = {'params': params, 'batch_stats': state.batch_stats}
@@ -61,8 +61,8 @@ def step(state: TrainState, x: jax.Array, labels: jax.Array) -> TrainState:
 
   grads, batch_stats = jax.grad(loss_fn, has_aux=True)(state.params)
   state = state.apply_gradients(grads=grads)
-  # The weights are averaged by now, and restarted if that was due. The count of
-  # their new state keeps the statistics in time with them.
+  # The weights are already averaged, and restarted if due. Using the count of
+  # their new state keeps the statistics in step with them.
   batch_stats, tortoise_stats = ht_rl.hare_tortoise_step(
     batch_stats, state.tortoise_stats, state.opt_state.count, **RULE
   )

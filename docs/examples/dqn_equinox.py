@@ -9,15 +9,15 @@
 
   python docs/examples/dqn_equinox.py
 
-The network is split once into its parameters, which the optimizer is given, and
-the rest. The tortoise is a tree like the parameters (None where the rest is),
-and ``eqx.combine`` makes a network of it. With ``eqx.filter_jit`` and a whole
-network in hand, ``eqx.combine(ht_rl.tortoise_params(opt_state), network)`` is
-the slow one.
+The network is split once into its parameters, which go to the optimizer, and
+the rest. The tortoise is a tree like the parameters (None in place of the
+rest), and ``eqx.combine`` makes a network of it. With ``eqx.filter_jit`` and an
+unsplit network, the tortoise is
+``eqx.combine(ht_rl.tortoise_params(opt_state), network)``.
 
 Every 1000 steps it prints the mean return of ten episodes that the tortoise
 plays greedily, until all of them last the full 500 steps. The last line is the
-mean return of ten episodes from other starts.
+mean return of ten episodes with other initial states.
 """
 
 import functools
@@ -45,12 +45,12 @@ optimizer = ht_rl.hare_tortoise(
 
 
 def make_network(key: jax.Array) -> tuple[eqx.nn.MLP, eqx.nn.MLP]:
-  """Returns a network's parameters, and all that is not a parameter."""
+  """Returns the parameters of a network, and the rest of it."""
   network = eqx.nn.MLP(4, 2, width_size=128, depth=2, key=key)
   return eqx.partition(network, eqx.is_inexact_array)
 
 
-# What is not a parameter is the same for all networks.
+# The rest is the same for all networks.
 _, static = make_network(jax.random.key(0))
 
 
@@ -73,8 +73,8 @@ def loss_fn(
   return jnp.mean(jnp.square(reward + discount * next_q - q))
 
 
-# All of a step is one call, and what it replaces is donated: a small network
-# takes less time than the way to the device and back.
+# One call per step, with donated arguments: for a small network, calls to the
+# device take more time than the computation.
 @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
 def learn(
   params: eqx.nn.MLP,
@@ -118,7 +118,7 @@ def evaluate(params: eqx.nn.MLP, seed: int, episodes: int = 10) -> float:
 
 
 def main(seed: int = 0) -> float:
-  """Trains, and returns the mean return of ten fresh episodes."""
+  """Trains; returns the mean return of ten other episodes."""
   rng = np.random.default_rng(seed)
   init_key, learn_key = jax.random.split(jax.random.key(seed))
   params, _ = make_network(init_key)
@@ -134,14 +134,14 @@ def main(seed: int = 0) -> float:
   env = gymnasium.make('CartPole-v1')
   observation, _ = env.reset(seed=seed)
   for step in range(MAX_STEPS):
-    # The tortoise acts in training, too: its policy changes less abruptly.
+    # The tortoise acts in training too: its policy changes less abruptly.
     if rng.random() < max(EPSILON, 1 - step / EPSILON_DECAY_STEPS):
       action = int(rng.integers(2))
     else:
       params_to_act = ht_rl.tortoise_params(opt_state)
       action = int(greedy_action(params_to_act, observation))
     next_observation, reward, terminated, truncated, _ = env.step(action)
-    # Only a fall ends the bootstrap: the time limit is not part of the task.
+    # Only a fall is terminal: bootstrap at the time limit.
     discount = 0.0 if terminated else GAMMA
     transition = (observation, action, reward, discount, next_observation)
     params, opt_state, replay = learn(

@@ -9,17 +9,17 @@
 
   python docs/examples/dqn_flax.py
 
-Wherever a DQN has a target network, this one reads the tortoise out of the
-optimizer's state; there is no other copy and nothing that updates one.
+The target network is the tortoise in the optimizer's state; there is no other
+copy, and no code that updates one.
 
 Every 1000 steps it prints the mean return of ten episodes that the tortoise
 plays greedily, until all of them last the full 500 steps. The last line is the
-mean return of ten episodes from other starts.
+mean return of ten episodes with other initial states.
 
-The restarts make no difference to speak of on a task so small: over ten seeds
-all ten episodes first lasted 500 steps after 5000 steps of training with them
-and 6000 without (medians; 2000 to 12,000 and 2000 to 14,000). What they are
-for, a network that can still learn late in a long training, does not show here.
+Restarts make no clear difference on so small a task. Over ten seeds, all ten
+episodes first lasted 500 steps after 5000 steps of training with restarts and
+6000 without (medians; ranges 2000 to 12,000 and 2000 to 14,000). Restarts are
+for networks that must still learn late in a long training.
 """
 
 import functools
@@ -63,8 +63,8 @@ def loss_fn(params: Any, target_params: Any, batch: Any) -> jax.Array:
   return jnp.mean(jnp.square(reward + discount * next_q - q))
 
 
-# All of a step is one call, and what it replaces is donated: a small network
-# takes less time than the way to the device and back.
+# One call per step, with donated arguments: for a small network, calls to the
+# device take more time than the computation.
 @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
 def learn(
   params: Any,
@@ -108,7 +108,7 @@ def evaluate(params: Any, seed: int, episodes: int = 10) -> float:
 
 
 def main(seed: int = 0) -> float:
-  """Trains, and returns the mean return of ten fresh episodes."""
+  """Trains; returns the mean return of ten other episodes."""
   rng = np.random.default_rng(seed)
   init_key, learn_key = jax.random.split(jax.random.key(seed))
   params = network.init(init_key, jnp.zeros(4))
@@ -124,14 +124,14 @@ def main(seed: int = 0) -> float:
   env = gymnasium.make('CartPole-v1')
   observation, _ = env.reset(seed=seed)
   for step in range(MAX_STEPS):
-    # The tortoise acts in training, too: its policy changes less abruptly.
+    # The tortoise acts in training too: its policy changes less abruptly.
     if rng.random() < max(EPSILON, 1 - step / EPSILON_DECAY_STEPS):
       action = int(rng.integers(2))
     else:
       params_to_act = ht_rl.tortoise_params(opt_state)
       action = int(greedy_action(params_to_act, observation))
     next_observation, reward, terminated, truncated, _ = env.step(action)
-    # Only a fall ends the bootstrap: the time limit is not part of the task.
+    # Only a fall is terminal: bootstrap at the time limit.
     discount = 0.0 if terminated else GAMMA
     transition = (observation, action, reward, discount, next_observation)
     params, opt_state, replay = learn(

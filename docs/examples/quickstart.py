@@ -9,8 +9,8 @@
 
     python docs/examples/quickstart.py
 
-Fits a line to noisy points and prints how far hare and tortoise end from the
-truth: the tortoise averages the noise away.
+Fits a line to noisy points and prints the final errors of hare and tortoise:
+the tortoise averages the noise away.
 """
 
 import jax
@@ -23,7 +23,7 @@ TRUTH = jnp.array([2.0, -1.0])
 
 
 def loss(params: jax.Array, key: jax.Array) -> jax.Array:
-  """Mean squared error on 16 noisy points of a line."""
+  """Returns the mean squared error on 16 noisy points of a line."""
   x_key, noise_key = jax.random.split(key)
   x = jax.random.normal(x_key, (16, 2))
   y = x @ TRUTH + jax.random.normal(noise_key, (16,))
@@ -37,7 +37,7 @@ optimizer = ht_rl.hare_tortoise(
 
 @jax.jit
 def step(params, state, key):
-  """One update: nothing in it is new."""
+  """Does one update, as for any optax optimizer."""
   grads = jax.grad(loss)(params, key)
   updates, state = optimizer.update(grads, state, params)
   return optax.apply_updates(params, updates), state

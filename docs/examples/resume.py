@@ -9,9 +9,9 @@
 
     python docs/examples/resume.py
 
-Trains to the end; trains again, stops midway and goes on from the newest
-checkpoint, with nothing else in hand. Checks that both runs end with the same
-bits in every array, prints how many arrays that are, and returns it.
+Trains to the end. Then trains again, stops midway, and continues from the
+newest checkpoint alone. Checks that both runs end with the same bits in every
+array, and prints and returns the number of arrays.
 """
 
 import pathlib
@@ -41,17 +41,17 @@ def init():
 
 
 def loss(params, x):
-  """Mean squared error; the sine of the first feature is to be learned."""
+  """Returns the mean squared error; the target is sin(first feature)."""
   y = x @ params['weights'] + params['bias']
   return jnp.mean(jnp.square(y - jnp.sin(x[:, 0])))
 
 
 @jax.jit
 def step(training, key):
-  """One update."""
+  """Does one update."""
   params, state = training['params'], training['opt_state']
-  # The batch depends on the number of the update alone: a generator of random
-  # numbers that lives elsewhere would have to be saved, too.
+  # The batch depends only on the number of the update. A separate random
+  # generator would need to be saved too.
   x = jax.random.normal(jax.random.fold_in(key, state.count), (32, 8))
   grads = jax.grad(loss)(params, x)
   updates, state = optimizer.update(grads, state, params)
@@ -59,14 +59,14 @@ def step(training, key):
 
 
 def train(folder: pathlib.Path, updates: int):
-  """Trains up to that number of updates, from the newest checkpoint if any."""
+  """Trains to this number of updates, from the newest checkpoint if any."""
   with ocp.CheckpointManager(folder, options=CHECKPOINTS) as manager:
     done = manager.latest_step()
     if done is None:
       training = init()
     else:
-      # The template has structure, shapes and dtypes, and computes nothing.
-      # Without it, Orbax gives back dicts where optax has named tuples.
+      # The template has structure, shapes and dtypes, without computation.
+      # Without it, Orbax returns dicts where optax has named tuples.
       template = jax.eval_shape(init)
       training = manager.restore(done, args=ocp.args.StandardRestore(template))
     for update in range((done or 0) + 1, updates + 1):

@@ -5,14 +5,14 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""Training on all devices: the tortoise is sharded as its hare is.
+"""Training on all devices: the tortoise has the sharding of the hare.
 
     python docs/examples/sharded.py
 
-Each device has its share of the batch and of the hidden units. Only the
-parameters and the data are placed: Adam's moments and the tortoise take the
-sharding of the parameters. Checks this, compares with training on one device,
-and prints the largest difference of a weight.
+Each device has a part of the batch and of the hidden units. Only the parameters
+and the data are placed: Adam's moments and the tortoise inherit the sharding of
+the parameters. Checks this, compares with training on one device, and prints
+the largest difference of a weight.
 """
 
 import functools
@@ -26,7 +26,7 @@ import optax
 
 import ht_rl
 
-# A CPU plays four devices; where there is an accelerator, this has no effect.
+# A CPU acts as four devices; this has no effect on an accelerator.
 jax.config.update('jax_num_cpu_devices', 4)
 
 FEATURES, HIDDEN, BATCH, UPDATES = 32, 512, 256, 120
@@ -48,17 +48,17 @@ def init(key: jax.Array) -> dict[str, jax.Array]:
 
 
 def loss(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-  """Mean squared error; the first feature is to be found."""
+  """Returns the mean squared error; the target is the first feature."""
   hidden = jax.nn.relu(x @ params['weights_1'] + params['bias'])
   return jnp.mean(jnp.square(hidden @ params['weights_2'] - x[:, 0]))
 
 
-# The whole training is one call. Where a CPU plays the devices, many calls in
-# flight can block each other; there, a loop of jitted updates has to wait for
+# The whole training is one call. If a CPU acts as several devices, calls that
+# overlap can block each other: a loop of jitted updates would have to wait for
 # each (jax.block_until_ready). Accelerators need neither.
 @functools.partial(jax.jit, donate_argnums=(0, 1))
 def train(params, state, batches):
-  """Trains on batches [updates, B, features]; nothing in here is sharded."""
+  """Trains on batches [updates, B, features]; names no sharding."""
 
   def step(carry, x):
     params, state = carry
@@ -71,7 +71,7 @@ def train(params, state, batches):
 
 
 def run(devices: list[jax.Device]):
-  """Trains on the devices; returns hare, state of the optimizer and losses."""
+  """Trains on the devices; returns hare, optimizer state and losses."""
   mesh = jax.make_mesh(
     (len(devices),), ('i',), (AxisType.Auto,), devices=devices
   )

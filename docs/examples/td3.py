@@ -9,16 +9,16 @@
 
   python docs/examples/td3.py
 
-The actor and the pair of critics have an optimizer each, and so a tortoise
-each: the three target networks of TD3 (Fujimoto et al., 2018).
+The actor and the pair of critics each have an optimizer and so a tortoise: the
+three target networks of TD3 (Fujimoto et al., 2018).
 
 Every 1000 steps it prints the mean return of ten episodes played by the
-tortoise of the actor, and in the last line that of ten episodes from other
-starts. A policy that does not learn gets about -1200, a good one -150.
+tortoise of the actor. The last line is the mean return of ten episodes with
+other initial states. An untrained policy gets about -1200, a good one -150.
 
-With the restarts that is better than -180 for each of the seeds 0 to 7; without
-them three of the eight end worse than -300, after they had been better. Eight
-seeds of one small task do not say that restarts are the reason.
+With restarts, the last line is better than -180 for each of the seeds 0 to 7.
+Without them, three of the eight seeds end below -300, after better scores
+before. Eight seeds of one small task do not show that restarts are the reason.
 """
 
 import functools
@@ -35,10 +35,10 @@ import ht_rl
 
 STEPS = 8000
 RANDOM_STEPS = 1000
-POLICY_DELAY = 2  # Steps of the critics to one of the actor.
+POLICY_DELAY = 2  # Critic updates per actor update.
 BATCH_SIZE = 128
 GAMMA = 0.98
-# In units of the largest torque.
+# Actions and noises are in units of the largest torque.
 EXPLORATION_NOISE = 0.3
 TARGET_NOISE = 0.2
 TARGET_NOISE_CLIP = 0.5
@@ -50,8 +50,8 @@ actor = nn.Sequential(
 critic = nn.Sequential(
   [nn.Dense(128), nn.relu, nn.Dense(128), nn.relu, nn.Dense(1)]
 )
-# All target networks move once in POLICY_DELAY steps, and all networks restart
-# at the same time.
+# All target networks are updated every POLICY_DELAY critic updates, and all
+# networks restart at the same time.
 actor_optimizer = ht_rl.hare_tortoise(
   optax.adam(1e-3), momentum=0.99, reset_every=1000
 )
@@ -78,19 +78,19 @@ def twin_q(params: Any, observation: jax.Array, action: jax.Array) -> jax.Array:
 def critic_loss(
   params: Any, target_params: Any, target_actor: Any, batch: Any, key: jax.Array
 ) -> jax.Array:
-  """Returns the critics' squared error of the smaller of their targets."""
+  """Returns the critics' squared error to the smaller of their targets."""
   observation, action, reward, next_observation = batch
   noise = TARGET_NOISE * jax.random.normal(key, action.shape)
   noise = jnp.clip(noise, -TARGET_NOISE_CLIP, TARGET_NOISE_CLIP)
   next_action = jnp.clip(act(target_actor, next_observation) + noise, -1, 1)
   next_q = twin_q(target_params, next_observation, next_action).min(axis=0)
-  # Pendulum has a time limit but no end, so every state has a next one.
+  # Pendulum has a time limit but no terminal state: always bootstrap.
   error = reward + GAMMA * next_q - twin_q(params, observation, action)
   return jnp.mean(jnp.square(error).sum(axis=0))
 
 
 def actor_loss(params: Any, critic_params: Any, batch: Any) -> jax.Array:
-  """Returns minus the first critic's opinion of the actor."""
+  """Returns minus the first critic's mean value of the actor's actions."""
   observation = batch[0]
   return -twin_q(critic_params, observation, act(params, observation))[0].mean()
 
@@ -105,7 +105,7 @@ def store(replay: Any, transition: Any, step: int) -> Any:
 def learn(
   actor_and_state: Any, critic_and_state: Any, replay: Any, step: int, key: Any
 ) -> tuple[Any, Any]:
-  """Does POLICY_DELAY steps of the critics, then one of the actor."""
+  """Does POLICY_DELAY updates of the critics, then one of the actor."""
   params, actor_state = actor_and_state
 
   def critic_step(carry: Any, key: jax.Array) -> tuple[Any, Any]:
@@ -146,7 +146,7 @@ def evaluate(params: Any, seed: int, episodes: int = 10) -> float:
 
 
 def main(seed: int = 0) -> float:
-  """Trains, and returns the mean return of ten fresh episodes."""
+  """Trains; returns the mean return of ten other episodes."""
   rng = np.random.default_rng(seed)
   actor_key, critic_key, learn_key = jax.random.split(jax.random.key(seed), 3)
   actor_params = actor.init(actor_key, jnp.zeros(3))
@@ -155,7 +155,7 @@ def main(seed: int = 0) -> float:
   )
   actor_and_state = (actor_params, actor_optimizer.init(actor_params))
   critic_and_state = (critic_params, critic_optimizer.init(critic_params))
-  # Of observation, action, reward and next observation.
+  # Observation, action, reward and next observation.
   replay = tuple(jnp.zeros((STEPS, *s)) for s in [(3,), (1,), (), (3,)])
 
   env = gymnasium.make('Pendulum-v1')

@@ -5,19 +5,19 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""Why a network loses plasticity, and what restarts do about it.
+"""Loss of plasticity in a warm start, with and without restarts.
 
     python docs/examples/warm_start.py [picture.png]
 
-The warm start of the paper (sections 3 and 5.1) in small: a network is trained
-on a tenth of the data with half of its labels wrong, then on all data with the
-right labels, and ends below one that starts from scratch with the second phase.
+A small version of the paper's warm start (sections 3 and 5.1): a network is
+trained on a tenth of the data with half of its labels wrong, then on all data
+with correct labels. It ends below a network trained on the second phase alone.
 Optimizer, momentum and interval are the paper's; the network is smaller and
-plainer, and the data are 1797 real digits of 8x8 pixels.
+simpler, and the data are 1797 real digits of 8x8 pixels.
 
 All seeds of all methods train at once: vmap over one jitted scan. Draws the
-learning curves with their standard errors, prints the test accuracies and,
-last, how far Hare & Tortoise ends above the plain warm start.
+learning curves with standard errors, prints the test accuracies and, in the
+last line, the gain of Hare & Tortoise over the plain warm start.
 """
 
 import sys
@@ -33,14 +33,14 @@ import ht_rl
 
 SEEDS = 12
 SIZES = (128, 1280)  # Images in each phase; the other 517 are for testing.
-WRONG = 64  # Of the labels in phase 1.
+WRONG = 64  # Number of wrong labels in phase 1.
 BATCH, STEPS, MEASURE_EVERY = 32, 4000, 100  # In each phase.
 # The paper restarts every ten epochs: the more data, the longer the interval.
 TEN_EPOCHS = tuple(10 * size // BATCH for size in SIZES)
-NEVER = (STEPS + 1, STEPS + 1)  # Does what None does, and can be vmapped.
+NEVER = (STEPS + 1, STEPS + 1)  # As None, but works under vmap.
 
-# Momentum (with 0 the tortoise is the hare), interval in each phase, and which
-# share of the weights is kept between the phases; the rest is initial weights.
+# Momentum (with 0 the tortoise is the hare), interval in each phase, and weight
+# of the learned parameters between the phases; the initial ones have the rest.
 METHODS = {
   'from scratch': (0.0, NEVER, 0.0),
   'warm start': (0.0, NEVER, 1.0),
@@ -48,7 +48,7 @@ METHODS = {
   'average alone': (0.999, NEVER, 1.0),
   'Hare & Tortoise': (0.999, TEN_EPOCHS, 1.0),
 }
-# Can be told apart by the color-blind.
+# Distinguishable with color blindness.
 COLORS = ['#000000', '#d55e00', '#56b4e9', '#cc79a7', '#0072b2']
 DASHES = [':', '-', '-.', '--', '-']
 PANELS = [  # Title, phase and quantity.
@@ -62,7 +62,7 @@ PIXELS = (PIXELS - PIXELS.mean()) / PIXELS.std()
 
 
 def init(key):
-  """Weights and biases of three layers."""
+  """Returns weights and biases of three layers."""
   shapes = [(64, 64), (64, 64), (64, 10)]
   draw = jax.nn.initializers.he_normal()
   keys = jax.random.split(key, len(shapes))
@@ -72,7 +72,7 @@ def init(key):
 
 
 def logits(params, x):
-  """The network."""
+  """Returns the logits of the network."""
   for weights, bias in params[:-1]:
     x = jax.nn.relu(x @ weights + bias)
   weights, bias = params[-1]
@@ -80,21 +80,21 @@ def logits(params, x):
 
 
 def loss(params, x, labels):
-  """Mean cross-entropy."""
+  """Returns the mean cross-entropy."""
   return optax.softmax_cross_entropy_with_integer_labels(
     logits(params, x), labels
   ).mean()
 
 
 def train(hare, tortoise, data, momentum, reset_every, measure, key):
-  """Trains for one phase; returns both networks and what was measured."""
+  """Trains for one phase; returns both networks and the measurements."""
   optimizer = ht_rl.hare_tortoise(
     optax.adamw(1e-3, weight_decay=1e-4),
     momentum=momentum,
     reset_every=reset_every,
   )
   x, labels = data
-  # Adam starts each phase anew, as in the paper; the tortoise goes on.
+  # Each phase re-initialises Adam, as in the paper, but not the tortoise.
   state = ht_rl.replace_tortoise(optimizer.init(hare), tortoise)
 
   def step(carry, key):
@@ -114,7 +114,7 @@ def train(hare, tortoise, data, momentum, reset_every, measure, key):
 
 
 def experiment(key, momentum, reset_every, keep):
-  """Curves [phase, point, quantity] in percent, for one seed of one method."""
+  """Returns curves [phase, point, quantity] in percent, for one seed."""
   keys = jax.random.split(key, 5)
   order = jax.random.permutation(keys[0], len(PIXELS))
   x, labels = PIXELS[order], DIGITS[order]
@@ -144,7 +144,7 @@ def experiment(key, momentum, reset_every, keep):
 
 
 def standard_error(values):
-  """Of the mean over the seeds, the first axis."""
+  """Returns the standard error of the mean over seeds, the first axis."""
   return values.std(axis=0, ddof=1) / len(values) ** 0.5
 
 

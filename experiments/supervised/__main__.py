@@ -11,7 +11,7 @@ table and a figure of what is finished.
 
 Exit codes: 0, done; 1, a run failed (one line says why); 2, a setting is wrong
 (one line says which); 75, it was asked to stop (SIGTERM, SIGINT) and has
-written a checkpoint.
+written a checkpoint; 76, a loss was NaN or infinite, all else was run.
 """
 
 from collections.abc import Sequence

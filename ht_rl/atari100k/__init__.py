@@ -1,4 +1,4 @@
-"""Atari-100k: its 26 games, how a score is read, and what many come to."""
+"""Atari-100k: games, reference scores, aggregates with intervals."""
 
 from ht_rl.atari100k.aggregates import (
   METRICS,
@@ -11,6 +11,7 @@ from ht_rl.atari100k.aggregates import (
   performance_profile,
   probability_of_improvement,
 )
+from ht_rl.atari100k.comparison import Comparison, compare
 from ht_rl.atari100k.games import (
   GAMES,
   OTHER_GAMES,
@@ -19,6 +20,7 @@ from ht_rl.atari100k.games import (
   canonical_game,
   human_normalized_score,
 )
+from ht_rl.atari100k.power import Plan, plan
 from ht_rl.atari100k.summary import Summary, summarize
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
   'METRICS',
   'OTHER_GAMES',
   'REFERENCE_SCORES',
+  'Comparison',
   'Estimate',
+  'Plan',
   'ReferenceScore',
   'Summary',
   'aggregate',
@@ -34,9 +38,11 @@ __all__ = [
   'aggregate_means',
   'bootstrap_counts',
   'canonical_game',
+  'compare',
   'human_normalized_score',
   'interval',
   'performance_profile',
+  'plan',
   'probability_of_improvement',
   'summarize',
 ]

@@ -1,9 +1,9 @@
-"""What a set of runs comes to: aggregates over games and their intervals.
+"""Aggregates of scores over games, with stratified bootstrap intervals.
 
-Every statistic here is a function of scores and of how often each run counts.
-With every run counted once it is the point estimate; with the counts of a
-stratified bootstrap (`bootstrap_counts`) it is that statistic of every
-replicate at once, without a loop and without sorting anything twice.
+Every statistic takes the scores and the number of times that each run counts.
+If each run counts once, the result is the point estimate. With the counts of a
+stratified bootstrap (`bootstrap_counts`) the result is the statistic of every
+replicate, computed at once: the scores are sorted only once.
 
 Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the
 Statistical Precipice", define the aggregates and recommend the intervals.
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 
 METRICS: tuple[str, ...] = ('iqm', 'median', 'mean', 'optimality_gap')
 
-# Elements of the temporary arrays of one block of replicates: they stay in the
-# cache, whatever the number of replicates.
+# Elements of the temporary arrays of one block of replicates, which then stay
+# in the cache for any number of replicates.
 _BLOCK = 1 << 17
 
 
@@ -47,13 +47,13 @@ class _Sample(NamedTuple):
 def aggregate(
   scores: Mapping[str, ArrayLike], counts: ArrayLike | None = None
 ) -> dict[str, np.ndarray]:
-  r"""The four aggregates of a method's scores.
+  r"""Returns the four aggregates of a method's scores.
 
   With :math:`x_{g,i}` the normalised score of run :math:`i` of game :math:`g`
-  and every game of the same weight, however many runs it has:
+  and the same weight for every game, whatever its number of runs:
 
-  - ``iqm``: the mean of the middle half of all :math:`x_{g,i}`; of :math:`N`
-    runs, :math:`\lfloor N/4 \rfloor` are cut at each end;
+  - ``iqm``: the mean of the middle half of all :math:`x_{g,i}`: of :math:`N`
+    runs, the lowest and the highest :math:`\lfloor N/4 \rfloor` are cut;
   - ``median``: the median over games of :math:`\bar x_g`, a game's mean;
   - ``mean``: the mean over games of :math:`\bar x_g`;
   - ``optimality_gap``: the mean of :math:`1 - \min(x_{g,i}, 1)`.
@@ -111,11 +111,11 @@ def aggregate(
 
 
 def aggregate_means(means: Mapping[str, float]) -> dict[str, float]:
-  """The two aggregates that can be had where only a mean a game is known.
+  """Returns the two aggregates that follow from the mean score of each game.
 
-  The interquartile mean and the optimality gap are taken over runs: of means
-  they would be another quantity (0.280 in place of 0.243 for DrQ in Table 8 of
-  Lee et al., 2024), so they are not offered.
+  The interquartile mean and the optimality gap are taken over runs. Taken over
+  means they are other quantities (0.280 instead of 0.243 for DrQ in Table 8 of
+  Lee et al., 2024), so they are left out.
 
   >>> aggregate_means({'Pong': 0.5, 'Breakout': 1.5})
   {'median': 1.0, 'mean': 1.0}
@@ -135,7 +135,7 @@ def performance_profile(
   thresholds: ArrayLike,
   counts: ArrayLike | None = None,
 ) -> np.ndarray:
-  r"""The share of runs that score above each threshold.
+  r"""Returns the share of runs that score above each threshold.
 
   :math:`F(\tau) = \frac 1 G \sum_g \frac 1 {n_g} \sum_i [x_{g,i} > \tau]`
 
@@ -180,7 +180,7 @@ def probability_of_improvement(
   counts: ArrayLike | None = None,
   other_counts: ArrayLike | None = None,
 ) -> np.ndarray:
-  r"""How probable it is that a run beats another method's run on a game.
+  r"""Returns the probability that a run of one method beats one of another.
 
   :math:`\frac 1 G \sum_g \frac 1 {n_g m_g} \sum_{i,j} \big( [x_{g,i} > y_{g,j}]
   + \tfrac 1 2 [x_{g,i} = y_{g,j}] \big)`
@@ -235,10 +235,10 @@ def bootstrap_counts(
   rng: np.random.Generator,
   replicates: int = 50_000,
 ) -> np.ndarray:
-  """Resamples the runs of each game, with replacement, within the game.
+  """Draws replicates of the runs of each game, with replacement.
 
   One set of replicates serves every statistic of a method. The same generator
-  gives the same replicates on any machine.
+  state gives the same replicates on any machine.
 
   >>> rng = np.random.default_rng(0)
   >>> bootstrap_counts({'Pong': [1, 2], 'Breakout': [3, 4, 5]}, rng, 2)
@@ -246,7 +246,7 @@ def bootstrap_counts(
          [1, 1, 2, 0, 1]], dtype=uint8)
 
   Args:
-    scores: for each game the scores of its runs; only their number counts.
+    scores: for each game the scores of its runs; only their number is used.
     rng: the source of randomness.
     replicates: how many sets of runs to draw.
 
@@ -254,23 +254,39 @@ def bootstrap_counts(
     How often each run is in each set, unsigned integers [replicates, runs].
   """
   sizes = [np.size(values) for values in scores.values()]
-  columns = []
-  for size in sizes:
-    drawn = rng.integers(size, size=(replicates, size))
-    drawn += size * np.arange(replicates)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=size * replicates)
-    columns.append(times.astype(np.min_scalar_type(size)))
-  return np.concatenate([c.reshape(replicates, -1) for c in columns], axis=1)
+  counts = [draw_counts(size, size, rng, replicates) for size in sizes]
+  return np.concatenate(counts, axis=1)
+
+
+def draw_counts(
+  runs: int, draws: int, rng: np.random.Generator, replicates: int
+) -> np.ndarray:
+  """Draws from the runs of one game with replacement.
+
+  Args:
+    runs: number of runs.
+    draws: how often to draw in each replicate.
+    rng: the source of randomness.
+    replicates: number of replicates.
+
+  Returns:
+    How often each run was drawn, unsigned integers [replicates, runs].
+  """
+  drawn = rng.integers(runs, size=(replicates, draws))
+  drawn += runs * np.arange(replicates)[:, None]
+  times = np.bincount(drawn.ravel(), minlength=runs * replicates)
+  counts = times.astype(np.min_scalar_type(draws))
+  return counts.reshape(replicates, runs)
 
 
 def interval(
   replicates: ArrayLike, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The percentile interval of a statistic's bootstrap replicates.
+  """Returns the percentile interval of bootstrap replicates.
 
   Args:
     replicates: the statistic of each replicate, [replicates, ...].
-    confidence: how probable it should be that the interval holds the truth.
+    confidence: nominal probability that the interval contains the truth.
 
   Returns:
     Lower and upper end, arrays of the trailing shape.
@@ -286,7 +302,7 @@ def aggregate_estimates(
   replicates: int = 50_000,
   confidence: float = 0.95,
 ) -> dict[str, Estimate]:
-  """The four aggregates with stratified bootstrap intervals.
+  """Returns the four aggregates with stratified bootstrap intervals.
 
   >>> scores = {'Pong': [0.9, 1.0, 1.1], 'Breakout': [1.9, 2.0, 2.1]}
   >>> estimates = aggregate_estimates(scores, np.random.default_rng(0))
@@ -314,7 +330,7 @@ def aggregate_estimates(
 
 
 def _sample(scores: Mapping[str, ArrayLike]) -> _Sample:
-  """Joins the games' scores, or raises ValueError where that can't be."""
+  """Joins the scores of the games; raises ValueError if one is unusable."""
   columns = [np.asarray(x, np.float64).ravel() for x in scores.values()]
   if not columns:
     raise ValueError('there are no scores')
@@ -328,7 +344,7 @@ def _sample(scores: Mapping[str, ArrayLike]) -> _Sample:
 
 
 def _columns(sample: _Sample) -> list[slice]:
-  """Where each game's runs are."""
+  """Returns the place of each game's runs."""
   stops = sample.starts + sample.sizes
   return [slice(*ends) for ends in zip(sample.starts, stops, strict=True)]
 

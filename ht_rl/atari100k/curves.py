@@ -1,11 +1,11 @@
-"""How methods' scores grow with their agent steps: sample efficiency."""
+"""Sample efficiency: the interquartile mean over agent steps."""
 
 from collections.abc import Callable, Sequence
 import dataclasses
 
 import numpy as np
 
-from ht_rl.atari100k import score_files
+from ht_rl.atari100k import runs as runs_lib
 from ht_rl.atari100k.aggregates import (
   Estimate,
   aggregate,
@@ -13,33 +13,34 @@ from ht_rl.atari100k.aggregates import (
   interval,
 )
 from ht_rl.atari100k.games import human_normalized_score
-from ht_rl.atari100k.score_files import Run, RunCurve
+from ht_rl.atari100k.run_folder import RunCurve
+from ht_rl.atari100k.runs import Run
 from ht_rl.atari100k.summary import Curve, Summary
 
-# Points of a curve that is made from training episodes, and the share of the
-# run that each is the mean of.
+# A curve of training episodes has this many points; each is the mean over this
+# share of the run.
 _POINTS = 20
 _WINDOW = 0.1
 
-# Of whole runs: enough for a band that is drawn.
+# Enough for a band that is only drawn.
 _REPLICATES = 2000
 
 
 def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
-  """Adds to each method how its interquartile mean grew in training.
+  """Adds to each method its interquartile mean during training.
 
-  Where all runs were evaluated while they trained, at two steps at least, the
-  curves are those of the evaluations, at the steps that all runs of a method
-  have. Otherwise they are those of the training episodes, which explore: at
-  each of 20 steps the mean of the episodes that ended in the tenth of the run
-  before it.
+  If all runs were evaluated during training, at two steps or more, the curves
+  are those of the evaluations, at the steps that all runs of a method share.
+  Otherwise they are those of the training episodes, which explore: at each of
+  20 steps the mean of the episodes that ended in the last tenth of the run
+  before that step.
 
   Args:
     summary: a comparison of the runs.
     runs: of any methods; those without a folder have no curve.
 
   Returns:
-    The comparison with the curves of the methods of which every run has one.
+    The comparison; a method has a curve if each of its runs has one.
 
   Raises:
     ScoreFileError: a file of the runs is damaged.
@@ -55,7 +56,7 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
   source = 'evaluation episodes'
   if not all(len(steps) > 1 for steps, _ in points.values()):
     points = {
-      name: _of_training([score_files.training_episodes(r) for r in of])
+      name: _of_training([runs_lib.training_episodes(r) for r in of])
       for name, of in by_method.items()
     }
     source = 'training episodes'
@@ -90,9 +91,9 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
 
 
 def _evaluations(run: Run) -> RunCurve:
-  """A run's evaluations, the last of which is its score."""
+  """Returns the evaluations of a run; the last one is its score."""
   assert run.steps is not None
-  steps, returns = score_files.evaluations(run)
+  steps, returns = runs_lib.evaluations(run)
   before = steps < run.steps
   return RunCurve(
     np.append(steps[before], run.steps), np.append(returns[before], run.score)
@@ -102,7 +103,7 @@ def _evaluations(run: Run) -> RunCurve:
 def _at_common_steps(
   curves: Sequence[RunCurve],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-  """The steps that all curves have, and each curve's returns there."""
+  """Returns the common steps of all curves, and each curve's values there."""
   steps = curves[0].steps
   for curve in curves[1:]:
     steps = np.intersect1d(steps, curve.steps)
@@ -112,7 +113,7 @@ def _at_common_steps(
 def _of_training(
   curves: Sequence[RunCurve],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-  """Moving means of episodes, from where on all curves have one."""
+  """Returns moving means of episodes, at steps where all curves have one."""
   last = max((c.steps[-1] for c in curves if len(c.steps)), default=0)
   steps = np.linspace(0, last, _POINTS + 1)[1:].astype(np.int64)
   means = np.array([_moving_mean(c, steps, _WINDOW * last) for c in curves])
@@ -123,9 +124,9 @@ def _of_training(
 def _moving_mean(
   curve: RunCurve, steps: np.ndarray, window: float
 ) -> np.ndarray:
-  """Means of the episodes that ended within a window before each step.
+  """Returns the mean of the episodes that ended in a window before each step.
 
-  Where none did it is the last one before; NaN before the first one.
+  If none did, the last episode before counts; before the first it is NaN.
   """
   sums = np.cumsum(np.append(0.0, curve.returns))
   stop = np.searchsorted(curve.steps, steps, side='right')
@@ -141,7 +142,7 @@ def _moving_mean(
 def _iqm(
   scores: dict[str, np.ndarray], rng: np.random.Generator, confidence: float
 ) -> Estimate:
-  """The estimate at each step, of scores [runs, steps] of each game."""
+  """Estimates the IQM at each step from each game's scores [runs, steps]."""
   first = {game: of[:, 0] for game, of in scores.items()}
   counts = bootstrap_counts(first, rng, _REPLICATES)
   num_steps = len(next(iter(scores.values()))[0])

@@ -1,6 +1,6 @@
-"""The 26 games of Atari-100k, their reference scores and their names."""
+"""The 26 games of Atari-100k: names and reference scores."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 import difflib
 import re
 from typing import NamedTuple
@@ -9,8 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
+class UnknownGameError(ValueError):
+  """A name is not that of a game.
+
+  Attributes:
+    name: the name.
+    near: games with a similar name.
+  """
+
+  def __init__(self, name: str, near: Sequence[str], games: Iterable[str]):
+    if near:
+      advice = f'did you mean {" or ".join(near)}?'
+    else:
+      games = sorted(games)
+      advice = f'the {len(games)} games are {", ".join(games)}'
+    super().__init__(f'unknown game {name!r}: {advice}')
+    self.name, self.near = name, tuple(near)
+
+
 class ReferenceScore(NamedTuple):
-  """The two points that fix a game's human-normalised scale.
+  """The scores that are 0 and 1 on a game's human-normalised scale.
 
   Attributes:
     random: mean score of the uniformly random policy, in game points.
@@ -55,7 +73,7 @@ REFERENCE_SCORES: dict[str, ReferenceScore] = {
 
 GAMES: tuple[str, ...] = tuple(REFERENCE_SCORES)
 
-# With the 26, the 57 games that longer Atari benchmarks report.
+# Together with the 26: the 57 games of longer Atari benchmarks.
 OTHER_GAMES: tuple[str, ...] = (
   'Asteroids',
   'Atlantis',
@@ -90,7 +108,7 @@ OTHER_GAMES: tuple[str, ...] = (
   'Zaxxon',
 )
 
-# Names in papers that are not only spelled otherwise.
+# Names in papers that differ in more than spelling.
 _OTHER_NAMES: dict[str, str] = {
   'jamesbond007': 'jamesbond',
   'montezumasrevenge': 'montezumarevenge',
@@ -99,45 +117,48 @@ _OTHER_NAMES: dict[str, str] = {
 }
 
 
+# Modules, namespaces and suites before a name: `ale_py:ALE/`, `atari_`.
+_PREFIX = re.compile(
+  r'^(ale_py:)?(ALE/|atari([ _-]?100k)?[ _/:-])?', re.IGNORECASE
+)
+
+
 def canonical_game(name: str, games: Iterable[str] = GAMES) -> str:
-  """Returns a game's name as Gymnasium writes it, whatever its spelling.
+  """Returns a game's name as Gymnasium writes it.
 
-  Capitals, spaces, underscores and punctuation don't count, nor do Gymnasium's
-  namespace, variant and version.
+  Case, spaces, underscores and punctuation are ignored, and so are the module,
+  namespace, variant and version of Gymnasium and the name of the suite.
 
-  >>> canonical_game('ALE/MsPacman-v5')
+  >>> canonical_game('ale_py:ALE/MsPacman-v5')
   'MsPacman'
-  >>> canonical_game('ms_pacman')
+  >>> canonical_game('atari_ms_pacman')
   'MsPacman'
   >>> canonical_game('Breakot')
   Traceback (most recent call last):
     ...
-  ValueError: unknown game 'Breakot': did you mean Breakout?
+  ht_rl.atari100k.games.UnknownGameError: unknown game 'Breakot': did you mean \
+Breakout?
 
   Args:
     name: the game, in any usual spelling.
-    games: canonical names of the games there are.
+    games: canonical names to choose from.
 
   Returns:
-    The element of `games` that is meant.
+    The matching element of `games`.
 
   Raises:
-    ValueError: `name` is none of `games`; near names are proposed.
+    UnknownGameError: `name` is none of `games`; near names are proposed.
   """
   known = {_key(game): game for game in games}
   key = _key(name)
   if key in known:
     return known[key]
   near = difflib.get_close_matches(key, known, cutoff=0.75)
-  if near:
-    advice = f'did you mean {" or ".join(known[k] for k in near)}?'
-  else:
-    advice = f'the {len(known)} games are {", ".join(sorted(known.values()))}'
-  raise ValueError(f'unknown game {name!r}: {advice}')
+  raise UnknownGameError(name, [known[k] for k in near], known.values())
 
 
 def human_normalized_score(game: str, score: ArrayLike) -> np.ndarray:
-  """Places raw scores on the scale where random is 0 and human is 1.
+  """Returns scores on the scale where random is 0 and human is 1.
 
   ``(score - random) / (human - random)``
 
@@ -160,8 +181,8 @@ def human_normalized_score(game: str, score: ArrayLike) -> np.ndarray:
 
 
 def _key(name: str) -> str:
-  """Keeps what tells one game from another: its letters and digits."""
-  name = re.sub(r'^ALE/', '', name.strip())
+  """Reduces a name to the letters and digits that identify the game."""
+  name = _PREFIX.sub('', name.strip())
   name = re.sub(r'(-ram)?(NoFrameskip|Deterministic)?-v\d+$', '', name)
   key = re.sub(r'[^a-z0-9]', '', name.lower())
   return _OTHER_NAMES.get(key, key)

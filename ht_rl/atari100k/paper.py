@@ -1,17 +1,17 @@
-"""The Atari-100k results that the Hare & Tortoise paper published.
+"""Published Atari-100k results of the Hare & Tortoise paper.
 
 Lee et al. (2024), "Slow and Steady Wins the Race: Maintaining Plasticity with
-Hare and Tortoise Networks", Tables 1 and 8, under the names of the gin files
-that set up the same agents, in the order of the tables.
+Hare and Tortoise Networks", Tables 1 and 8. Methods have the names of the gin
+files that configure them, in the order of the tables.
 
-The IQM and the optimality gap were taken over runs: only the median and the
-mean follow from the scores below, which are means over runs.
+The scores below are means over runs. The median and the mean follow from them;
+the IQM and the optimality gap do not, since they are taken over runs.
 """
 
 from ht_rl.atari100k.aggregates import METRICS
 
-# Table 8: game points, means over runs; those of bbf_no_ssl and bbf, whose runs
-# are released, are cut off, not rounded, to one decimal.
+# Table 8: game points, means over runs. The runs of bbf_no_ssl and bbf are
+# released; their means are truncated, not rounded, to one decimal.
 _DRQ_SCORES = """
 game               drq  drq_sp  drq_ht drq_hr20k drq_hr40k drq_hr40k_ht
 Alien           841.52   729.1  730.06     838.6    947.22        924.9
@@ -74,7 +74,7 @@ UpNDown           10266.5  7742.0 15122.6
 
 
 def _columns(table: str) -> dict[str, dict[str, float]]:
-  """Reads a table of games by methods into a dictionary of each column."""
+  """Reads a table of games by methods; returns a dictionary a column."""
   header, *rows = (line.split() for line in table.strip().splitlines())
   return {
     method: {row[0]: float(row[column]) for row in rows}

@@ -1,7 +1,7 @@
-"""One page that tells what a comparison of methods came to.
+"""The HTML report of a comparison of methods.
 
-The page is a single file: tables, pictures and how the numbers were made. It
-needs no network and no scripts, and its own policy forbids both.
+The report is a single file: tables, figures and how the numbers were computed.
+It needs no network and no scripts, and its content policy forbids both.
 """
 
 import base64
@@ -15,8 +15,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 import numpy as np
 
-from ht_rl.atari100k import plots, tables
+from ht_rl import drawing
+from ht_rl.atari100k import figures, tables
 from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import Method, Summary
 
@@ -24,7 +26,7 @@ _TEMPLATE = pathlib.Path(__file__).with_name('report.html.jinja')
 
 
 class _Cell(NamedTuple):
-  """What a cell of a table says, and in small type beside it; may be bold."""
+  """A cell of a table: its text, a second text in small type, bold or not."""
 
   text: str
   small: str = ''
@@ -46,18 +48,23 @@ class _Picture(NamedTuple):
   height: int
 
 
-def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
-  """Writes the page.
+def render(
+  summary: Summary,
+  drawn: Mapping[str, Figure],
+  comparison: Comparison | None = None,
+) -> str:
+  """Returns the page.
 
-  The same summary gives the same page. Names and notes are escaped; a number
-  that can't be known is a dash.
+  The same summary gives the same page. Names and notes are escaped; an unknown
+  number is a dash.
 
   Args:
     summary: the comparison.
-    drawn: its pictures, from `plots.figures`.
+    drawn: its figures, from `figures.all_figures`.
+    comparison: of two of its methods, to be written too.
 
   Returns:
-    A document in HTML, to be stored as UTF-8.
+    An HTML document, to be written as UTF-8.
   """
   environment = jinja2.Environment(
     autoescape=True,
@@ -73,9 +80,11 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
     confidence=f'{100 * summary.confidence:g}%',
     all_games=len(GAMES),
     missing=[game for game in GAMES if game not in summary.games],
-    metrics=[plots.METRIC_TITLES[metric] for metric in METRICS],
+    metrics=[figures.METRIC_TITLES[metric] for metric in METRICS],
     aggregates=[_aggregate_row(method) for method in methods],
     improvement=_improvement_rows(summary),
+    compared=_comparison_rows(summary, comparison),
+    comparison=comparison,
     runs=[tables.runs(method) for method in methods],
     games=[_game_row(summary, game) for game in summary.games],
     pictures={name: _picture(figure) for name, figure in drawn.items()},
@@ -87,12 +96,12 @@ def render(summary: Summary, drawn: Mapping[str, Figure]) -> str:
 
 
 def _breakable(name: str) -> Markup:
-  """Lets a long name go on in the next line after its punctuation."""
+  """Allows line breaks after the punctuation of a long name."""
   return Markup('<wbr>').join(re.split(r'(?<=[_\-/.:,])', name))
 
 
 def _sources(summary: Summary) -> str:
-  """What the curves were scored on: in one word if it is the same of all."""
+  """Returns the episodes behind the curves: once if all curves share them."""
   source = {m.name: m.curve.source for m in summary.methods if m.curve}
   kinds = set(source.values())
   if len(kinds) == 1:
@@ -109,6 +118,14 @@ def _aggregate_row(method: Method) -> _Row:
     else:
       cells.append(_Cell(tables.UNKNOWN))
   return _Row(method.name, cells)
+
+
+def _comparison_rows(
+  summary: Summary, comparison: Comparison | None
+) -> list[list[str]]:
+  if comparison is None:
+    return []
+  return tables.comparison_rows(summary, comparison)
 
 
 def _improvement_rows(summary: Summary) -> list[_Row]:
@@ -155,7 +172,7 @@ def _interval(estimate: Estimate, digits: int) -> str:
 
 
 def _picture(figure: Figure) -> _Picture:
-  data = base64.b64encode(plots.svg(figure)).decode('ascii')
+  data = base64.b64encode(drawing.svg(figure)).decode('ascii')
   width, height = figure.get_size_inches() * 96
   return _Picture(
     f'data:image/svg+xml;base64,{data}', round(width), round(height)

@@ -1,4 +1,4 @@
-"""What a comparison of methods holds: estimates, profiles, curves, notes."""
+"""Comparison of methods: estimates, profiles, curves and notes."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -22,23 +22,23 @@ from ht_rl.atari100k.games import GAMES, human_normalized_score
 
 THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
 
-# Of the replicates, those that serve each pair of methods, of which there may
-# be many, and the bands of profiles, which have many points.
+# Fewer replicates where there is much to compute: pairs of methods, of which
+# there may be many, and bands of profiles, which have many points.
 _PAIR_REPLICATES = 10_000
 _BAND_REPLICATES = 2000
 
-# Below, an interval over games that are as they are means little.
+# With fewer games, intervals mean little.
 _FEW_GAMES = 10
 
 
 class Curve(NamedTuple):
-  """How a method's score grows with its agent steps.
+  """The score of a method over its agent steps.
 
   Attributes:
     steps: agent steps of the points, int [points].
     iqm: interquartile mean of the normalised scores there, arrays [points].
-    source: what was scored, for a caption: 'evaluation episodes' or 'training
-      episodes'.
+    source: the episodes that were scored, for a caption: 'evaluation episodes'
+      or 'training episodes'.
   """
 
   steps: np.ndarray
@@ -48,20 +48,20 @@ class Curve(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """One method's scores and what they come to.
+  """The scores of one method and its aggregates.
 
   Attributes:
-    name: how it is called.
-    scores: for each of its games the scores of its runs in game points,
-      float64 [runs]; the one mean where only means are known.
+    name: of the method.
+    scores: for each game the scores of its runs in game points, float64 [runs];
+      one mean where only means are known.
     normalized: the same, human-normalised.
     estimates: by the names of `aggregates.METRICS`; the ends of an interval are
-      NaN where there are no runs to resample, and what can't be known is
-      missing.
+      NaN if there are no runs to resample; aggregates that don't follow from
+      means are missing.
     profile: share of runs above each of the summary's thresholds, arrays
       [thresholds]; None without runs.
-    curve: None where the runs have none.
-    is_published: the numbers are a paper's.
+    curve: None if the runs have none.
+    is_published: the numbers come from a paper.
   """
 
   name: str
@@ -74,7 +74,7 @@ class Method:
 
   @property
   def has_runs(self) -> bool:
-    """Whether single runs are known, and not only their means."""
+    """Whether the scores of single runs are known, not only means."""
     return self.profile is not None
 
 
@@ -84,12 +84,12 @@ class Summary:
 
   Attributes:
     methods: in the order in which they are shown.
-    games: the games that they all have, in the order of `games.GAMES`.
+    games: the games that all methods have, in the order of `games.GAMES`.
     thresholds: normalised scores of the profiles, [thresholds].
     improvement: the probability that a run of the first method beats one of the
       second, for each ordered pair of methods with runs.
-    notes: what a reader must know about the data, one sentence each.
-    replicates: of the bootstrap; the improvements use at most 10,000 of them,
+    notes: sentences about the data that a reader must know.
+    replicates: of the bootstrap; improvements use at most 10,000 of them,
       profiles and curves at most 2000.
     confidence: of the intervals.
     seed: of the bootstrap.
@@ -122,8 +122,8 @@ def summarize(
 ) -> Summary:
   """Compares methods by the scores of their runs.
 
-  Each method has its own bootstrap, seeded by `seed` and its name: its
-  intervals are the same whatever it is compared with.
+  Each method has its own bootstrap, seeded by `seed` and its name, so its
+  intervals don't depend on what it is compared with.
 
   >>> from ht_rl import atari100k
   >>> human = {g: [s.human] for g, s in atari100k.REFERENCE_SCORES.items()}
@@ -133,11 +133,12 @@ def summarize(
 
   Args:
     scores: for each method and game the scores of the runs, in game points.
-    means: methods of which only each game's mean is known, in game points.
-    published: for those of `means` that are a paper's, the aggregates of
+    means: for methods with known means only, the mean of each game, in game
+      points.
+    published: for those of `means` that come from a paper, the aggregates of
       `METRICS` that it gives for all 26 games.
-    partial: whether games may be missing; what all methods have is compared.
-    notes: to be shown with the numbers.
+    partial: whether games may be missing; the common games are compared.
+    notes: sentences to show with the numbers.
     seed: of the bootstrap, 0 or more.
     replicates: of the bootstrap.
     confidence: of the intervals, in (0, 1).
@@ -159,7 +160,7 @@ def summarize(
     for name, of in {**scores, **means}.items()
   }
   normalized = {name: _normalized(of) for name, of in raw.items()}
-  # Of one run a game there is nothing to resample: no intervals.
+  # One run a game can't be resampled: no intervals.
   counts = {
     name: bootstrap_counts(
       raw[name], np.random.default_rng([seed, *name.encode()]), replicates
@@ -245,7 +246,7 @@ def summarize(
 def _common_games(
   scores: Mapping[str, Mapping[str, ArrayLike]], partial: bool
 ) -> tuple[tuple[str, ...], list[str]]:
-  """The games that all methods have, and notes on what that leaves out."""
+  """Returns the common games, and notes on the games that are left out."""
   missing = {
     name: [game for game in GAMES if game not in of]
     for name, of in scores.items()
@@ -267,12 +268,12 @@ def _common_games(
     raise ValueError('there is no game of which all methods have a score')
   notes = [f'{gap}: left out for all methods.' for gap in gaps]
   if len(games) < _FEW_GAMES:
-    notes.append('Over so few games no interval is to be relied on.')
+    notes.append('Intervals over so few games are not reliable.')
   return games, notes
 
 
 def _notes_on_runs(name: str, scores: Mapping[str, np.ndarray]) -> list[str]:
-  """What the numbers of runs mean for a method's figures."""
+  """Returns notes on methods with uneven or few runs."""
   sizes = {game: len(of) for game, of in scores.items()}
   fewest, most = min(sizes.values()), max(sizes.values())
   if most == 1:
@@ -286,8 +287,8 @@ def _notes_on_runs(name: str, scores: Mapping[str, np.ndarray]) -> list[str]:
     )
   if fewest == 1:
     notes.append(
-      f'The intervals of {name} do not know how runs of '
-      f'{", ".join(of_fewest)} differ: they are too narrow.'
+      f'The intervals of {name} are too narrow: with one run the spread of '
+      f'{", ".join(of_fewest)} is unknown.'
     )
   elif fewest == 2:
     notes.append(

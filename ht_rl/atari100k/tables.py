@@ -11,6 +11,7 @@ import numpy as np
 import tabulate
 
 from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import Method, Summary
 
@@ -21,19 +22,24 @@ METRIC_TITLES: dict[str, str] = {
   'optimality_gap': 'optimality gap',
 }
 
-# Stands where there is no number.
+# Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
 
 _Rows = list[list[str]]
 
 
-def render(summary: Summary, style: str = 'table') -> str:
+def render(
+  summary: Summary,
+  style: str = 'table',
+  comparison: Comparison | None = None,
+) -> str:
   """Writes a summary in one of `STYLES`.
 
   Args:
     summary: what to write.
     style: 'table' (for a terminal), 'markdown', 'latex', 'csv' (a row for each
       number, with its interval) or 'json' (the same, nested).
+    comparison: of two of its methods, to be written too.
 
   Returns:
     The text, with a newline at its end.
@@ -45,11 +51,11 @@ def render(summary: Summary, style: str = 'table') -> str:
     raise ValueError(
       f'the style must be one of {", ".join(STYLES)}, not {style!r}'
     )
-  return STYLES[style](summary)
+  return STYLES[style](summary, comparison)
 
 
 def heading(summary: Summary) -> str:
-  """What the numbers are: games, intervals and how they were made."""
+  """Returns the title: games, and how the intervals were computed."""
   games, all_games = len(summary.games), len(GAMES)
   of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
   return (
@@ -60,7 +66,7 @@ def heading(summary: Summary) -> str:
 
 
 def aggregate_rows(summary: Summary) -> _Rows:
-  """A header, then the aggregates of each method with their intervals."""
+  """Returns a header and a row of aggregates for each method."""
   header = ['method', 'runs', *METRIC_TITLES.values()]
   return [
     header,
@@ -72,7 +78,7 @@ def aggregate_rows(summary: Summary) -> _Rows:
 
 
 def game_rows(summary: Summary) -> _Rows:
-  """A header, then each game's mean scores in game points."""
+  """Returns a header and a row of mean scores, in points, for each game."""
   rows = [['game', 'random', 'human', *(m.name for m in summary.methods)]]
   for game in summary.games:
     means = [float(np.mean(m.scores[game])) for m in summary.methods]
@@ -81,9 +87,9 @@ def game_rows(summary: Summary) -> _Rows:
 
 
 def improvement_rows(summary: Summary) -> _Rows:
-  """A header, then how probably each method beats each other one.
+  """Returns a header and a row of probabilities of improvement a method.
 
-  There is nothing but the header where there are no two methods with runs.
+  Only the header if fewer than two methods have runs.
   """
   names = [method.name for method in summary.methods if method.has_runs]
   rows = [['P(row > column)', *names]]
@@ -95,8 +101,37 @@ def improvement_rows(summary: Summary) -> _Rows:
   return rows
 
 
+def comparison_rows(summary: Summary, comparison: Comparison) -> _Rows:
+  """Returns a header and rows of two methods' aggregates and differences."""
+  first, second = (
+    next(method for method in summary.methods if method.name == name)
+    for name in (comparison.first, comparison.second)
+  )
+  rows = [['', comparison.first, comparison.second, 'difference']]
+  for metric, title in METRIC_TITLES.items():
+    values = [
+      f'{float(method.estimates[metric].value):.3f}'
+      for method in (first, second)
+    ]
+    difference = _with_interval(comparison.differences[metric])
+    rows.append([title, *values, difference])
+  games = len(comparison.games)
+  won = comparison.games_won
+  rows.append(['games won', f'{won:g}', f'{games - won:g}', ''])
+  chance = _with_interval(comparison.improvement)
+  return [*rows, [f'P({first.name} > {second.name})', '', '', chance]]
+
+
+def comparison_title(comparison: Comparison) -> str:
+  """Returns the title of the table of two methods."""
+  return (
+    f'{comparison.first} and {comparison.second}, paired by game: differences '
+    f'with {100 * comparison.confidence:g}% intervals corrected for few runs'
+  )
+
+
 def runs(method: Method) -> str:
-  """How many runs of a game a method has: '5', '3-5', or 'means'."""
+  """Returns the number of runs a game: '5', '3-5', or 'means'."""
   if not method.has_runs:
     return 'published' if method.is_published else 'means'
   sizes = [len(of) for of in method.scores.values()]
@@ -105,7 +140,7 @@ def runs(method: Method) -> str:
 
 
 def points(score: float) -> str:
-  """A score in game points, with a decimal where it is small."""
+  """Formats a score in game points, with a decimal if it is small."""
   return f'{score:.0f}' if abs(score) >= 1000 else f'{score:.1f}'
 
 
@@ -118,42 +153,55 @@ def _with_interval(estimate: Estimate | None, digits: int = 3) -> str:
   return f'{value} [{low}, {high}]'
 
 
-def _tables(summary: Summary) -> Iterator[tuple[str, _Rows]]:
+def _tables(
+  summary: Summary, comparison: Comparison | None
+) -> Iterator[tuple[str, _Rows]]:
   yield heading(summary), aggregate_rows(summary)
+  if comparison is not None:
+    rows = comparison_rows(summary, comparison)
+    yield comparison_title(comparison), rows
   rows = improvement_rows(summary)
   if len(rows) > 1:
     yield 'Probability that a run of the row beats one of the column', rows
   yield 'Mean scores in game points', game_rows(summary)
 
 
-def _table(summary: Summary) -> str:
+def _sentences(
+  summary: Summary, comparison: Comparison | None
+) -> tuple[str, ...]:
+  """Returns what the comparison says, then the notes."""
+  said = () if comparison is None else comparison.sentences
+  return (*said, *(f'note: {note}' for note in summary.notes))
+
+
+def _table(summary: Summary, comparison: Comparison | None) -> str:
   parts = [
     f'{title}\n\n{_tabulated(rows, "simple")}\n'
-    for title, rows in _tables(summary)
+    for title, rows in _tables(summary, comparison)
   ]
-  if summary.notes:
-    parts.append(''.join(f'note: {note}\n' for note in summary.notes))
+  if sentences := _sentences(summary, comparison):
+    parts.append(''.join(f'{sentence}\n' for sentence in sentences))
   return '\n'.join(parts)
 
 
-def _markdown(summary: Summary) -> str:
+def _markdown(summary: Summary, comparison: Comparison | None) -> str:
   parts = []
-  for title, rows in _tables(summary):
+  for title, rows in _tables(summary, comparison):
     # A bar in a name would begin a new column.
     safe = [[cell.replace('|', '\\|') for cell in row] for row in rows]
     parts.append(f'**{title}**\n\n{_tabulated(safe, "pipe")}\n')
-  if summary.notes:
-    parts.append(''.join(f'- {note}\n' for note in summary.notes))
+  if sentences := _sentences(summary, comparison):
+    parts.append(''.join(f'- {sentence}\n' for sentence in sentences))
   return '\n'.join(parts)
 
 
-def _latex(summary: Summary) -> str:
+def _latex(summary: Summary, comparison: Comparison | None) -> str:
   parts = [
     f'% {title}\n{_tabulated(rows, "latex_booktabs")}\n'
-    for title, rows in _tables(summary)
+    for title, rows in _tables(summary, comparison)
   ]
-  if summary.notes:
-    parts.append(''.join(f'% {note}\n' for note in summary.notes))
+  if sentences := _sentences(summary, comparison):
+    parts.append(''.join(f'% {sentence}\n' for sentence in sentences))
   return '\n'.join(parts).replace(UNKNOWN, '--')
 
 
@@ -165,7 +213,7 @@ def _tabulated(rows: _Rows, style: str) -> str:
   )
 
 
-def _csv(summary: Summary) -> str:
+def _csv(summary: Summary, comparison: Comparison | None) -> str:
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
   writer.writerow(
@@ -183,14 +231,38 @@ def _csv(summary: Summary) -> str:
   for (x, y), estimate in summary.improvement.items():
     row = [x, 'probability_of_improvement', y, '', games]
     writer.writerow([*row, *_numbers(estimate)])
+  if comparison is not None:
+    for quantity, estimate in _comparison_numbers(comparison).items():
+      row = [comparison.first, quantity, comparison.second, comparison.runs]
+      writer.writerow([*row, games, *_numbers(estimate)])
   return file.getvalue()
+
+
+def _comparison_numbers(comparison: Comparison) -> dict[str, Estimate]:
+  """Returns the numbers of a comparison by name; NaN where unknown."""
+
+  def alone(value: float | None) -> Estimate:
+    number = np.array(np.nan if value is None else value)
+    return Estimate(number, np.array(np.nan), np.array(np.nan))
+
+  differences = {
+    f'{name}_difference': estimate
+    for name, estimate in comparison.differences.items()
+  }
+  return {
+    **differences,
+    'corrected_probability_of_improvement': comparison.improvement,
+    'games_won': alone(comparison.games_won),
+    'runs_needed': alone(comparison.runs_needed),
+    'detectable_iqm_difference': alone(comparison.detectable),
+  }
 
 
 def _numbers(estimate: Estimate) -> list[float | str]:
   return ['' if math.isnan(x) else float(x) for x in estimate]
 
 
-def _json(summary: Summary) -> str:
+def _json(summary: Summary, comparison: Comparison | None) -> str:
   def interval(estimate: Estimate) -> dict[str, float | None]:
     values = [None if math.isnan(x) else float(x) for x in estimate]
     return dict(zip(Estimate._fields, values, strict=True))
@@ -204,7 +276,7 @@ def _json(summary: Summary) -> str:
     }
 
   names = [method.name for method in summary.methods if method.has_runs]
-  content = {
+  content: dict[str, Any] = {
     'games': list(summary.games),
     'num_games_of_atari100k': len(GAMES),
     'replicates': summary.replicates,
@@ -221,10 +293,23 @@ def _json(summary: Summary) -> str:
       for x in names
     },
   }
+  if comparison is not None:
+    content['comparison'] = {
+      'first': comparison.first,
+      'second': comparison.second,
+      'runs': comparison.runs,
+      'iqm_difference_to_detect': comparison.target,
+      'power': comparison.wanted_power,
+      **{
+        name: interval(estimate)
+        for name, estimate in _comparison_numbers(comparison).items()
+      },
+      'sentences': list(comparison.sentences),
+    }
   return json.dumps(content, indent=2) + '\n'
 
 
-STYLES: dict[str, Callable[[Summary], str]] = {
+STYLES: dict[str, Callable[[Summary, Comparison | None], str]] = {
   'table': _table,
   'markdown': _markdown,
   'latex': _latex,

@@ -1,4 +1,4 @@
-"""Hare & Tortoise: slow weights average fast ones, which restart from them."""
+"""Hare & Tortoise: slow weights average fast weights, which restart there."""
 
 from collections.abc import Callable
 import functools
@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 import optax
 
-from ht_rl.transforms import _arguments
+from ht_rl import arguments, dtypes
+from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
@@ -69,44 +70,45 @@ def hare_tortoise(
   has the narrower dtype: then it is the hare, rounded.
 
   .. warning::
-    This must be the outermost wrapper. What it averages is the parameters as
-    the updates that it emits will leave them, so whatever changes these updates
-    later (the next element of a chain, say) parts the hare from the tortoise.
-    A wrapper that hands the updates on whole or skips them together with the
-    new state, like ``optax.MultiSteps``, goes around it: then only updates that
+    This must be the outermost wrapper. It averages the parameters that its own
+    updates lead to. If another transformation changes these updates later (the
+    next element of a chain, say), hare and tortoise drift apart. A wrapper that
+    either applies an update as it is or skips it together with the new state,
+    like ``optax.MultiSteps``, goes around this one: then only updates that
     change the weights are counted.
 
   .. warning::
-    ``optax.inject_hyperparams`` takes every callable for a schedule (name a
-    predicate or a mask function in its ``static_args``) and rounds numbers to
-    the parameters' dtype: a momentum of 0.999 is 1 in bfloat16, so pass it
-    ``hyperparam_dtype=jnp.float32`` there.
+    ``optax.inject_hyperparams`` calls every callable argument as a schedule, so
+    name a predicate or a mask in its ``static_args``. It rounds numbers to the
+    parameters' dtype: a momentum of 0.999 is 1 in bfloat16, so pass
+    ``hyperparam_dtype=jnp.float32``.
 
   Args:
-    inner: the transformation that trains the hare: a whole optimizer, with its
+    inner: the transformation that trains the hare: an optimizer, including its
       learning rate.
     momentum: :math:`\mu`, a number in [0, 1), often written
       :math:`1 - \tau`; or a schedule, a function of the
       number of updates done before this one (as in all of optax).
-    reset_every: how many updates lie between two restarts, a positive integer;
-      or a function of :math:`t`, the number of updates done including this one
-      (int32 scalar), that says whether to restart now (bool scalar); or None,
-      never to restart.
-    update_every: how many updates lie between two averages, a positive integer.
+    reset_every: the number of updates from one restart to the next, a positive
+      integer; or a function of :math:`t`, the number of updates done including
+      this one (int32 scalar), that says whether to restart now (bool scalar);
+      or None for no restarts.
+    update_every: the number of updates from one average to the next, a positive
+      integer.
     reset_mask: which parameters restart; the others only average. A tree of
       bools whose structure is that of the parameters or a prefix of it, or a
       function from the parameters to such a tree. None: all restart.
-    reset_inner_state: whether a restart also initializes the state of ``inner``
-      anew, all of it: moments, counts, and with the counts the schedules of
+    reset_inner_state: whether a restart also initializes the whole state of
+      ``inner`` again: moments, counts, and with the counts the schedules of
       learning rates.
     tortoise_dtype: dtype of the slow weights of real floating parameters. None:
-      float32 for parameters narrower than that (an average held in bfloat16
-      stalls long before it arrives), else the dtype of the parameters.
+      float32 for narrower parameters (an average in bfloat16 stops moving long
+      before it reaches the weights), else the dtype of the parameters.
 
   Returns:
     A transformation whose ``update`` needs the parameters and whose state is a
     :class:`HareTortoiseState`. Parameters that are not inexact (integers, say)
-    never restart, and the tortoise takes their value as it is.
+    never restart, and the tortoise copies them.
 
   Raises:
     ValueError: if an argument is outside its range.
@@ -134,22 +136,20 @@ def hare_tortoise(
   References:
     Lee et al., `Slow and Steady Wins the Race: Maintaining Plasticity with Hare
     and Tortoise Networks <https://arxiv.org/abs/2406.02596>`_, ICML 2024,
-    section 4. (The momentum line of its Algorithm 1 has the two networks
-    swapped; the equations of its section 4.2 are what is built here.)
+    section 4. (The momentum line of its Algorithm 1 swaps the two networks;
+    this function follows the equations of section 4.2.)
   """
-  _arguments.check_transformation('inner', inner)
+  checks.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
   _check_rule(momentum, reset_every, update_every)
-  _arguments.check_bool('reset_inner_state', reset_inner_state)
+  arguments.check_bool('reset_inner_state', reset_inner_state)
   if tortoise_dtype is not None:
-    tortoise_dtype = _arguments.check_floating_dtype(
-      'tortoise_dtype', tortoise_dtype
-    )
+    tortoise_dtype = checks.as_floating_dtype('tortoise_dtype', tortoise_dtype)
 
   def init_fn(params: optax.Params) -> HareTortoiseState:
     def copy(p: ArrayLike) -> jax.Array:
-      # A buffer of its own, so that parameters and state can both be donated.
-      return jnp.array(p, dtype=_slow_dtype(jnp.result_type(p), tortoise_dtype))
+      # A copy, so that parameters and state can both be donated.
+      return jnp.array(p, dtype=_slow_dtype(p, tortoise_dtype))
 
     return HareTortoiseState(
       count=jnp.zeros([], jnp.int32),
@@ -166,44 +166,34 @@ def hare_tortoise(
     if params is None:
       raise ValueError(
         'hare_tortoise averages the parameters, so `update` needs them: '
-        '`update(updates, state, params)`.'
+        '`update(updates, state, params)`'
       )
+    checks.check_like('tortoise', state.tortoise, params, 'the parameters')
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
     count = optax.safe_increment(state.count)
-    step = functools.partial(
-      hare_tortoise_step,
-      count=count,
-      momentum=momentum,
-      update_every=update_every,
-    )
-    hare, _ = step(
-      optax.apply_updates(params, updates),
-      state.tortoise,
-      reset_every=reset_every,
-      reset_mask=reset_mask,
-    )
+    average = _averaging(count, momentum, update_every)
     due, restarts = _restarts(params, count, reset_every, reset_mask)
+    restart = functools.partial(_restart, due)
 
-    def emit(restart: bool, h: Any, p: Any, u: Any) -> Any:
-      if not restart:
+    def emit(restarts: bool, p: Any, u: Any, s: Any) -> Any:
+      if not restarts:
         return u
-      u = jnp.where(due, (h - p).astype(jnp.result_type(u)), u)
-      # Compiled together with its uses, u might not be the number that the
-      # caller gets (XLA computes it twice, or keeps it unrounded).
+      h = optax.apply_updates(p, u)
+      back = _cast(average(h, s), h.dtype) - p
+      u = jnp.where(due, back.astype(jnp.result_type(u)), u)
+      # XLA may compute u twice or keep it unrounded, so that its use here and
+      # the number that the caller gets would differ.
       return jax.lax.optimization_barrier(u)
 
-    def land(restart: bool, h: Any, t: Any) -> Any:
-      return jnp.where(due, _cast(h, t.dtype), t) if restart else t
-
-    # p + (h - p) is not always h: both networks restart from where the emitted
-    # updates lead. The average is of these weights, too: where no restart is
-    # due they are the same, and XLA need not hold the others until the end.
-    updates = jax.tree.map(emit, restarts, hare, params, updates)
+    # p + (s - p) may differ from s by a rounding, so that both networks restart
+    # from where the emitted updates lead. Without a restart it is the average
+    # of the same weights, and XLA can free the first ones early.
+    updates = jax.tree.map(emit, restarts, params, updates, state.tortoise)
     hare = optax.apply_updates(params, updates)
-    _, tortoise = step(hare, state.tortoise)
-    tortoise = jax.tree.map(land, restarts, hare, tortoise)
+    tortoise = jax.tree.map(average, hare, state.tortoise)
+    tortoise = jax.tree.map(restart, restarts, tortoise, hare)
     if reset_inner_state:
       inner_state = jax.tree.map(
         lambda new, old: jnp.where(due, new, old), inner.init(hare), inner_state
@@ -225,8 +215,9 @@ def hare_tortoise_step(
 ) -> tuple[PyTree, PyTree]:
   r"""Averages the hare into the tortoise; restarts the hare when due.
 
-  This is what :func:`hare_tortoise` does after the update of ``inner``. Use it
-  for what no optimizer sees, such as the statistics of batch normalization:
+  :func:`hare_tortoise` does this after the update of ``inner``. Use it for
+  arrays that no optimizer trains, such as the statistics of batch
+  normalization:
 
   .. math::
 
@@ -238,7 +229,7 @@ def hare_tortoise_step(
   Args:
     hare: the fast values, a tree of arrays.
     tortoise: the slow values, a tree of arrays with the structure and shapes of
-      ``hare`` and dtypes of its own (float32 beside bfloat16, say).
+      ``hare``; the dtypes may differ (float32 beside bfloat16, say).
     count: :math:`t`, the number of updates done including this one, an integer
       scalar; beside :func:`hare_tortoise` the ``count`` of its new state.
     momentum: as in :func:`hare_tortoise`.
@@ -265,29 +256,17 @@ def hare_tortoise_step(
     As for :func:`hare_tortoise`, section 4.2.
   """
   _check_rule(momentum, reset_every, update_every)
-  _arguments.check_like('tortoise', tortoise, hare, 'the hare')
-  count = _arguments.as_count('count', count)
-  mu = momentum(count - 1) if callable(momentum) else momentum
-  averages = count % update_every == 0
+  _check_rule(momentum, reset_every, update_every)
+  checks.check_like('tortoise', tortoise, hare, 'the hare')
+  count = checks.as_count('count', count)
+  average = _averaging(count, momentum, update_every)
   due, restarts = _restarts(hare, count, reset_every, reset_mask)
-
-  def average(h: Any, t: Any) -> Any:
-    mean = h
-    if jnp.issubdtype(t.dtype, jnp.inexact):
-      wide = _at_least_float32(t.dtype)
-      h, s = h.astype(wide), t.astype(wide)
-      # Written this way, equal weights stay exactly equal.
-      mean = (h + mu * (s - h)).astype(t.dtype)
-    return jnp.where(averages, mean, t)
-
-  def restart_from(restart: bool, source: Any, x: Any) -> Any:
-    return jnp.where(due, _cast(source, x.dtype), x) if restart else x
-
+  restart = functools.partial(_restart, due)
   hare, tortoise = jax.tree.map(jnp.asarray, (hare, tortoise))
   tortoise = jax.tree.map(average, hare, tortoise)
-  hare = jax.tree.map(restart_from, restarts, tortoise, hare)
-  # The hare may be the narrower of the two: then the tortoise is rounded, too.
-  return hare, jax.tree.map(restart_from, restarts, hare, tortoise)
+  hare = jax.tree.map(restart, restarts, hare, tortoise)
+  # Where the hare has the narrower dtype, the tortoise is rounded, too.
+  return hare, jax.tree.map(restart, restarts, tortoise, hare)
 
 
 def tortoise_params(state: optax.OptState) -> optax.Params:
@@ -298,9 +277,9 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
       (``optax.chain``, ``optax.MultiSteps``, ``optax.masked``, a dict, ...).
 
   Returns:
-    The tortoise, a tree like the parameters; inside ``optax.masked`` or
-    ``optax.partition`` like the part of them that `hare_tortoise` saw, with an
-    ``optax.MaskedNode`` in place of each other.
+    The tortoise, a tree like the parameters. Inside ``optax.masked`` or
+    ``optax.partition`` it holds the parameters that `hare_tortoise` was given,
+    and an ``optax.MaskedNode`` in place of each other one.
 
   Raises:
     ValueError: if ``state`` does not hold exactly one
@@ -310,8 +289,8 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
   if len(states) != 1:
     raise ValueError(
       'state must hold exactly one HareTortoiseState, made by the init of '
-      f'hare_tortoise; got {len(states)}. Of several optimizers, give the '
-      'state of the one that is meant.'
+      f'hare_tortoise, not {len(states)}; with several optimizers, pass the '
+      'state of one of them'
     )
   return states[0].tortoise
 
@@ -323,8 +302,8 @@ def replace_tortoise(
 
   Args:
     state: as for :func:`tortoise_params`.
-    tortoise: the slow weights to put in, with the structure and shapes of the
-      present ones. They are copied, and cast to the dtypes of the present ones.
+    tortoise: the new slow weights, with the structure and shapes of the present
+      ones. They are copied and cast to the dtypes of the present ones.
 
   Returns:
     A state that differs from ``state`` in the tortoise alone.
@@ -334,7 +313,7 @@ def replace_tortoise(
       :class:`HareTortoiseState`, or if the structure or a shape differs.
   """
   present = tortoise_params(state)
-  _arguments.check_like('tortoise', tortoise, present, 'the present tortoise')
+  checks.check_like('tortoise', tortoise, present, 'the present tortoise')
   copied = jax.tree.map(
     lambda old, new: jnp.array(new, dtype=old.dtype), present, tortoise
   )
@@ -350,10 +329,36 @@ def _is_state(node: Any) -> bool:
 
 
 def _states(tree: PyTree) -> list[HareTortoiseState]:
-  """Returns all HareTortoiseStates in a tree, also those within another."""
+  """Returns all HareTortoiseStates in a tree, also nested ones."""
   nodes = jax.tree.leaves(tree, is_leaf=_is_state)
   found = [node for node in nodes if _is_state(node)]
   return found + [s for node in found for s in _states(node.inner_state)]
+
+
+def _averaging(
+  count: jax.Array, momentum: ArrayLike | Schedule, update_every: ArrayLike
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """Returns the function of a leaf of hare and tortoise that averages them."""
+  mu = momentum(count - 1) if callable(momentum) else momentum
+  due = count % update_every == 0
+
+  def average(h: jax.Array, s: jax.Array) -> jax.Array:
+    mean = h
+    if jnp.issubdtype(s.dtype, jnp.inexact):
+      wide = dtypes.at_least_float32(s)
+      h, slow = h.astype(wide), s.astype(wide)
+      # Written this way, equal weights stay exactly equal.
+      mean = (h + mu * (slow - h)).astype(s.dtype)
+    return jnp.where(due, mean, s)
+
+  return average
+
+
+def _restart(
+  due: jax.Array, restarts: bool, x: jax.Array, source: jax.Array
+) -> jax.Array:
+  """Returns a leaf, or if it restarts now, the source in the leaf's dtype."""
+  return jnp.where(due, _cast(source, x.dtype), x) if restarts else x
 
 
 def _restarts(
@@ -362,13 +367,13 @@ def _restarts(
   reset_every: ArrayLike | Predicate | None,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None,
 ) -> tuple[jax.Array, PyTree]:
-  """Returns whether a restart is due, and the tree of bools of who restarts.
+  """Returns whether a restart is due, and a tree: which leaves restart.
 
-  The second is known when tracing, so that a leaf that never restarts costs
-  nothing.
+  The bools of the tree are known when tracing, so that a leaf that never
+  restarts costs nothing.
   """
   mask = True if reset_mask is None else reset_mask
-  mask = _arguments.broadcast_mask('reset_mask', mask, params)
+  mask = checks.broadcast_mask('reset_mask', mask, params)
   if reset_every is None:
     return jnp.asarray(False), jax.tree.map(lambda _: False, mask)
   restarts = jax.tree.map(
@@ -376,15 +381,15 @@ def _restarts(
     mask,
     params,
   )
-  return _arguments.is_due('reset_every', reset_every, count), restarts
+  return checks.is_due('reset_every', reset_every, count), restarts
 
 
 def _cast(x: jax.Array, dtype: Any) -> jax.Array:
-  """Casts x, and has XLA round both x and the result to their dtypes.
+  """Casts x, and makes XLA round both x and the result to their dtypes.
 
-  Inside jit XLA may go on with a float32 where a bfloat16 is written
+  Inside jit, XLA may compute with a float32 where the program has a bfloat16
   (``xla_allow_excess_precision``); the tortoise would then differ from the hare
-  that the caller gets. ``jax.lax.reduce_precision`` would not do: it flushes
+  that the caller gets. ``jax.lax.reduce_precision`` does not help: it flushes
   the subnormal numbers of float16.
   """
   if x.dtype == dtype:
@@ -393,33 +398,29 @@ def _cast(x: jax.Array, dtype: Any) -> jax.Array:
   return barrier(barrier(x).astype(dtype))
 
 
-def _at_least_float32(dtype: Any) -> Any:
-  """Returns float32 for a narrower real float, else the dtype itself."""
-  narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
-  return jnp.float32 if narrow else dtype
-
-
-def _slow_dtype(dtype: Any, tortoise_dtype: Any) -> Any:
-  """Returns the dtype of the slow weights of parameters of a dtype."""
-  if tortoise_dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+def _slow_dtype(p: ArrayLike, tortoise_dtype: Any) -> Any:
+  """Returns the dtype of the slow weights of a leaf of the parameters."""
+  dtype = jnp.result_type(p)
+  if not jnp.issubdtype(dtype, jnp.inexact):
+    return dtype
+  is_real = jnp.issubdtype(dtype, jnp.floating)
+  if tortoise_dtype is not None and is_real:
     return tortoise_dtype
-  return _at_least_float32(dtype)
+  return dtypes.at_least_float32(p)
 
 
 def _check_rule(momentum: Any, reset_every: Any, update_every: Any) -> None:
   if not callable(momentum):
-    _arguments.check_number(
+    arguments.check_scalar(
       'momentum',
       momentum,
       'a number in [0, 1) or a schedule',
       lambda mu: 0 <= mu < 1,
     )
   if reset_every is not None and not callable(reset_every):
-    _arguments.check_positive_integer(
+    checks.check_interval(
       'reset_every',
       reset_every,
       'a positive integer, a function of the number of updates, or None',
     )
-  _arguments.check_positive_integer(
-    'update_every', update_every, 'a positive integer'
-  )
+  checks.check_interval('update_every', update_every, 'a positive integer')

@@ -1,4 +1,4 @@
-"""Regenerative regularisation: L2 towards the initial weights, not to zero."""
+"""Regenerative regularisation: L2 towards the initial weights."""
 
 from typing import Any, NamedTuple
 
@@ -8,14 +8,14 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from ht_rl.transforms import _arguments
+from ht_rl import arguments
 
 
 class RegenerateState(NamedTuple):
   """State of :func:`regenerate`.
 
   Attributes:
-    initial: the weights to be drawn to, a tree like the parameters.
+    initial: the initial weights, a tree like the parameters.
   """
 
   initial: optax.Params
@@ -24,30 +24,29 @@ class RegenerateState(NamedTuple):
 def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
   r"""Adds the gradient of a penalty on the distance from the initial weights.
 
-  The loss is regularised by :math:`\texttt{strength} \cdot \lVert \theta -
-  \theta_0 \rVert_2^2`, so that each gradient :math:`g` becomes
+  The penalty is :math:`\texttt{strength} \cdot \lVert \theta - \theta_0
+  \rVert_2^2`, so that each gradient :math:`g` becomes
 
   .. math::
 
     g \leftarrow g + 2 \cdot \texttt{strength} \cdot (\theta - \theta_0)
 
-  with :math:`\theta_0` the parameters that ``init`` was given. Use it before
-  what makes updates of gradients:
-  ``optax.chain(ht_rl.regenerate(1e-3), optax.adam(1e-3))``. (After
-  ``optax.scale_by_adam`` it is decoupled, as the weight decay of AdamW is.)
+  with :math:`\theta_0` the parameters that ``init`` was given. Put it before
+  the optimizer: ``optax.chain(ht_rl.regenerate(1e-3), optax.adam(1e-3))``.
+  (After ``optax.scale_by_adam`` it is decoupled, as AdamW's weight decay is.)
 
-  A wrapper that initializes its inner state anew, such as
-  ``hare_tortoise(..., reset_inner_state=True)``, makes :math:`\theta_0` the
-  parameters of that moment.
+  If a wrapper initializes its inner state again, as
+  ``hare_tortoise(..., reset_inner_state=True)`` does, :math:`\theta_0` becomes
+  the parameters at that update.
 
   Args:
     strength: the weight of the penalty, a finite number of at least 0.
 
   Returns:
     A transformation whose ``update`` needs the parameters and whose state is a
-    :class:`RegenerateState`. The gradients keep their dtypes; those of
-    parameters that are not inexact (integers, say) are left alone, and those of
-    complex parameters are taken to be conjugated, as everywhere in optax.
+    :class:`RegenerateState`. The gradients keep their dtypes. Those of
+    parameters that are not inexact (integers, say) pass unchanged; those of
+    complex parameters are expected conjugated, as everywhere in optax.
 
   Raises:
     ValueError: if ``strength`` is outside its range.
@@ -65,7 +64,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
     Kumar et al., `Maintaining Plasticity in Continual Learning via Regenerative
     Regularization <https://arxiv.org/abs/2308.11958>`_, 2023, section 4.
   """
-  _arguments.check_number(
+  arguments.check_scalar(
     'strength',
     strength,
     'a finite number of at least 0',
@@ -73,7 +72,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
   )
 
   def init_fn(params: optax.Params) -> RegenerateState:
-    # Buffers of its own, so that parameters and state can both be donated.
+    # Copies, so that parameters and state can both be donated.
     return RegenerateState(jax.tree.map(jnp.array, params))
 
   def update_fn(
@@ -83,8 +82,8 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
   ) -> tuple[optax.Updates, RegenerateState]:
     if params is None:
       raise ValueError(
-        'regenerate draws the parameters to their initial values, so `update` '
-        'needs them: `update(updates, state, params)`.'
+        'regenerate pulls the parameters to their initial values, so `update` '
+        'needs them: `update(updates, state, params)`'
       )
 
     def add(u: Any, p: Any, first: Any) -> Any:

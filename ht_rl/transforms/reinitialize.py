@@ -1,4 +1,4 @@
-"""Re-initialisation: trained weights give way to freshly drawn ones."""
+"""Re-initialisation: fresh weights replace trained ones, or a part of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +9,8 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from ht_rl.transforms import _arguments
+from ht_rl import arguments
+from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
 Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
@@ -36,7 +37,7 @@ def shrink_and_perturb(
   key: ArrayLike = 0,
   reset_inner_state: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Trains with ``inner``; mixes fresh weights into the trained ones.
+  r"""Trains with ``inner``; periodically mixes in fresh weights.
 
   Update number :math:`t = 1, 2, \dots` of the parameters :math:`\theta` is
 
@@ -52,10 +53,10 @@ def shrink_and_perturb(
 
   where :math:`n` is ``reset_every``, :math:`\lambda` is ``keep`` and
   :math:`\texttt{key}_t` is ``key`` with :math:`t` folded in: every reset draws
-  other weights. With :math:`\lambda = 0` the weights start anew; with
-  :math:`\lambda = 1` they are left alone.
+  other weights. With :math:`\lambda = 0` all weights are fresh; with
+  :math:`\lambda = 1` they stay as they are.
 
-  What is mixed in is all in ``init``:
+  ``init`` decides what is mixed in:
 
   - fresh weights, the ``init`` of the network:
     ``lambda key: network.init(key, x)``;
@@ -66,56 +67,56 @@ def shrink_and_perturb(
     ``lambda key: optax.tree.scale(sigma / (1 - keep), optax.tree.random_like(
     key, params))``.
 
-  By default ``inner`` starts anew with the weights, all of it: of Adam's state
-  the moments and the count by which it corrects their bias, and with the counts
-  every schedule of a learning rate (which goes on only with
-  ``reset_inner_state=False``). Then
+  By default a reset also initializes the whole state of ``inner`` again: Adam's
+  moments, the count that corrects their bias, and with the counts every
+  schedule of a learning rate (``reset_inner_state=False`` keeps all of it).
+  Then
 
   - ``shrink_and_perturb(hare_tortoise(...), ...)`` makes the tortoise a copy of
-    the re-initialised hare and begins the interval to the next restart; with
-    ``reset_inner_state=False`` the tortoise is kept, and averages on;
+    the re-initialised hare and starts the interval to the next restart; with
+    ``reset_inner_state=False`` the tortoise stays and goes on averaging;
   - ``hare_tortoise(shrink_and_perturb(...), ...)`` re-initialises the hare
-    alone: the tortoise is kept, and the next restart from it takes the hare
-    back to before the re-initialisation, but for what was averaged meanwhile.
-    (With a ``reset_inner_state`` of its own, a restart begins the count here
-    again, and with it the draws.)
+    alone. The tortoise stays, so that the next restart undoes the
+    re-initialisation except for what was averaged since. (If that
+    ``hare_tortoise`` has ``reset_inner_state=True``, its restarts also reset
+    the count of this transformation, which then draws the same weights again.)
 
-  Fresh weights are drawn inside ``jax.lax.cond``, so that the other updates do
-  not pay for them. (``vmap`` over states with counts of their own makes a
-  selection of it, and each update pays. Over runs that ``init`` and ``scan``
-  inside the ``vmap`` the count is common, and nothing is lost.)
-
-  .. warning::
-    Only updates lead to the new weights: whatever changes these updates later
-    (the next element of a chain, say) changes where they lead, and parameters
-    that are NaN or infinite stay so.
+  Fresh weights are drawn inside ``jax.lax.cond``, so that they cost other
+  updates nothing. (Under ``vmap`` over states with different counts the cond
+  becomes a selection and every update draws. If ``init`` and ``scan`` are
+  inside the ``vmap``, all runs share the count and the cond remains.)
 
   .. warning::
-    ``optax.inject_hyperparams`` takes every callable for a schedule: name
-    ``init`` in its ``static_args``, as well as other functions.
+    Only updates lead to the new weights. If another transformation changes
+    these updates later (the next element of a chain, say), they lead elsewhere;
+    and parameters that are NaN or infinite stay so.
+
+  .. warning::
+    ``optax.inject_hyperparams`` calls every callable argument as a schedule, so
+    name ``init`` and other functions in its ``static_args``.
 
   Args:
-    inner: the transformation that trains: a whole optimizer, with its learning
+    inner: the transformation that trains: an optimizer, including its learning
       rate.
     init: a function from a random key to parameters, a tree with the structure
-      and shapes of the parameters. (Where those hold an ``optax.MaskedNode``,
-      inside ``optax.partition`` say, it may have anything.)
+      and shapes of the parameters. (Where the parameters hold an
+      ``optax.MaskedNode``, inside ``optax.partition`` say, anything may stand.)
     keep: :math:`\lambda`, the fraction that remains of the trained weights. A
       number in [0, 1]; or a tree of such numbers whose structure is that of the
       parameters or a prefix of it, ``{'encoder': 0.5, 'head': 0.0}`` say; or a
       function from the parameters to such a tree.
-    reset_every: how many updates lie between two resets, a positive integer; or
-      a function of :math:`t`, the number of updates done including this one
-      (int32 scalar), that says whether to reset now (bool scalar).
-    key: a random key, or an integer to make one of. Runs that should draw
-      different weights need different ones.
-    reset_inner_state: whether a reset also initializes the state of ``inner``
-      anew, all of it.
+    reset_every: the number of updates from one reset to the next, a positive
+      integer; or a function of :math:`t`, the number of updates done including
+      this one (int32 scalar), that says whether to reset now (bool scalar).
+    key: a random key, or an integer as its seed. Runs with the same key draw
+      the same weights.
+    reset_inner_state: whether a reset also initializes the whole state of
+      ``inner`` again.
 
   Returns:
     A transformation whose ``update`` needs the parameters and whose state is a
     :class:`ReinitializeState`. Parameters that are not inexact (integers, say)
-    are left alone.
+    are not reset.
 
   Raises:
     ValueError: if an argument is outside its range; from ``update``, if the
@@ -150,21 +151,19 @@ def shrink_and_perturb(
     Tortoise Networks <https://arxiv.org/abs/2406.02596>`_, ICML 2024,
     appendix A.4 (whose shrinkage is :math:`1 - \lambda`).
   """
-  _arguments.check_transformation('inner', inner)
+  checks.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
   if not callable(init):
-    raise ValueError(
-      f'init must be a function from a random key to parameters; got {init!r}.'
-    )
-  if not callable(keep):
-    _arguments.check_fractions('keep', keep)
+    arguments.refuse('init', 'a function from a random key to parameters', init)
+  if not checks.is_function(keep):
+    checks.check_fractions('keep', keep)
   if not callable(reset_every):
-    _arguments.check_positive_integer(
+    checks.check_interval(
       'reset_every',
       reset_every,
       'a positive integer or a function of the number of updates',
     )
-  _arguments.check_bool('reset_inner_state', reset_inner_state)
+  arguments.check_bool('reset_inner_state', reset_inner_state)
   key = _as_key(key)
 
   # Outside jit, lax.cond compiles both branches at each call.
@@ -176,19 +175,19 @@ def shrink_and_perturb(
     updates: optax.Updates,
     inner_state: optax.OptState,
   ) -> tuple[optax.Updates, optax.OptState]:
-    fractions = _arguments.broadcast_fractions('keep', keep, params)
+    fractions = checks.broadcast_fractions('keep', keep, params)
 
     def reset() -> tuple[optax.Updates, optax.OptState]:
       fresh = _fresh(init, jax.random.fold_in(key, count), params)
       mixed = jax.tree.map(_lead_to_mixed, fractions, params, updates, fresh)
-      # Compiled together with their uses, the updates and the parameters might
-      # not be the numbers that the caller gets.
+      # Without the barriers, XLA might use other roundings of the updates and
+      # the parameters here than the caller gets.
       mixed = jax.lax.optimization_barrier(mixed)
       if not reset_inner_state:
         return mixed, inner_state
       landed = optax.apply_updates(params, mixed)
       new = inner.init(jax.lax.optimization_barrier(landed))
-      # An update may have made a state of wider dtypes than init does.
+      # An update may have widened the dtypes that init chose.
       return mixed, jax.tree.map(
         lambda n, old: jnp.asarray(n, old.dtype), new, inner_state
       )
@@ -207,13 +206,13 @@ def shrink_and_perturb(
     if params is None:
       raise ValueError(
         'a re-initialisation changes the parameters, so `update` needs them: '
-        '`update(updates, state, params)`.'
+        '`update(updates, state, params)`'
       )
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
     count = optax.safe_increment(state.count)
-    due = _arguments.is_due('reset_every', reset_every, count)
+    due = checks.is_due('reset_every', reset_every, count)
     updates, inner_state = reset_if(due, count, params, updates, inner_state)
     return updates, ReinitializeState(count, inner_state)
 
@@ -229,11 +228,11 @@ def reset_subtree(
   key: ArrayLike = 0,
   reset_inner_state: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Trains with ``inner``; replaces a part of the weights by fresh ones.
+  r"""Trains with ``inner``; periodically draws a part of the weights anew.
 
   This is :func:`shrink_and_perturb` with :math:`\lambda = 0` where
-  ``reset_mask`` is True and :math:`\lambda = 1` elsewhere; the head reset, for
-  one. Update number :math:`t = 1, 2, \dots` is
+  ``reset_mask`` is True and :math:`\lambda = 1` elsewhere. It resets the head
+  of a network, say. Update number :math:`t = 1, 2, \dots` is
 
   .. math::
 
@@ -243,10 +242,10 @@ def reset_subtree(
 
   with :math:`n` for ``reset_every``.
 
-  By default the whole state of ``inner`` starts anew, also that of the weights
-  that stay: Adam has one count for all of them, and zero moments under an old
-  count make its next steps several times too long. To keep the state of the
-  others, give each part an optimizer of its own, which is then reset whole::
+  By default a reset initializes the whole state of ``inner`` again, also for
+  the weights that stay: Adam has one count for all weights, and zero moments
+  with an old count make its next steps several times too long. To keep the
+  state of the other weights, give each part its own optimizer::
 
     optax.partition(
       {
@@ -260,8 +259,8 @@ def reset_subtree(
 
   Args:
     inner: as in :func:`shrink_and_perturb`.
-    init: as in :func:`shrink_and_perturb`: it draws all parameters, and only
-      those of the mask are used.
+    init: as in :func:`shrink_and_perturb`; it draws all parameters, but only
+      those that the mask names are used.
     reset_mask: which parameters are reset. A tree of bools whose structure is
       that of the parameters or a prefix of it, or a function from the
       parameters to such a tree.
@@ -297,7 +296,7 @@ def reset_subtree(
   """
 
   def keep(params: PyTree) -> PyTree:
-    mask = _arguments.broadcast_mask('reset_mask', reset_mask, params)
+    mask = checks.broadcast_mask('reset_mask', reset_mask, params)
     return jax.tree.map(lambda m: 0.0 if m else 1.0, mask)
 
   return shrink_and_perturb(
@@ -345,15 +344,15 @@ def mix(keep: PyTree, old: PyTree, fresh: PyTree) -> PyTree:
     Ash & Adams, `On Warm-Starting Neural Network Training
     <https://arxiv.org/abs/1910.08475>`_, NeurIPS 2020, section 4.
   """
-  _arguments.check_like('fresh', fresh, old, 'the old weights')
-  fractions = _arguments.broadcast_fractions('keep', keep, old)
+  checks.check_like('fresh', fresh, old, 'the old weights')
+  fractions = checks.broadcast_fractions('keep', keep, old)
   return jax.tree.map(_mix_leaf, fractions, old, fresh)
 
 
 def _fresh(
   init: Callable[[jax.Array], PyTree], key: jax.Array, params: PyTree
 ) -> PyTree:
-  """Returns ``init(key)``, if it is like the parameters."""
+  """Returns ``init(key)``, checked to be like the parameters."""
 
   def is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
@@ -364,7 +363,7 @@ def _fresh(
   fresh = init(key)
   if any(map(is_masked, jax.tree.leaves(params, is_leaf=is_masked))):
     fresh = jax.tree.map(cut, params, fresh, is_leaf=is_masked)
-  _arguments.check_like('init(key)', fresh, params, 'the parameters')
+  checks.check_like('init(key)', fresh, params, 'the parameters')
   return fresh
 
 
@@ -396,7 +395,7 @@ def _at_least_float32(x: Any) -> Any:
 
 
 def _as_key(key: Any) -> jax.Array:
-  """Returns a random key as it is, and makes one of an integer."""
+  """Returns a random key, or the one that an integer seeds."""
   if isinstance(key, jax.Array) and jnp.issubdtype(
     key.dtype, jax.dtypes.prng_key
   ):
@@ -405,6 +404,6 @@ def _as_key(key: Any) -> jax.Array:
     return jax.random.key(key)
   except (TypeError, ValueError) as error:
     raise ValueError(
-      'key must be a random key, from jax.random.key, or an integer; '
-      f'got {key!r}.'
+      'key must be a random key, from jax.random.key, or an integer, '
+      f'not {key!r}'
     ) from error

@@ -7,16 +7,14 @@ import re
 import subprocess
 import sys
 
+import agents.dopamine  # noqa: F401
+
+from dopamine.discrete_domains import atari_lib
 import numpy as np
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.discrete_domains import atari_lib
-
 from agents import atari
 from ht_rl.atari100k import games
-
-del dopamine_repair  # Imported for what it does.
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -266,157 +264,6 @@ def test_games():
   assert environment.action_space.n == 9
 
 
-# --- Evaluation ---
-
-
-class StackingPolicy:
-  """A policy whose action depends on every pixel of its stack of 4 frames."""
-
-  def __init__(self, num_actions):
-    self._num_actions = num_actions
-    rng = np.random.default_rng(0)
-    self._weights = rng.integers(1000, size=(4, 84, 84))
-    self._stacks = None
-
-  def __call__(self, frames, first):
-    num = len(frames)
-    assert frames.shape == (num, 84, 84)
-    assert frames.dtype == np.uint8
-    assert first.shape == (num,)
-    assert first.dtype == bool
-    if self._stacks is None:
-      assert first.all()
-      self._stacks = np.zeros((num, 4, 84, 84), np.uint8)
-    assert len(self._stacks) == num, 'the size of the batch changes'
-    self._stacks[first] = 0
-    self._stacks = np.concatenate([self._stacks[:, 1:], frames[:, None]], 1)
-    weighted = np.tensordot(self._stacks.astype(np.int64), self._weights, 3)
-    return weighted % self._num_actions
-
-
-def play_alone(environment, policy, noops, max_steps):
-  """The return and length of one episode, by a plain loop."""
-  frame = environment.reset()
-  for _ in range(noops):
-    frame, *_ = environment.step(0)
-  total, length, first, lives = 0.0, 0, True, 0
-  while length < max_steps and not environment.game_over:
-    (action,) = policy(frame[None, ..., 0], np.array([first]))
-    frame, reward, _, info = environment.step(int(action))
-    first, lives = info['lives'] < lives, info['lives']
-    total += reward
-    length += 1
-  return total, length
-
-
-@pytest.mark.parametrize(
-  ('game', 'max_steps'), [('Assault', 400), ('AirRaid', 320)]
-)
-def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
-  """Returns and lengths; some episodes end, others come to the time limit."""
-  expected = []
-  for episode in range(6):
-    environment = atari.AtariEnvironment(
-      game, seed=0, max_noops=0, terminal_on_life_loss=False
-    )
-    num_actions = environment.action_space.n
-    policy = StackingPolicy(num_actions)
-    noops = atari.draw_noops(2, episode, 30)
-    expected.append(play_alone(environment, policy, noops, max_steps))
-  assert len(set(expected)) > 1, 'the episodes are all alike'
-  assert len({length == max_steps for _, length in expected}) > 1
-  for num_threads in (1, 2):
-    evaluation = atari.evaluate(
-      StackingPolicy(num_actions),
-      game,
-      num_episodes=6,
-      seed=2,
-      max_episode_steps=max_steps,
-      num_threads=num_threads,
-    )
-    np.testing.assert_array_equal(np.transpose(evaluation), expected)
-
-
-def test_evaluation_leaves_out_games_that_end_while_idle():
-  """Idle, Assault lasts 161 steps: here it ends before the episode starts."""
-  assert atari.draw_noops(0, 0, 1000) > 350
-  environment = atari.AtariEnvironment(
-    'Assault', seed=0, max_noops=1000, terminal_on_life_loss=False
-  )
-  total, length = play_alone(environment, StackingPolicy(7), 0, max_steps=99)
-  assert total > 0
-  evaluation = atari.evaluate(
-    StackingPolicy(7),
-    'Assault',
-    num_episodes=1,
-    seed=0,
-    max_noops=1000,
-    max_episode_steps=99,
-  )
-  np.testing.assert_array_equal(np.transpose(evaluation), [[total, length]])
-
-
-@pytest.mark.parametrize('game', ['Pong', 'Breakout', 'Assault', 'AirRaid'])
-def test_evaluation_frames_equal_training_frames(game):
-  """Without life-loss terminals, until the game's end and from it on."""
-  environment = atari.AtariEnvironment(
-    game, seed=0, max_noops=0, terminal_on_life_loss=False
-  )
-  batch = atari.make_evaluation_environments(game, 2)
-  actions = random_actions(environment, seed=1)
-  frame, (frames, _) = environment.reset(), batch.reset()
-  for _ in range(400):
-    np.testing.assert_array_equal(frames[0, 0], frame[..., 0])
-    action = next(actions)
-    frame, reward, is_terminal, info = environment.step(action)
-    frames, rewards, ended, cut, infos = batch.step(np.array([action, 0]))
-    assert rewards[0] == reward
-    assert ended[0] == is_terminal == environment.game_over
-    assert not cut.any()
-    assert infos['lives'][0] == info['lives']
-    if is_terminal:
-      break
-  assert frames.shape == (2, 1, 84, 84)
-
-
-def test_evaluation_of_episodes_that_are_cut():
-  """The last step's reward counts, and progress is told of."""
-  heard = []
-  evaluation = atari.evaluate(
-    lambda frames, first: np.zeros(len(frames), int),
-    'Pong',
-    num_episodes=3,
-    seed=0,
-    max_noops=10,
-    max_episode_steps=20,
-    progress=lambda *numbers: heard.append(numbers),
-  )
-  noops = [atari.draw_noops(0, episode, 10) for episode in range(3)]
-  assert len(set(noops)) > 1
-  np.testing.assert_array_equal(evaluation.lengths, [20, 20, 20])
-  assert heard == [
-    (step, sum(noop + 20 <= step for noop in noops))
-    for step in range(1, max(noops) + 21)
-  ]
-
-
-@pytest.mark.parametrize(
-  ('arguments', 'message'),
-  [
-    ({'game': 'Breakot'}, "unknown game 'Breakot': did you mean Breakout?"),
-    ({'seed': -1}, 'seed must be an integer of at least 0, not -1'),
-    ({'num_episodes': 0}, 'num_episodes must be an integer of at least 1'),
-    ({'max_noops': -1}, 'max_noops must be an integer of at least 0'),
-    ({'max_episode_steps': 0}, 'max_episode_steps must be an integer'),
-    ({'num_threads': -1}, 'num_threads must be an integer of at least 0'),
-  ],
-)
-def test_wrong_arguments_of_an_evaluation(arguments, message):
-  right = {'policy': None, 'game': 'Pong', 'num_episodes': 1, 'seed': 0}
-  with pytest.raises(ValueError, match=f'^{re.escape(message)}'):
-    atari.evaluate(**{**right, **arguments})
-
-
 # --- The module ---
 
 
@@ -436,8 +283,9 @@ def test_is_light_and_quiet():
 import sys
 import numpy as np
 from agents import atari
+from agents import evaluation
 atari.AtariEnvironment('Pong', seed=0).reset()
-atari.evaluate(
+evaluation.evaluate(
   lambda frames, first: np.zeros(len(frames), int), 'Pong', 2, 0,
   max_episode_steps=2,
 )

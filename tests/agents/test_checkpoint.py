@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
   assert error.startswith(
     f'could not write the checkpoint of step 2 to {tmp_path} ('
   )
-  kept = 'the one of step 1 is whole' if before else 'it has no other'
+  kept = 'the one of step 1 is whole' if before else 'there is no other'
   assert error.endswith(kept)
   assert steps == str(before)
   assert read(tmp_path) == ((1, []) if before else (None, []))
@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
 
 
 def test_unflatten_names_a_difference():
-  arrays = checkpoint._flatten({'a': np.ones(1), 'b': (np.ones(2),)})
+  arrays = checkpoint.flatten({'a': np.ones(1), 'b': (np.ones(2),)})
   assert sorted(arrays) == ['a', 'b.0']
   with pytest.raises(CheckpointError, match=r"'b\.1'"):
     checkpoint.unflatten({'a': 0, 'b': (0, 0)}, arrays)

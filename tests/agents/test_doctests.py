@@ -8,7 +8,12 @@ import pytest
 
 @pytest.mark.parametrize(
   'name',
-  ['agents.atari', 'agents.core.annealing', 'agents.core.categorical'],
+  [
+    'agents.atari',
+    'agents.core.annealing',
+    'agents.core.categorical',
+    'agents.core.loop',
+  ],
 )
 def test_docstrings(name):
   found = importlib.import_module(name)

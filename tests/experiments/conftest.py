@@ -25,6 +25,7 @@ class Command:
     f'Atari100kRunner.training_steps = {training_steps}',
     f'Atari100kRunner.checkpoint_every = {checkpoint_every}',
     'Atari100kRunner.log_every = 2',
+    'Atari100kRunner.keep_checkpoints = True',  # They are compared.
     'Atari100kRunner.num_eval_episodes = 3',
     'DrQAgent.min_replay_history = 30',
     'DrQAgent.replay_capacity = 200',
@@ -75,6 +76,7 @@ class BBFCommand(Command):
     f'Atari100kRunner.training_steps = {training_steps}',
     f'Atari100kRunner.checkpoint_every = {checkpoint_every}',
     'Atari100kRunner.log_every = 1',
+    'Atari100kRunner.keep_checkpoints = True',
     'Atari100kRunner.num_eval_episodes = 1',
     'BBFAgent.min_replay_history = 15',
     'BBFAgent.replay_capacity = 80',

@@ -1,11 +1,10 @@
-import json
-
 from absl import flags
 import numpy as np
 from PIL import Image
 import pytest
 
-from experiments import demo, train
+from experiments import demo
+from ht_rl.atari100k.run_folder import RunFolder
 
 TINY = """
 include 'gin_configs/demo.gin'
@@ -35,12 +34,12 @@ def test_the_demo_prints_its_scores_and_draws_the_curve(
   gin_file.write_text(TINY)
   monkeypatch.setattr(demo, 'GIN_FILE', gin_file)
   demo.run(str(tmp_path / 'runs'))
-  run_dir = train.folder(str(tmp_path / 'runs'), 'tiny', demo.GAME, demo.SEED)
-  result = json.loads((run_dir / 'result.json').read_text())
+  run = RunFolder.of(tmp_path / 'runs', 'tiny', demo.GAME, demo.SEED)
+  result = run.read_result()
   printed = capsys.readouterr().out
   line = next(x for x in printed.splitlines() if x.startswith('evaluation'))
   assert f'{np.mean(result["returns"]):.1f}' in line.split()
-  picture = np.asarray(Image.open(run_dir / 'learning_curve.png').convert('L'))
+  picture = np.asarray(Image.open(run.path / 'learning_curve.png').convert('L'))
   assert picture.std() > 5  # Something is drawn.
   # Gradient steps start after step 500, two at a time.
   assert demo.restarts(600) == [525, 550, 575, 600]

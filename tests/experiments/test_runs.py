@@ -3,7 +3,6 @@
 import dataclasses
 import multiprocessing
 import pathlib
-import time
 
 import pytest
 
@@ -38,6 +37,7 @@ class Log:
   def __init__(self, *units, stop_after=None):
     self.lines = []
     self.stop_after = stop_after
+    self.after = {}
     self.errors = None
     self.units = units
 
@@ -46,7 +46,11 @@ class Log:
 
   def run(self):
     def say(word):
-      return lambda unit, *_: self.lines.append(f'{word} {unit.folder.name}')
+      def add(unit, *_):
+        self.lines.append(f'{word} {unit.folder.name}')
+        self.after.get(self.lines[-1], lambda: None)()
+
+      return add
 
     self.errors = runs.execute_all(
       self.units,
@@ -139,18 +143,14 @@ def test_what_another_process_holds_is_waited_for(tmp_path, other_process):
   after = Unit(tmp_path / 'after', needs=(taken,))
   free = Unit(tmp_path / 'free')
   log = Log(taken, after, free)
-  poll = time.sleep
-
-  def released_at_the_first_poll(seconds):
-    # What is free was not waited with.
-    assert log.lines == ['started free', 'finished free']
-    other_process.set()
-    poll(seconds)
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(runs.time, 'sleep', released_at_the_first_poll)
-    log.run()
-  assert log.lines[2:] == ['started after', 'finished after']
+  # It is given back when all that is free is done.
+  log.after = {'finished free': other_process.set}
+  assert log.run() == [
+    'started free',
+    'finished free',
+    'started after',
+    'finished after',
+  ]
 
 
 def test_a_signal_ends_the_waiting(tmp_path, other_process):

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pathlib
@@ -11,8 +12,8 @@ import pytest
 
 from agents import atari
 from experiments import summarize
-from experiments.command import parse_flags
 from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCORES = (
@@ -28,7 +29,9 @@ def type_command(*arguments):
   """Runs the command in this process; returns its exit code."""
   with flagsaver.flagsaver():
     try:
-      return summarize.main(parse_flags(['summarize', *map(str, arguments)]))
+      return summarize.main(
+        summarize.parse(['summarize', *map(str, arguments)])
+      )
     except SystemExit as error:
       return error.code
 
@@ -94,7 +97,7 @@ def test_missing_games_are_named(runs, capsys):
   assert printed.err.startswith(
     'error: drq, drq_ht have no score of Alien, Amidar, '
   )
-  assert printed.err.endswith(' (--partial compares what there is)\n')
+  assert printed.err.endswith(' (--partial compares the games that all have)\n')
   assert printed.err.count('\n') == 1
 
 
@@ -158,8 +161,13 @@ def test_the_same_command_gives_the_same_bytes(runs, tmp_path, capsys):
 
 def test_what_is_not_finished_is_told_and_left_out(runs, capsys):
   (runs / 'drq' / 'Pong' / '2' / 'result.json').unlink()
-  (runs / 'drq' / 'Pong' / '2' / 'config.gin').write_text(
-    'Atari100kRunner.training_steps = 100000\n'
+  RunFolder(runs / 'drq' / 'Pong' / '2').begin(
+    config='drq',
+    game='Pong',
+    seed=2,
+    protocol={'training_steps': 100_000},
+    settings='',
+    operative_settings='',
   )
   assert type_command(runs, '--partial') == 0
   out = capsys.readouterr().out
@@ -243,11 +251,11 @@ def test_a_report_overwrites_no_scores(runs, tmp_path, capsys):
   for path in (scores, link):
     assert type_command(scores, '--partial', f'--report={path}') == 2
     assert capsys.readouterr().err == (
-      f'error: --report: {path} is a file that is to be read\n'
+      f'error: --report: {path} is one of the files to read\n'
     )
   assert type_command(scores, '--partial', f'--report={tmp_path}') == 2
   assert capsys.readouterr().err == (
-    f'error: --report: {tmp_path} is there and is no file\n'
+    f'error: --report: {tmp_path} exists and is not a file\n'
   )
   assert scores.read_text().startswith('config,')
 
@@ -294,7 +302,7 @@ def test_only_reads_and_loads_no_tensorflow(runs):
     'from experiments.command import parse_flags\n'
     f'argv = ["summarize", {str(runs)!r}, "--partial", "--replicates=100"]\n'
     'assert summarize.main(parse_flags(argv)) == 0\n'
-    'heavy = {"tensorflow", "dopamine", "flax", "matplotlib", "agents"}\n'
+    'heavy = {"tensorflow", "dopamine", "flax", "gin", "matplotlib"}\n'
     'assert not heavy & set(sys.modules), heavy & set(sys.modules)\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
@@ -313,3 +321,109 @@ def test_a_reader_that_has_seen_enough(runs):
     check=False,
   )
   assert (done.returncode, done.stderr) == (0, '')
+
+
+class TestComparison:
+  @pytest.fixture
+  def paths(self, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, mean in {'one': 900, 'the, other': 850}.items():
+      data = {g: (mean + rng.normal(size=5)).tolist() for g in GAMES}
+      (tmp_path / f'{name}.json').write_text(json.dumps(data))
+    return [tmp_path / 'one.json', tmp_path / 'the, other.json', '--partial']
+
+  @pytest.mark.parametrize(
+    'words',
+    [
+      ('--compare', 'one', 'the, other'),
+      ('--compare=one,"the, other"',),
+      ('--compare', 'one,"the, other"'),
+    ],
+  )
+  def test_two_methods(self, paths, capsys, words):
+    assert type_command(*paths[:2], *words, '--partial') == 0
+    out = capsys.readouterr().out
+    assert 'one and the, other, paired by game: differences with 95%' in out
+    assert 'The data tell them apart: one has the higher IQM (95% inter' in out
+    assert (
+      'takes about 2 runs a game of each method: no more are needed.' in out
+    )
+    assert '5 runs of 2 games tell IQM differences above about 0.' in out
+
+  def test_a_given_difference(self, paths, capsys):
+    words = ('--compare', 'one', 'the, other', '--detect=0.001')
+    assert type_command(*paths, *words) == 0
+    assert 'To tell an IQM difference of 0.001 apart with 80% power takes ' in (
+      capsys.readouterr().out
+    )
+
+  @pytest.mark.parametrize('style', ['json', 'csv'])
+  def test_for_other_readers(self, paths, capsys, style):
+    words = ('--compare', 'the, other', 'one', f'--format={style}')
+    assert type_command(*paths, *words) == 0
+    out, err = capsys.readouterr()
+    if style == 'json':
+      comparison = json.loads(out)['comparison']
+      assert comparison['first'] == 'the, other'
+      assert comparison['iqm_difference']['high'] < 0
+      assert comparison['runs_needed']['value'] == 2
+      assert len(comparison['sentences']) == 3
+    else:
+      rows = list(csv.reader(out.splitlines()))
+      (row,) = (row for row in rows if row[1] == 'iqm_difference')
+      assert row[:5] == ['the, other', 'iqm_difference', 'one', '5', '2']
+      assert float(row[6]) < float(row[5]) < float(row[7]) < 0
+      assert err.startswith('The data tell them apart: one has the higher IQM')
+
+  def test_figures_and_report(self, paths, tmp_path):
+    report = tmp_path / 'report.html'
+    words = ('--compare', 'one', 'the, other', f'--report={report}')
+    assert type_command(*paths, *words, f'--plots={tmp_path}/plots') == 0
+    assert (tmp_path / 'plots' / 'comparison.svg').exists()
+    assert 'The data tell them apart' in report.read_text()
+
+  @pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+      (['--compare=one'], '--compare takes the names of two methods, such as '),
+      (
+        ['--compare', 'one', 'won'],
+        "--compare: there is no method 'won': did you mean one?",
+      ),
+      (
+        ['--compare', 'one', 'x'],
+        "--compare: there is no method 'x': there are one, the, other",
+      ),
+      (
+        ['--compare', 'one', 'one'],
+        '--compare: two methods must be compared, not one with itself',
+      ),
+      (['--detect=0.1'], '--detect needs --compare'),
+      (['--compare', 'one', 'x', '--detect=0'], 'flag --detect=0'),
+      (['--plan=1'], 'flag --plan=1: '),
+    ],
+  )
+  def test_wrong_settings(self, paths, capsys, words, message):
+    assert type_command(*paths, *words) in (2, 'error: ')
+    assert message in capsys.readouterr().err
+
+  def test_a_plan(self, paths, capsys):
+    assert type_command('--plan=5') == 0
+    assert capsys.readouterr().out == (
+      'If runs vary like those of BBF: 5 runs of 26 games tell IQM differences '
+      'above about 0.25 apart (80% power).\n'
+    )
+    assert type_command(*paths, '--plan=20') == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(':')[0] for line in lines] == [
+      'If runs vary like those of one',
+      'If runs vary like those of the, other',
+    ]
+    assert '20 runs of 2 games tell IQM differences above' in lines[0]
+
+  def test_a_plan_of_single_runs(self, tmp_path, capsys):
+    (tmp_path / 'a.json').write_text('{"Pong": [1], "Hero": [2, 3]}')
+    assert type_command(tmp_path / 'a.json', '--partial', '--plan=5') == 2
+    assert '--plan: a: a plan needs two runs of a game, unlike Pong' in (
+      capsys.readouterr().err
+    )

@@ -8,9 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from agents import checkpoint
-from agents import runner as runner_lib
-from experiments import config, train
+from agents import atari, checkpoint
+from experiments import config, runs, train
 
 
 def contents(folder):
@@ -82,7 +81,7 @@ WRONG_SETTINGS = {
   'gamma = 0.9': "'gamma' has no effect: did you mean DrQAgent.gamma?",
   'JaxDQNAgent.gamma = 0.9': 'no effect: did you mean DrQAgent.gamma?',
   'Runner.training_steps = 9': 'did you mean Atari100kRunner.training_steps?',
-  'DrQAgent.seed = 3': "'DrQAgent.seed' has no effect",
+  'DrQAgent.seed = 3': "DrQAgent has no setting 'seed'",
   'DrQAgent.observation_shape = (42, 42)': 'has no effect',
   # DrQAgent.
   'DrQAgent.network = 3': 'DrQAgent.network must',
@@ -158,6 +157,7 @@ WRONG_SETTINGS = {
     )
     for value in ("'ten'", 1e5, 0)
   },
+  "Atari100kRunner.keep_checkpoints = 'yes'": 'keep_checkpoints must be',
   "CollectorDispatcher.collectors = 'console'": 'collectors must be a tuple',
   "CollectorDispatcher.collectors = ('tb',)": 'collectors must be a tuple',
 }
@@ -241,11 +241,13 @@ def test_a_setting_that_is_gone(command, finished, capfd):
 
 def test_one_process_at_a_time(command, finished, tmp_path, capfd):
   shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-  config.load_config([command.config_file], command.settings)
   arguments = command.arguments(tmp_path)
-  with train.claim(tmp_path / command.folder):
-    code = command.type(*arguments)
-    assert_refused(capfd, code, f'is running in {tmp_path / command.folder}')
+  with runs.claim(tmp_path / command.folder):
+    assert command.type(*arguments) == 75
+    folder = tmp_path / command.folder
+    assert capfd.readouterr().err == (
+      f'error: another process is running in {folder}\n'
+    )
   assert command.type(*arguments) == 0
 
 
@@ -287,7 +289,7 @@ def every_array(base_dir, command):
 def test_a_reward_that_is_no_number(
   command, tmp_path, monkeypatch, capfd, log_every
 ):
-  class Broken(runner_lib.atari.AtariEnvironment):
+  class Broken(atari.AtariEnvironment):
     steps = 0
 
     def step(self, action):
@@ -296,11 +298,11 @@ def test_a_reward_that_is_no_number(
       reward = reward if self.steps < 120 else float('nan')
       return observation, reward, *rest
 
-  monkeypatch.setattr(runner_lib.atari, 'AtariEnvironment', Broken)
+  monkeypatch.setattr(atari, 'AtariEnvironment', Broken)
   arguments = command.arguments(
     tmp_path, f'--gin_bindings=Atari100kRunner.log_every = {log_every}'
   )
-  assert command.type(*arguments) == 1
+  assert command.type(*arguments) == 76
   _, err = capfd.readouterr()
   folder = tmp_path / command.folder
   said = re.fullmatch(
@@ -338,7 +340,7 @@ def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
     'DrQAgent.min_replay_history = 11',
   )
   arguments = [f'--gin_bindings={setting}' for setting in settings]
-  assert command.type(*command.arguments(tmp_path, *arguments)) == 1
+  assert command.type(*command.arguments(tmp_path, *arguments)) == 76
   _, err = capfd.readouterr()
   assert re.fullmatch(
     r'error: the loss of gradient step 2 is not finite; the last good '
@@ -347,7 +349,7 @@ def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
   )
   for _, arrays in every_array(tmp_path, command):
     for name, array in arrays.items():
-      if name.startswith('agent.run.learner'):
+      if name.startswith('agent.run.train'):
         assert np.isfinite(array).all(), name
 
 
@@ -362,5 +364,5 @@ def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
       'adam.learning_rate = %rate',
     ],
   )
-  train._make_runner(tmp_path, 'mine', 'RoadRunner', 1)
-  config.check_effects()
+  run = train.AtariRun(tmp_path, 'mine', 'RoadRunner', 1)
+  run._make_runner(lambda: False)  # It checks that each setting has an effect.

@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_an_end_that_is_out_of_range():
 
 def test_bools():
   arguments.check_bool('augment', True)
-  arguments.check_bool('augment', False)
+  arguments.check_bool('augment', np.False_)
   for value in (0, 1, 'True', None):
     with pytest.raises(ValueError, match='augment must be True or False, not'):
       arguments.check_bool('augment', value)
@@ -66,3 +68,37 @@ def test_choices():
   message = "^dtype must be 'float32' or 'bfloat16', not 'float64'$"
   with pytest.raises(ValueError, match=message):
     arguments.check_choice('dtype', 'float64', ('float32', 'bfloat16'))
+
+
+@pytest.mark.parametrize('value', [0.5, 1, np.float32(0.5), jnp.array(0.5)])
+def test_scalars_that_are_accepted(value):
+  arguments.check_scalar('keep', value, 'a fraction', lambda x: 0 <= x <= 1)
+
+
+@pytest.mark.parametrize(
+  'value',
+  [1.5, jnp.array(-1), float('nan'), True, None, '0.5', 1j, [0.5], np.ones(1)],
+)
+def test_wrong_scalars(value):
+  with pytest.raises(ValueError, match=r'^keep must be a fraction, not '):
+    arguments.check_scalar('keep', value, 'a fraction', lambda x: 0 <= x <= 1)
+
+
+@pytest.mark.parametrize('value', [2.0, jnp.array(2.0), np.float32(2), True])
+def test_scalars_that_are_no_integers(value):
+  with pytest.raises(ValueError, match=r'^every must be an integer, not '):
+    arguments.check_scalar(
+      'every', value, 'an integer', lambda x: True, integer=True
+    )
+
+
+def test_of_a_tracer_only_the_type_is_checked():
+  def check(value):
+    arguments.check_scalar('every', value, 'one', lambda x: x == 1, True)
+    return value
+
+  assert jax.jit(check)(5) == 5
+  with pytest.raises(ValueError, match=r'^every must be one, not '):
+    jax.jit(check)(5.0)
+  with pytest.raises(ValueError, match=r'^every must be one, not 5$'):
+    check(5)

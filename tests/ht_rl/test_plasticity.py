@@ -269,7 +269,7 @@ def test_narrow_dtypes_are_measured_in_float32(measure):
 @pytest.mark.parametrize(
   ('measure', 'message'),
   [
-    (lambda: plasticity.zero_ratio({}), '^tree must hold at least one number'),
+    (lambda: plasticity.zero_ratio({}), '^tree must hold at least one float'),
     (lambda: plasticity.zero_ratio(jnp.ones((0, 2))), '^tree must hold'),
     (lambda: plasticity.dormant_ratio([], 0.1), '^activations must hold'),
     (

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import ht_rl
+
 USER_CODE = """
 import jax
 import jax.numpy as jnp
@@ -38,7 +40,7 @@ import pkgutil
 import ht_rl
 
 # The extra analysis.
-needs_more = ('drawing', 'plots', 'report', 'tables')
+needs_more = ('drawing', 'figures', 'report', 'tables')
 tried = {}
 for module in pkgutil.walk_packages(ht_rl.__path__, 'ht_rl.'):
   if not set(needs_more) & set(module.name.split('.')):
@@ -86,6 +88,22 @@ def test_wheel_holds_all_that_its_modules_need(user, tmp_path):
   path, tried = json.loads(done.stdout.splitlines()[-1])
   assert path.startswith(str(user.parents[1]))
   assert tried['ht_rl.transforms.hare_tortoise'] >= 2
+
+
+def test_version_of_the_package_is_that_of_the_wheel(user, tmp_path):
+  code = """
+import importlib.metadata, ht_rl
+print(ht_rl.__version__, importlib.metadata.version('ht_rl'))
+"""
+  done = subprocess.run(
+    [user, '-c', code],
+    cwd=tmp_path,
+    env=without_python_variables(),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout.split() == [ht_rl.__version__] * 2
 
 
 def test_wheel_ships_its_types_and_the_report(user):

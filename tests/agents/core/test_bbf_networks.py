@@ -1,6 +1,10 @@
 import functools
 import math
 
+import agents.dopamine  # noqa: F401
+
+from dopamine.jax import networks as dopamine_networks
+from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,13 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax import networks as dopamine_networks
-from dopamine.jax.agents.full_rainbow import full_rainbow_agent
-
 from agents.core import bbf_networks, categorical, networks, spr
-
-del dopamine_repair  # Imported for what it does.
 
 ACTIONS, JUMPS = 3, 3
 # Sides that are odd after one pooling and even after another, and not square.

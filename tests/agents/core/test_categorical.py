@@ -1,16 +1,14 @@
 import types
 
+import agents.dopamine  # noqa: F401
+
+from dopamine.jax.agents.rainbow import rainbow_agent
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax.agents.rainbow import rainbow_agent
-
 from agents.core import categorical
-
-del dopamine_repair  # Imported for what it does.
 
 HAND = categorical.support(5, v_max=2.0)  # -2, -1, 0, 1, 2
 ATOMS = categorical.support()

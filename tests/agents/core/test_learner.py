@@ -2,7 +2,10 @@ import dataclasses
 import functools
 import itertools
 
+import agents.dopamine  # noqa: F401
+
 import chex
+from dopamine.jax.agents.dqn import dqn_agent
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,13 +14,9 @@ import optax
 import pytest
 from scipy import stats
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax.agents.dqn import dqn_agent
-
 from agents.core import augmentation, drq_learner, networks, replay
+from agents.core.state import Outcome
 import ht_rl
-
-del dopamine_repair  # Imported for what it does.
 
 WARM_UP = 16
 LEARNING_RATE = 0.01
@@ -54,14 +53,16 @@ def jitted(agent, name):
 
 
 def stream(seed, steps, shape=(12, 12)):
-  """What an environment could bring: reward, terminal, truncation, frame."""
+  """What an environment could bring: outcomes and frames."""
   rng = np.random.default_rng(seed)
   for _ in range(steps):
     end = rng.random()
     yield (
-      np.float32(rng.normal()),
-      np.bool_(end < 0.1),
-      np.bool_(0.1 <= end < 0.15),
+      Outcome(
+        np.float32(rng.normal()),
+        np.bool_(end < 0.1),
+        np.bool_(0.1 <= end < 0.15),
+      ),
       rng.integers(256, size=shape).astype(np.uint8),
     )
 
@@ -118,7 +119,7 @@ def greedy(agent, params, frames):
 
 def test_exploration_is_uniform_and_as_frequent_as_asked():
   agent = make_learner()
-  params = begin(agent).learner.params
+  params = begin(agent).train.params
   count, epsilon = 3000, 0.3
   frames = jnp.full((count, 2, 12, 12), 9, jnp.uint8)
   actions = jitted(agent, 'epsilon_greedy')(
@@ -132,7 +133,7 @@ def test_exploration_is_uniform_and_as_frequent_as_asked():
 
 def test_evaluation_is_greedy_and_starts_a_stack_where_told():
   agent = make_learner(epsilon_eval=0.0)
-  params = begin(make_learner(), seed=1).learner.params
+  params = begin(make_learner(), seed=1).train.params
   rng = np.random.default_rng(0)
   frames = rng.integers(256, size=(20, 2, 12, 12)).astype(np.uint8)
   observations = rng.integers(256, size=(20, 12, 12)).astype(np.uint8)
@@ -149,23 +150,19 @@ def test_evaluation_is_greedy_and_starts_a_stack_where_told():
 
 @pytest.mark.parametrize('tortoise_acts', [False, True])
 def test_who_acts_in_training(tortoise_acts):
-  agent = make_learner(
-    epsilon_train=0.0,
-    min_replay_history=0,
-    epsilon_decay_period=1,
-    target_action_selection=tortoise_acts,
-  )
+  agent = make_learner(epsilon_train=0.0, target_action_selection=tortoise_acts)
   state = begin(make_learner())
-  tortoise = begin(make_learner(), seed=7).learner.params
+  state = state._replace(actor=state.actor._replace(steps=jnp.int32(100)))
+  tortoise = begin(make_learner(), seed=7).train.params
   state = state._replace(
-    learner=state.learner._replace(
-      opt_state=ht_rl.replace_tortoise(state.learner.opt_state, tortoise)
+    train=state.train._replace(
+      opt_state=ht_rl.replace_tortoise(state.train.opt_state, tortoise)
     )
   )
-  hare = state.learner.params
+  hare = state.train.params
   chosen, by_hare, by_tortoise = [], [], []
   for *_, frame in stream(2, 20):
-    actor = jitted(agent, 'act')(state.learner, state.actor, frame, True)
+    actor = jitted(agent, 'act')(state.train, state.actor, frame, True)
     chosen.append(int(actor.action))
     by_hare.append(greedy(agent, hare, actor.frames[None])[0])
     by_tortoise.append(greedy(agent, tortoise, actor.frames[None])[0])
@@ -235,39 +232,37 @@ def test_a_step_appends_then_learns_then_acts(warm):
   # gradient steps decide.
   state = state._replace(actor=state.actor._replace(steps=jnp.int32(100)))
   order_shows = {'append first': False, 'learn before act': False}
-  for reward, terminal, truncation, frame in stream(3, 10):
-    params = jax.tree.map(jnp.copy, state.learner.params)
+  for outcome, frame in stream(3, 10):
+    params = jax.tree.map(jnp.copy, state.train.params)
     advantage = params['params']['head']['advantage']
     advantage['kernel'] *= 0
     advantage['bias'] *= 0
-    state = state._replace(learner=state.learner._replace(params=params))
+    state = state._replace(train=state.train._replace(params=params))
     after, action, metrics = jitted(agent, 'step')(
-      state, reward, terminal, truncation, frame, num_updates=2
+      state, outcome, frame, num_updates=2
     )
     memory = append(
       state.replay,
       np.pad(state.actor.frames[-1], 4, 'edge'),
       state.actor.action,
-      reward,
-      terminal,
-      truncation,
+      *outcome,
     )
     assert equal(after.replay, memory)
-    trained, _ = update(state.learner, memory)
+    trained, _ = update(state.train, memory)
     trained, expected = update(trained, memory)
-    assert_close(after.learner.params, trained.params, atol=2e-5)
+    assert_close(after.train.params, trained.params, atol=2e-5)
     assert_close(metrics, expected, rtol=1e-3)
     assert metrics.gradient_norm > 0.01
-    early, _ = update(state.learner, state.replay)
+    early, _ = update(state.train, state.replay)
     _, early_metrics = update(early, state.replay)
     if abs(early_metrics.loss - metrics.loss) > 0.01:
       order_shows['append first'] = True
-    ended = terminal | truncation
-    assert equal(after.actor, act(after.learner, state.actor, frame, ended))
+    ended = outcome.terminal | outcome.truncation
+    assert equal(after.actor, act(after.train, state.actor, frame, ended))
     assert action == after.actor.action
     older = np.zeros_like(frame) if ended else state.actor.frames[-1]
     np.testing.assert_array_equal(after.actor.frames, [older, frame])
-    if act(state.learner, state.actor, frame, ended).action != action:
+    if act(state.train, state.actor, frame, ended).action != action:
       order_shows['learn before act'] = True
     state = after
   assert all(order_shows.values())
@@ -278,7 +273,7 @@ def test_begin_acts_and_stores_nothing(warm):
   frame = np.full((12, 12), 3, np.uint8)
   after, action = jitted(agent, 'begin')(state, frame)
   assert equal(after.replay, state.replay)
-  assert equal(after.learner, state.learner)
+  assert equal(after.train, state.train)
   assert after.actor.steps == state.actor.steps + 1
   assert action == after.actor.action
   np.testing.assert_array_equal(
@@ -309,7 +304,7 @@ def test_two_numbers_of_updates_are_two_traces_and_the_state_is_donated():
 
 def learn(agent, state, steps):
   """The learner's states after each of a number of gradient steps."""
-  states = [state.learner]
+  states = [state.train]
   for _ in range(steps):
     states.append(jitted(agent, 'update')(states[-1], state.replay)[0])
   return states
@@ -318,7 +313,7 @@ def learn(agent, state, steps):
 def test_without_momentum_the_target_is_the_online_network(warm):
   agent = make_learner(momentum=0.0, reset_every=None)
   state = warm[1]
-  previous = state.learner.params
+  previous = state.train.params
   for after in learn(agent, state, 5)[1:]:
     assert equal(ht_rl.tortoise_params(after.opt_state), after.params)
     assert not equal(after.params, previous)
@@ -442,7 +437,7 @@ def test_a_population_of_three_equals_three_runs():
   }
   actions = []
   for t in range(warm_up + learning):
-    items = [np.stack(x) for x in zip(*(s[t] for s in streams), strict=True)]
+    items = jax.tree.map(lambda *x: np.stack(x), *(s[t] for s in streams))
     population, chosen, metrics = steps[0 if t < warm_up else 1](
       population, *items
     )
@@ -463,7 +458,7 @@ def test_a_population_of_three_equals_three_runs():
     assert equal(member.actor, state.actor)
     # Not bitwise: XLA sums a batch of networks in another order. The weights
     # (below 1) differ by float32 roundings of 6e-8.
-    assert_close(member.learner, state.learner, rtol=1e-5, atol=5e-7)
+    assert_close(member.train, state.train, rtol=1e-5, atol=5e-7)
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
@@ -481,9 +476,11 @@ def test_a_step_lowers_for_every_platform(dtype):
     platforms=['tpu', 'cuda', 'cpu'],
   )(
     state,
-    jax.ShapeDtypeStruct((), jnp.float32),
-    jax.ShapeDtypeStruct((), jnp.bool_),
-    jax.ShapeDtypeStruct((), jnp.bool_),
+    Outcome(
+      jax.ShapeDtypeStruct((), jnp.float32),
+      jax.ShapeDtypeStruct((), jnp.bool_),
+      jax.ShapeDtypeStruct((), jnp.bool_),
+    ),
     jax.ShapeDtypeStruct((84, 84), jnp.uint8),
   )
   assert exported.platforms == ('tpu', 'cuda', 'cpu')
@@ -497,7 +494,7 @@ def test_a_step_lowers_for_every_platform(dtype):
   assert len(convolutions) >= 2 * 3 * 3
   assert all(('bf16' in line) == (dtype == 'bfloat16') for line in convolutions)
   after, *_ = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-  params = jax.tree.leaves(after.learner.params)
+  params = jax.tree.leaves(after.train.params)
   assert all(leaf.dtype == jnp.float32 for leaf in params)
 
 
@@ -536,17 +533,15 @@ def test_a_small_environment_without_images_is_learned():
   unit = np.eye(4, dtype=np.float32)
   state, action = agent.begin(agent.init(jax.random.key(0)), unit[answer])
   for t in range(150):
-    reward = np.float32(action == answer)
+    outcome = Outcome(np.float32(action == answer), np.True_, np.False_)
     answer = rng.integers(4)
     state, action, _ = step(
       state,
-      reward,
-      np.True_,
-      np.False_,
+      outcome,
       unit[answer],
       num_updates=1 if t > 20 else 0,
     )
-  tortoise = ht_rl.tortoise_params(state.learner.opt_state)
+  tortoise = ht_rl.tortoise_params(state.train.opt_state)
   q = agent.network.apply(tortoise, unit[:, :, None])
   np.testing.assert_allclose(q, np.eye(4), atol=0.2)
 
@@ -559,7 +554,7 @@ def test_a_bad_reward_is_reported_by_the_first_step_that_drew_it(warm, bad):
   )
   expected, steps = 0, 12
   for t in range(steps):
-    key = jax.random.fold_in(state.learner.key, t)
+    key = jax.random.fold_in(state.train.key, t)
     if not np.isfinite(agent.sample(state.replay, key).r_t).all():
       expected = t + 1
       break

@@ -1,17 +1,15 @@
+import agents.dopamine  # noqa: F401
+
+from dopamine.jax import losses as dopamine_losses
+from dopamine.jax import networks as dopamine_networks
+from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax import losses as dopamine_losses
-from dopamine.jax import networks as dopamine_networks
-from dopamine.jax.agents.full_rainbow import full_rainbow_agent
-
 from agents.core import drq_learner, losses, networks, replay
-
-del dopamine_repair  # Imported for what it does.
 
 
 def test_huber_by_hand():

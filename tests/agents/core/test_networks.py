@@ -1,14 +1,12 @@
+import agents.dopamine  # noqa: F401
+
+from dopamine.jax import networks as dopamine_networks
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax import networks as dopamine_networks
-
 from agents.core import networks
-
-del dopamine_repair  # Imported for what it does.
 
 ACTIONS = 6
 OURS = networks.DuelingQNetwork(ACTIONS)

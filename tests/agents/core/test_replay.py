@@ -3,6 +3,10 @@
 import functools
 from typing import NamedTuple
 
+import agents.dopamine  # noqa: F401
+
+from dopamine.jax.replay_memory import accumulator, elements
+from dopamine.tf.replay_memory import circular_replay_buffer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import jax
@@ -11,14 +15,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from agents import dopamine_repair  # isort: skip  (before Dopamine)
-from dopamine.jax.replay_memory import accumulator, elements
-from dopamine.tf.replay_memory import circular_replay_buffer
-
 from agents import atari
 from agents.core import replay
-
-del dopamine_repair  # Imported for what it does.
 
 GAMMA = 0.9
 

@@ -632,7 +632,7 @@ def test_a_setting_that_diverges_does_not_stop_the_others(tmp_path, capfd):
   }
   why = 'the training loss of seed 3 was nan in epoch 2 of phase 1'
   for _ in range(2):
-    assert type_command(*by_hand(tmp_path, settings)) == 1
+    assert type_command(*by_hand(tmp_path, settings)) == 76
     out, err = capfd.readouterr()
     assert [line for line in err.splitlines() if 'loss of' in line] == [
       f'wild: {why}',

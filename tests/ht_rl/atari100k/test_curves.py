@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from ht_rl.atari100k import curves, human_normalized_score, score_files
-from ht_rl.atari100k.score_files import Run, by_method
+from ht_rl.atari100k import curves, human_normalized_score
+from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.summary import summarize
 
 STEPS = 1000
@@ -121,7 +121,7 @@ def test_runs_that_logged_no_episode_have_no_curve(tmp_path):
 def test_steps_that_go_back_are_a_damaged_file(tmp_path):
   rows = [evaluation(500, 0.0), evaluation(200, 1.0)]
   run = make_run(tmp_path, 'a', 'Pong', 0, 7.0, rows)
-  with pytest.raises(score_files.ScoreFileError) as error:
+  with pytest.raises(ScoreFileError) as error:
     with_curves([run])
   assert error.value.problems == (
     f'{run.folder}/metrics.jsonl, line 2: this must be JSON with a step, later '

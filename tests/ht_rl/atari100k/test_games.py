@@ -117,6 +117,13 @@ def test_normalised_score_by_hand():
     'MsPacmanNoFrameskip-v4',
     'MsPacmanDeterministic-v0',
     'MsPacman-ramNoFrameskip-v4',
+    'ale_py:ALE/MsPacman-v5',
+    'atari_ms_pacman',
+    'atari_mspacman',
+    'Atari-MsPacman',
+    'atari100k_ms_pacman',
+    'Atari-100k/MsPacman',
+    'atari/ms_pacman',
   ],
 )
 def test_spellings(spelling):

@@ -7,7 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from ht_rl.atari100k import plots, report
+from ht_rl import atari100k, drawing
+from ht_rl.atari100k import figures, report
 from ht_rl.atari100k.aggregates import METRICS
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 
@@ -65,7 +66,7 @@ class Page(html.parser.HTMLParser):
 
 
 def render(summary):
-  return report.render(summary, plots.figures(summary))
+  return report.render(summary, figures.all_figures(summary))
 
 
 @pytest.fixture(scope='module')
@@ -196,13 +197,13 @@ def test_nothing_is_fetched(pages):
 
 def test_the_figures_are_there(partial, pages):
   images = Page(pages['partial']).all('img')
-  figures = plots.figures(partial)
-  assert [image['class'] for image in images] == list(figures)
+  drawn = figures.all_figures(partial)
+  assert [image['class'] for image in images] == list(drawn)
   for image in images:
     kind, _, data = image['src'].partition(';base64,')
     assert kind == 'data:image/svg+xml'
-    figure = figures[image['class']]
-    assert base64.b64decode(data) == plots.svg(figure)
+    figure = drawn[image['class']]
+    assert base64.b64decode(data) == drawing.svg(figure)
     assert len(image['alt'].split()) > 5
     size = [int(image['width']), int(image['height'])]
     np.testing.assert_allclose(size, figure.get_size_inches() * 96, atol=0.5)
@@ -321,3 +322,19 @@ def test_the_browser_would_notice(pages, tmp_path):
     assert x['images'] == [True] * 3 + [False]
     assert x['asked'] == [remote]
   assert asked == {remote}
+
+
+def test_a_comparison():
+  scores = {
+    name: {game: [base, base + 9.0] for game in GAMES}
+    for name, base in {'a<b': 100, 'c': 50}.items()
+  }
+  summary = atari100k.summarize(scores, replicates=100)
+  comparison = atari100k.compare(summary, 'a<b', 'c')
+  drawn = {'comparison': figures.comparison_plot(comparison)}
+  page = Page(report.render(summary, drawn, comparison))
+  assert 'a<b has the higher IQM' in page.words
+  rows = page.tables[1]
+  assert rows[0] == ['', 'a<b', 'c', 'difference']
+  assert rows[5][:3] == ['games won', '26', '0']
+  assert 'comparison' in [image['class'] for image in page.all('img')]

@@ -1,8 +1,12 @@
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import os
 import pathlib
+import zipfile
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +14,8 @@ import numpy as np
 import pytest
 
 from ht_rl.atari100k import games, score_files
-from ht_rl.atari100k.score_files import Run
+from ht_rl.atari100k import runs as runs_lib
+from ht_rl.atari100k.runs import Run
 
 SCORES = (
   pathlib.Path(
@@ -37,6 +42,9 @@ RESULT = {
   'returns': [-7.0, -8.0],
   'protocol': PROTOCOL,
 }
+
+LAYOUTS = 'the JSON must be an object of games or of methods, or a list of rows'
+ADVICE = "; remove the file, and the run's command writes it again"
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +76,13 @@ def scores_of(*paths):
   read = score_files.read(paths)
   scores = {
     method: {game: column.tolist() for game, column in columns.items()}
-    for method, columns in score_files.by_method(read.runs).items()
+    for method, columns in runs_lib.by_method(read.runs).items()
   }
   return scores, read.notes
 
 
 def problems_of(*paths):
-  with pytest.raises(score_files.ScoreFileError) as caught:
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
     score_files.read(paths)
   assert str(caught.value) == '\n'.join(caught.value.problems)
   return list(caught.value.problems)
@@ -148,17 +156,15 @@ def test_a_gin_file_beside_runs_hides_none():
 def test_an_unfinished_run_is_a_note():
   write_run('runs/drq/Pong/0')
   write('runs/drq/Pong/1/config.gin', '')
-  write(
-    'runs/drq/Pong/1/operative_config.gin',
-    'DrQAgent.gamma = 0.99\nAtari100kRunner.training_steps = 100000\n',
-  )
+  record = {'version': 1, **RESULT, 'seed': 1}
+  write('runs/drq/Pong/1/run.json', record)
   metrics = '{"step": 41100}\n{"step": 41200, "loss": 0.1}\n'
   write('runs/drq/Pong/1/metrics.jsonl', metrics + '{"step": 41300, "lo')
   assert scores_of('runs') == (
     {'drq': {'Pong': [-7.5]}},
     ('runs/drq/Pong/1 is not finished (step 41,200 of 100,000) and left out.',),
   )
-  write('runs/drq/Pong/1/operative_config.gin', '')
+  pathlib.Path('runs/drq/Pong/1/run.json').unlink()  # Older runs have none.
   assert scores_of('runs')[1] == (
     'runs/drq/Pong/1 is not finished (step 41,200) and left out.',
   )
@@ -176,7 +182,8 @@ def test_many_unfinished_runs_are_counted():
 
 
 def test_no_finished_run_is_a_problem():
-  write('runs/drq/Pong/0/config.gin', 'Atari100kRunner.training_steps = 300')
+  protocol = PROTOCOL | {'training_steps': 300}
+  write('runs/drq/Pong/0/run.json', {**RESULT, 'protocol': protocol})
   write('runs/drq/Pong/0/metrics.jsonl', '{"step": 100}\n')
   assert problems_of('runs') == [
     'runs: no run is finished; runs/drq/Pong/0 is not finished (step 100 of '
@@ -238,7 +245,6 @@ def test_protocols_that_differ_within_a_method_are_a_problem():
       'the result has no config and no game and no seed and no score '
       'and no protocol',
     ),
-    ({**RESULT, 'game': 'Pung'}, "unknown game 'Pung': did you mean Pong?"),
     ({**RESULT, 'game': 3}, 'the game must be a name, not 3'),
     ({**RESULT, 'seed': True}, 'the seed must be a whole number, not True'),
     ({**RESULT, 'score': '3'}, "the score must be a finite number, not '3'"),
@@ -260,7 +266,35 @@ def test_protocols_that_differ_within_a_method_are_a_problem():
 def test_a_bad_result(content, problem):
   write('runs/drq/Pong/0/result.json', content)
   write_run('runs/drq/Pong/1', seed=1)
-  assert problems_of('runs') == [f'runs/drq/Pong/0/result.json: {problem}']
+  assert problems_of('runs') == [
+    f'runs/drq/Pong/0/result.json: {problem}{ADVICE}'
+  ]
+
+
+def test_a_result_of_an_unknown_game():
+  write_run('runs/drq/Pong/0', game='Pung')
+  assert problems_of('runs') == [
+    "runs/drq/Pong/0/result.json: unknown game 'Pung': did you mean Pong?"
+  ]
+
+
+@pytest.mark.parametrize('name', ['result.json', 'copied.json'])
+def test_a_result_of_a_newer_version(name):
+  write(f'runs/{name}', {**RESULT, 'version': 2})
+  assert problems_of(f'runs/{name}') == [
+    f'runs/{name}: the file is of version 2 and this release of ht_rl reads '
+    'versions up to 1; update ht_rl'
+  ]
+
+
+def test_settings_that_can_not_be_read():
+  write_run('runs/drq/Pong/0')
+  write('runs/drq/Pong/0/config.gin', b'DrQAgent.gamma = \xff')
+  for path in ('runs', 'runs/drq/Pong/0/result.json'):
+    assert problems_of(path) == [
+      'runs/drq/Pong/0/config.gin must be a text file in UTF-8; restore it, or '
+      'start the run in another folder'
+    ]
 
 
 def test_a_result_that_can_not_be_read():
@@ -268,7 +302,7 @@ def test_a_result_that_can_not_be_read():
   write('runs/drq/Pong/0/config.gin', '')
   write_run('runs/drq/Pong/1', seed=1)
   assert problems_of('runs') == [
-    'runs/drq/Pong/0/result.json: this is no file that can be read'
+    f'runs/drq/Pong/0/result.json: this is no file that can be read{ADVICE}'
   ]
 
 
@@ -316,30 +350,30 @@ def make_run(metrics=None):
 
 def test_curves_of_a_run():
   run = make_run(ROWS)
-  steps, returns = score_files.training_episodes(run)
+  steps, returns = runs_lib.training_episodes(run)
   assert (steps.dtype, returns.dtype) == (np.int64, np.float64)
   assert (steps.tolist(), returns.tolist()) == ([71, 171], [-21.0, 4.5])
-  steps, returns = score_files.evaluations(run)
+  steps, returns = runs_lib.evaluations(run)
   assert (steps.dtype, returns.dtype) == (np.int64, np.float64)
   assert (steps.tolist(), returns.tolist()) == ([100], [3.0])
 
 
 def test_curves_with_other_ends_of_lines():
   run = make_run(ROWS.replace('\n', '\r\n').rstrip())
-  assert score_files.training_episodes(run).steps.tolist() == [71, 171]
+  assert runs_lib.training_episodes(run).steps.tolist() == [71, 171]
 
 
 @pytest.mark.parametrize('metrics', [None, '', '{"step": 100}\n'])
 def test_a_run_without_curves(metrics):
   run = make_run(metrics)
-  for curve in (score_files.evaluations, score_files.training_episodes):
+  for curve in (runs_lib.evaluations, runs_lib.training_episodes):
     steps, returns = curve(run)
     assert (steps.shape, returns.shape) == ((0,), (0,))
 
 
 def test_a_score_without_curves():
   run = Run('drq', 'Pong', 0, 1.0, 'scores.csv, line 2')
-  assert len(score_files.evaluations(run).steps) == 0
+  assert len(runs_lib.evaluations(run).steps) == 0
 
 
 @pytest.mark.parametrize(
@@ -358,9 +392,9 @@ def test_a_score_without_curves():
 )
 def test_damaged_curves(line):
   run = make_run(f'{ROWS}{line}\n')
-  assert len(score_files.training_episodes(run).steps) == 2
-  with pytest.raises(score_files.ScoreFileError) as caught:
-    score_files.evaluations(run)
+  assert len(runs_lib.training_episodes(run).steps) == 2
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
+    runs_lib.evaluations(run)
   assert caught.value.problems == (
     'runs/drq/Pong/0/metrics.jsonl, line 5: this must be JSON with a step, '
     'later than those before, and its evaluation_return',
@@ -369,10 +403,10 @@ def test_damaged_curves(line):
 
 def test_curves_that_can_not_be_read():
   pathlib.Path('runs/drq/Pong/0/metrics.jsonl').mkdir(parents=True)
-  with pytest.raises(score_files.ScoreFileError) as caught:
-    score_files.evaluations(make_run())
+  with pytest.raises(runs_lib.ScoreFileError) as caught:
+    runs_lib.evaluations(make_run())
   assert caught.value.problems == (
-    'runs/drq/Pong/0/metrics.jsonl: Is a directory',
+    'runs/drq/Pong/0/metrics.jsonl must be a file and is a folder; remove it',
   )
 
 
@@ -409,6 +443,12 @@ def test_ends_of_lines_and_byte_order_mark(start, end):
   rows = ['config,game,seed,score', 'drq,Pong,0,1.5', 'drq,Pong,1,2.5']
   write('scores.csv', (start + '\n'.join(rows)).replace('\n', end))
   assert scores_of('scores.csv')[0] == {'drq': {'Pong': [1.5, 2.5]}}
+
+
+def test_seeds_as_pandas_writes_them():
+  write('a.csv', 'config,game,seed,score\na,Pong,1.0,2\na,Pong,0.0,1\n')
+  assert scores_of('a.csv')[0] == {'a': {'Pong': [1.0, 2.0]}}
+  assert [run.seed for run in score_files.read(['a.csv']).runs] == [1, 0]
 
 
 def test_means_over_runs():
@@ -614,7 +654,7 @@ def test_the_released_files(name):
   if not path.exists():
     pytest.skip(f'{path} is not here')
   read = score_files.read([path])
-  scores = score_files.by_method(read.runs)
+  scores = runs_lib.by_method(read.runs)
   assert list(scores) == [name]
   assert tuple(scores[name]) == games.GAMES
   assert {len(column) for column in scores[name].values()} == {14}
@@ -723,16 +763,13 @@ def test_matrices_of_normalised_scores():
         'score of each run, not 841.5'
       ],
     ),
-    (
-      {'Pong': []},
-      ["['Pong']: this must be a list with the score of each run, not []"],
-    ),
     ({'Pung': [1, 2]}, ["['Pung']: unknown game 'Pung': did you mean Pong?"]),
     (
       {' ': {'Pong': [1]}},
       ["[' ']['Pong']: the method must have a name, not ' '"],
     ),
-    ({'a': {}, 'b': {'Pong': [1]}}, ["['a']: no game is in here"]),
+    ({'a': {}, 'b': {'Pong': [1]}}, ["['a']: no score is in here"]),
+    ({'a': {'Hero': []}, 'b': {'Pong': [1]}}, ["['a']: no score is in here"]),
     (
       {'a': [[0.5] * 26, [0.5] * 25]},
       [
@@ -778,8 +815,9 @@ def test_bad_values(data, problems):
       '{"Pong": [1], "Pong": [2]}',
       "the key 'Pong' is twice in one JSON object",
     ),
-    ('[1, 2]', 'the JSON must be an object of games or of methods, not [1, 2]'),
-    ('3', 'the JSON must be an object of games or of methods, not 3'),
+    ('[1, 2]', f'{LAYOUTS}, not [1, 2]'),
+    ('3', f'{LAYOUTS}, not 3'),
+    ('{"Pong": []}', 'no score is in this file'),
     ('[' * 100_000, 'the JSON is nested too deeply'),
     ('{}', 'no score is in this file'),
   ],
@@ -787,6 +825,45 @@ def test_bad_values(data, problems):
 def test_bad_json(text, problem):
   write('scores.json', text)
   assert problems_of('scores.json') == [f'scores.json: {problem}']
+
+
+def test_a_game_without_runs_is_missing():
+  write('a.json', {'Pong': [1, 2], 'Boxing': []})
+  assert scores_of('a.json') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+
+
+def test_a_list_of_rows():
+  rows = [
+    {'game': 'pong', 'seed': 1.0, 'score': 2, 'when': 'now'},
+    {'Score': '1.5', 'Seed': '0', 'Game': 'Pong'},
+    {'game': 'Hero', 'seed': 'mean', 'score': 3, 'config': 'b'},
+  ]
+  rows[:2] = [{'config': 'a', **row} for row in rows[:2]]
+  write('scores.json', rows)
+  assert scores_of('scores.json')[0] == {
+    'a': {'Pong': [1.5, 2.0]},
+    'b': {'Hero': [3.0]},
+  }
+  runs = score_files.read(['scores.json']).runs
+  assert runs[1].source == 'scores.json, [1]'
+
+
+def test_a_list_of_rows_in_the_layout_of_bbf():
+  write('BBF.json', [{'game': 'pong', 'seed': 7, 'GameScoreAverage': 2}])
+  assert scores_of('BBF.json')[0] == {'BBF': {'Pong': [2.0]}}
+
+
+def test_bad_rows():
+  good = {'config': 'a', 'game': 'Pong', 'seed': 0, 'score': 1}
+  rows = [good, 3, {**good, 'seed': 1.5}, {'game': 'Pong', 'score': 1}]
+  write('scores.json', [*rows, {**good, 'score': True}])
+  assert problems_of('scores.json') == [
+    'scores.json, [1]: a row must be an object, not 3',
+    'scores.json, [2]: the seed must be a whole number, not 1.5',
+    'scores.json, [3]: the header must have one column config and one column '
+    'seed; it reads game,score',
+    'scores.json, [4]: the score must be a finite number, not True',
+  ]
 
 
 def test_spellings_of_one_game():
@@ -798,6 +875,63 @@ def test_spellings_of_one_game():
 
 
 # All of them.
+
+
+@pytest.mark.parametrize(
+  ('name', 'text'),
+  [
+    ('a.json', '{"Pong": [1, 2]}'),
+    ('a.csv', 'config,game,seed,score\na,Pong,0,1\na,Pong,1,2\n'),
+    ('a.csv', 'game,seed,GameScoreAverage\nPong,0,1\nPong,1,2\n'),
+  ],
+)
+def test_a_gzipped_file(name, text):
+  write(f'{name}.gz', gzip.compress(text.encode()))
+  assert scores_of(f'{name}.gz') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+  # Whatever it is called.
+  write('a', gzip.compress(text.encode()))
+  assert scores_of('a') == ({'a': {'Pong': [1.0, 2.0]}}, ())
+
+
+def test_a_gzipped_file_that_is_cut():
+  write('a.json.gz', gzip.compress(b'{"Pong": [1, 2]}')[:-9])
+  assert problems_of('a.json.gz') == ['a.json.gz: the gzipped file is damaged']
+  write('a.json.gz', gzip.compress(b'{"Pong": [1, 2'))
+  assert problems_of('a.json.gz') == [
+    'a.json.gz: the JSON is cut off at line 1'
+  ]
+
+
+@pytest.mark.parametrize(
+  ('compress', 'kind'), [(bz2.compress, 'bzip2'), (lzma.compress, 'xz')]
+)
+def test_other_compressed_files(compress, kind):
+  write('a.json.x', compress(b'{"Pong": [1, 2]}'))
+  assert problems_of('a.json.x') == [
+    f'a.json.x: the file is compressed ({kind}); decompress it first'
+  ]
+
+
+def test_a_zip_file():
+  with zipfile.ZipFile('a.zip', 'w') as archive:
+    archive.writestr('a.json', '{"Pong": [1, 2]}')
+  assert problems_of('a.zip') == [
+    'a.zip: the file is compressed (zip); decompress it first'
+  ]
+
+
+def test_the_games_are_listed_once():
+  rows = ''.join(f'a,coinrun{i},0,1\n' for i in range(3))
+  write('a.csv', f'config,game,seed,score\n{rows}a,Pung,0,1\n')
+  first, *others = problems_of('a.csv')
+  assert first.startswith(
+    "a.csv, line 2: unknown game 'coinrun0': the 57 games"
+  )
+  assert others == [
+    "a.csv, line 3: unknown game 'coinrun1'",
+    "a.csv, line 4: unknown game 'coinrun2'",
+    "a.csv, line 5: unknown game 'Pung': did you mean Pong?",
+  ]
 
 
 def test_no_path():
@@ -910,7 +1044,7 @@ def test_games_and_seeds_are_in_order():
     Run('a', 'Pong', -1, 1.0, ''),
     Run('a', 'Pong', 2, 2.0, ''),
   ]
-  scores = score_files.by_method(iter(runs))
+  scores = runs_lib.by_method(iter(runs))
   assert list(scores['a']) == ['Alien', 'Pong']
   assert scores['a']['Pong'].dtype == np.float64
   assert scores['a']['Pong'].tolist() == [1.0, 2.0, 3.0]

@@ -103,15 +103,15 @@ def test_unequal_numbers_of_runs_are_told():
   summary = summarize({'a': scores})
   assert summary.notes == (
     'a has 1 to 4 runs of a game (fewest of Pong); every game weighs the same.',
-    'The intervals of a do not know how runs of Pong differ: they are too '
-    'narrow.',
+    'The intervals of a are too narrow: with one run the spread of Pong is '
+    'unknown.',
   )
 
 
 def test_too_little_to_rely_on_is_told():
   summary = summarize({'a': make_scores(0, 2, ['Pong', 'Hero'])}, partial=True)
   assert summary.notes[1:] == (
-    'Over so few games no interval is to be relied on.',
+    'Intervals over so few games are not reliable.',
     'a has games with two runs only: its intervals are too narrow.',
   )
 

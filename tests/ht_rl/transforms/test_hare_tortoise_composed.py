@@ -306,11 +306,11 @@ def test_getter_takes_the_one_inside_a_wrapper_that_keeps_parameters():
 def test_getters_refuse_none_and_several(optimizer):
   state = optimizer.init(HARE)
   with pytest.raises(
-    ValueError, match=r'exactly one HareTortoiseState.* got [02]'
+    ValueError, match=r'exactly one HareTortoiseState.*, not [02]'
   ):
     ht_rl.tortoise_params(state)
   with pytest.raises(
-    ValueError, match=r'exactly one HareTortoiseState.* got [02]'
+    ValueError, match=r'exactly one HareTortoiseState.*, not [02]'
   ):
     ht_rl.replace_tortoise(state, HARE)
 
@@ -341,7 +341,7 @@ def test_replace_tortoise_copies_and_casts():
     ([HARE['b'], HARE['w']], r'^tortoise must have the structure'),
     (
       {**HARE, 'b': jnp.ones(4)},
-      r"^tortoise\['b'\] must have the shape .*\(3,\); got \(4,\)",
+      r"^tortoise\['b'\] must have the shape .*\(3,\), not \(4,\)",
     ),
   ],
 )

@@ -688,8 +688,8 @@ def test_a_mask_that_does_not_fit_is_named(mask):
     ),
     (
       lambda key: {**draw(key), 'head': {'w': jnp.ones((1, 2))}},
-      r"^init\(key\)\['head'\]\['w'\] must have the shape .*\(3, 2\); "
-      r'got \(1, 2\)',
+      r"^init\(key\)\['head'\]\['w'\] must have the shape .*\(3, 2\), "
+      r'not \(1, 2\)',
     ),
   ],
 )

@@ -1,0 +1,210 @@
+"""An agent for Dopamine's runners, implemented by `agents.core`."""
+
+import os
+from typing import Any
+
+from absl import logging
+from dopamine.jax.agents.dqn import dqn_agent
+from dopamine.metrics import statistics_instance
+import numpy as np
+
+from agents import checkpoint
+from agents.core.loop import Driver, Loop
+from agents.core.state import Outcome
+from agents.errors import CheckpointError
+from ht_rl.arguments import check_int
+
+
+class DeviceAgent(dqn_agent.JaxDQNAgent):
+  """A Dopamine agent that wraps the `Driver` of a run.
+
+  Attributes:
+    driver: the run; its state lives on the device.
+  """
+
+  driver: Driver
+
+  def __init__(
+    self, loop: Loop, seed: int | None = None, summary_writer: Any = None
+  ):
+    """Draws the initial state.
+
+    Args:
+      loop: the agent's settings, as `@DrQAgent` and `@BBFAgent` make them.
+      seed: seed of all the agent's random draws; None for the current time.
+      summary_writer: for Dopamine's runners; metrics go to their dispatcher.
+    """
+    learner = loop.learner
+    if seed is not None:
+      check_int(f'{learner.name}.seed', seed, minimum=0)
+    # The outcome that ended the last episode, until the first frame of the next
+    # one: the learner takes the two together.
+    self._pending: Outcome | None = None
+    super().__init__(
+      num_actions=learner.num_actions,
+      observation_shape=learner.observation_shape,
+      observation_dtype=learner.observation_dtype,
+      stack_size=learner.stack_size,
+      network=lambda num_actions: learner.network,
+      gamma=learner.gamma,
+      update_horizon=learner.update_horizon,
+      min_replay_history=learner.min_replay_history,
+      epsilon_train=learner.epsilon_train,
+      epsilon_eval=learner.epsilon_eval,
+      epsilon_decay_period=learner.epsilon_decay_period,
+      summary_writer=summary_writer,
+      summary_writing_frequency=loop.summary_writing_frequency,
+      seed=seed,
+    )
+    self.driver = Driver(loop, self._seed)
+
+  # Hooks of JaxDQNAgent's constructor.
+
+  def _build_replay_buffer(self) -> None:
+    """Builds nothing: the replay is part of the state on the device."""
+
+  def _build_networks_and_optimizer(self) -> None:
+    """Builds nothing: the driver has them."""
+
+  # JaxDQNAgent counts the steps in an attribute of this name.
+
+  @property
+  def training_steps(self) -> int:
+    """Number of actions chosen in training."""
+    return self.driver.steps
+
+  @training_steps.setter
+  def training_steps(self, steps: int) -> None:
+    del steps  # JaxDQNAgent's constructor sets it to 0, as the driver does.
+
+  # The interface of a Dopamine agent.
+
+  def begin_episode(self, observation: np.ndarray) -> np.ndarray:
+    """Returns the first action of an episode."""
+    if self.eval_mode:
+      self._policy = self.driver.policy(1, self._seed)
+      return self._evaluate_one(observation, first=True)
+    if self._pending is not None:
+      pending, self._pending = self._pending, None
+      return self._advance(pending, observation)
+    return self.driver.begin(observation)
+
+  def step(self, reward: float, observation: np.ndarray) -> np.ndarray:
+    """Learns from the last action and returns the next action."""
+    if self.eval_mode:
+      return self._evaluate_one(observation, first=False)
+    return self._advance(Outcome(reward), observation)
+
+  def end_episode(self, reward: float, terminal: bool = True) -> None:
+    """Stores the outcome of the last action of an episode.
+
+    Args:
+      reward: the last reward.
+      terminal: whether the environment ended (or a life was lost); otherwise
+        the episode was truncated.
+    """
+    if not self.eval_mode:
+      self._pending = Outcome(reward, bool(terminal), not terminal)
+
+  def _advance(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:
+    action = self.driver.step(outcome, observation)
+    if self.training_steps % self.summary_writing_frequency == 0:
+      self.report()
+    return action
+
+  def _evaluate_one(self, observation: np.ndarray, first: bool) -> np.ndarray:
+    shape = (1, *self.observation_shape)
+    frame = np.reshape(observation, shape).astype(self.observation_dtype)
+    return self._policy(frame, np.array([first]))[0]
+
+  def report(self) -> None:
+    """Writes the metrics of the last gradient step to the dispatcher."""
+    figures = self.driver.metrics()
+    if hasattr(self, 'collector_dispatcher'):
+      self.collector_dispatcher.write(
+        [
+          statistics_instance.StatisticsInstance(
+            f'Train/{name}', np.asarray(value), step=self.training_steps
+          )
+          for name, value in figures.items()
+        ],
+        collector_allowlist=self._collector_allowlist,
+      )
+
+  # Checkpoints.
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns the complete state of the agent, as a pytree of arrays.
+
+    Raises:
+      DivergedError: a loss was NaN or infinite, or the next one will be.
+    """
+    pending = self._pending or Outcome(0.0)
+    return {
+      **self.driver.get_state(),
+      'has_pending': np.asarray(self._pending is not None),
+      'pending': np.asarray(pending, np.float32),
+    }
+
+  def set_state(self, arrays: dict[str, np.ndarray]) -> None:
+    """Restores a state that `get_state` returned.
+
+    Args:
+      arrays: its arrays by path, from `checkpoint.Checkpoints.restore`.
+
+    Raises:
+      CheckpointError: the state belongs to an agent with other settings.
+    """
+    template = {
+      'run': self.driver.state,
+      'steps': 0,
+      'has_pending': 0,
+      'pending': 0,
+    }
+    state = checkpoint.unflatten(template, arrays)
+    self.driver.set_state(state)
+    reward, terminal, truncation = state['pending']
+    self._pending = None
+    if state['has_pending']:
+      self._pending = Outcome(float(reward), bool(terminal), bool(truncation))
+
+  def bundle_and_checkpoint(
+    self, checkpoint_dir: str, iteration_number: int
+  ) -> dict[str, int] | None:
+    """Writes a checkpoint for Dopamine's runners."""
+    if not os.path.isdir(checkpoint_dir):
+      return None
+    folder = os.path.join(checkpoint_dir, 'agent')
+    checkpoint.Checkpoints(folder).save(iteration_number, self.get_state())
+    return {'training_steps': self.training_steps}
+
+  def unbundle(
+    self,
+    checkpoint_dir: str,
+    iteration_number: int,
+    bundle_dictionary: dict[str, Any] | None,
+  ) -> bool:
+    """Reads the checkpoint of an iteration; returns whether there was one.
+
+    Raises:
+      CheckpointError: the checkpoint cannot be read, or belongs to an agent
+        with other settings.
+    """
+    folder = os.path.join(checkpoint_dir, 'agent')
+    if bundle_dictionary is None or not os.path.isdir(folder):
+      return False
+    # If a run was killed before the runner wrote its own file, the agent is an
+    # iteration ahead of it.
+    restored = checkpoint.Checkpoints(folder).restore(
+      logging.warning, last=iteration_number
+    )
+    if restored is None:
+      return False
+    if restored[0] != iteration_number:
+      raise CheckpointError(
+        f'the checkpoint of iteration {iteration_number} in {folder} cannot be '
+        f'read; to continue from iteration {restored[0]}, move away the '
+        "runner's own files of later iterations"
+      )
+    self.set_state(restored[1])
+    return True

@@ -1,0 +1,1 @@
+"""Starts processes on cores, GPUs and clusters; knows nothing of runs."""

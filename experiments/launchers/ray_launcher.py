@@ -1,0 +1,169 @@
+"""Starts commands as tasks of a Ray cluster."""
+
+from collections.abc import Mapping, Sequence
+import logging
+import os
+import signal
+import subprocess
+from typing import Any
+
+from experiments.command import SettingsError
+from experiments.exit_codes import EXIT_STOPPED
+from experiments.launchers import child, devices
+from experiments.launchers.base import Command, Ended, last_line
+
+# How often Ray starts a task again whose node or worker was lost.
+_MAX_RETRIES = 3
+
+
+class RayLauncher:
+  """Starts commands as tasks of a Ray cluster; a `base.Launcher`.
+
+  All nodes must see this checkout, its environment and the folder of the runs
+  under the same paths. Ray chooses where a task runs and starts it again where
+  a node is lost. What a task works on must stand that, as an attempt does.
+  """
+
+  name = 'ray'
+
+  def __init__(
+    self, runs_per_device: int | None, memory: int, address: str | None = None
+  ):
+    """Connects to a cluster.
+
+    Args:
+      runs_per_device: how many commands share a GPU or, without GPUs, the
+        cores of a node; None for as many as fit.
+      memory: bytes of main memory that a command is known or guessed to need.
+      address: of a running cluster; None starts one on this machine.
+
+    Raises:
+      SettingsError: Ray is not installed, or there is no cluster.
+    """
+    try:
+      import ray
+    except ImportError as error:
+      raise SettingsError(
+        "--executor=ray needs Ray: pip install '.[ray]'"
+      ) from error
+    self._ray = ray
+    if not ray.is_initialized():
+      try:
+        ray.init(
+          address=address,
+          include_dashboard=None if address else False,
+          log_to_driver=False,
+          logging_level=logging.ERROR,
+        )
+      except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SettingsError(
+          f'--address: no Ray cluster answers at {address} '
+          f'({last_line(str(error))})'
+        ) from error
+    nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
+    self._has_gpus = any(node.get('GPU') for node in nodes)
+    self._cores = min(node.get('CPU', 1.0) for node in nodes)
+    self._memory = min(
+      [memory, *(node.get('memory', memory) for node in nodes)]
+    )
+    self._is_auto = runs_per_device is None
+    self._limit = runs_per_device or 1_000_000
+    if runs_per_device is None:
+      runs_per_device = 1 if self._has_gpus else max(1, int(self._cores))
+    self.runs_per_device = runs_per_device
+    self._task = ray.remote(max_retries=_MAX_RETRIES)(_execute)
+    self._running: dict[Any, str] = {}
+
+  def room(self, waiting: int) -> int:
+    """See `base.Launcher`; Ray has a queue of its own."""
+    return waiting
+
+  def start(self, commands: Sequence[Command]) -> None:
+    """See `base.Launcher`."""
+    sharing = self.runs_per_device
+    needs: dict[str, Any] = {'num_cpus': self._cores / sharing}
+    if self._has_gpus:
+      needs = {'num_cpus': 1, 'num_gpus': 1 / sharing}
+    if self._is_auto:
+      needs['memory'] = self._memory
+    task = self._task.options(**needs)
+    is_measured = self._is_auto and self._has_gpus and sharing == 1
+    for command in commands:
+      ref = task.remote(command.argv, os.getcwd(), sharing, is_measured)
+      self._running[ref] = command.name
+
+  def ended(self) -> list[Ended]:
+    """See `base.Launcher`."""
+    refs = list(self._running)
+    if not refs:
+      return []
+    ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+    return [self._result(ref, self._running.pop(ref)) for ref in ready]
+
+  def fit(self, gpu_fraction: float) -> None:
+    """See `base.Launcher`."""
+    if self._is_auto and self._has_gpus:
+      fit = devices.runs_that_fit(gpu_fraction)
+      self.runs_per_device = min(fit, self._limit)
+
+  def limit(self, runs_per_device: int) -> None:
+    """See `base.Launcher`."""
+    self._limit = max(1, min(self._limit, runs_per_device))
+    self.runs_per_device = min(self.runs_per_device, self._limit)
+
+  def stop(self) -> str | None:
+    """See `base.Launcher`."""
+    for ref in self._running:
+      self._ray.cancel(ref)
+    return None
+
+  def _result(self, ref: Any, name: str) -> Ended:
+    exceptions = self._ray.exceptions
+    try:
+      return Ended(name, *self._ray.get(ref))
+    except exceptions.TaskCancelledError:
+      return Ended(name, EXIT_STOPPED, 'stopped')
+    except exceptions.OutOfMemoryError as error:  # Ray ended it in time.
+      self.limit(self.runs_per_device - 1)
+      return Ended(name, None, last_line(str(error)))
+    except exceptions.RayError as error:
+      return Ended(name, None, f'Ray lost it: {last_line(str(error))}')
+
+
+def _execute(
+  argv: Sequence[str], folder: str, sharing: int, is_measured: bool
+) -> tuple[int, str]:
+  """What a task does, on whichever node.
+
+  Args:
+    argv: the command.
+    folder: where to run it.
+    sharing: how many commands share a device.
+    is_measured: whether the memory of the GPU is to be measured.
+
+  Returns:
+    The exit code, and the last line of what was written.
+  """
+  environ: Mapping[str, str]
+  gpu = os.environ.get('CUDA_VISIBLE_DEVICES')  # Set by Ray.
+  if gpu:
+    environ = devices.gpu_environ(gpu, sharing, is_measured)
+  else:
+    width = max(1, len(devices.cores()) // sharing)
+    environ = devices.cpu_environ('cores of a node', sharing, width)
+  process = subprocess.Popen(
+    child.command(argv),
+    cwd=folder,
+    env={**os.environ, **environ},
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    start_new_session=True,
+  )
+  while True:
+    try:
+      text, _ = process.communicate()
+      return process.returncode, last_line(text)
+    except KeyboardInterrupt:  # How Ray cancels a task.
+      process.send_signal(signal.SIGTERM)

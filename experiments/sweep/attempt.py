@@ -1,0 +1,232 @@
+"""Makes one attempt at a unit of work, and tells of it in the unit's folder.
+
+    python -m experiments.sweep.attempt '{"folder": ..., ...}' COMMAND...
+
+This process only waits, and is small: it imports neither NumPy nor JAX. The
+work is done by COMMAND, a process of its own, whose output goes to a log file
+of the attempt. Exit codes: those of the command; 75 also where another process
+works on the unit; 74, the attempt could not be told of.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from experiments import locks
+from experiments.exit_codes import (
+  EXIT_DIVERGED,
+  EXIT_NOT_TOLD,
+  EXIT_STOPPED,
+  EXIT_WRONG_SETTING,
+)
+from experiments.launchers import child, devices
+from experiments.sweep import history
+from experiments.sweep.history import Outcome
+
+_OUTCOMES = {
+  0: Outcome.DONE,
+  EXIT_STOPPED: Outcome.STOPPED,
+  EXIT_WRONG_SETTING: Outcome.WRONG_SETTING,
+  EXIT_DIVERGED: Outcome.DIVERGED,
+  # It was asked to stop before it could write a checkpoint.
+  -signal.SIGTERM: Outcome.STOPPED,
+  -signal.SIGINT: Outcome.STOPPED,
+  -signal.SIGHUP: Outcome.STOPPED,
+}
+# What JAX, NumPy, C++ and CUDA say where memory is short.
+_OUT_OF_MEMORY = re.compile(
+  r'RESOURCE_EXHAUSTED|[Oo]ut of memory|MemoryError|std::bad_alloc'
+  r'|CUDA_ERROR_OUT_OF_MEMORY'
+)
+_TAIL_BYTES = 20_000
+_MEASURE_SECONDS = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+  """What an attempt must know of a unit of work.
+
+  Attributes:
+    folder: its folder.
+    finished: the file that is there when it is finished.
+    lock: the file whose lock is held by the process that works on it.
+  """
+
+  folder: str
+  finished: str
+  lock: str
+
+
+def command(unit: Unit, argv: Sequence[str]) -> list[str]:
+  """The words that make an attempt at `unit` by running `argv`."""
+  told = json.dumps(dataclasses.asdict(unit))
+  return [sys.executable, '-m', 'experiments.sweep.attempt', told, *argv]
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit code."""
+  unit = Unit(**json.loads(argv[0]))
+  try:
+    return attempt(unit, argv[1:])
+  except OSError as error:
+    where = error.filename or unit.folder
+    _say(f'error: {where} can not be written ({error.strerror})')
+    return EXIT_NOT_TOLD
+
+
+def attempt(unit: Unit, argv: Sequence[str]) -> int:
+  """Makes an attempt, unless the unit is finished or another works on it.
+
+  Args:
+    unit: the unit.
+    argv: the command that works on it.
+
+  Returns:
+    The exit code.
+
+  Raises:
+    OSError: the unit's folder can't be written.
+  """
+  folder = pathlib.Path(unit.folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with locks.hold(folder / history.LOCK) as held:
+    if os.path.exists(unit.finished):
+      return 0
+    if not held or locks.is_held(pathlib.Path(unit.lock)):
+      _say(f'error: another process is running in {folder}')
+      return EXIT_STOPPED
+    number = len(history.read(folder).attempts) + 1
+    log = folder / 'logs' / f'{number}.log'
+    log.parent.mkdir(exist_ok=True)
+    place = devices.place()
+    history.append(
+      folder,
+      'start',
+      number=number,
+      host=socket.gethostname(),
+      pid=os.getpid(),
+      device=place.device,
+      sharing=place.sharing,
+      start=history.now(),
+      log=str(log.relative_to(folder)),
+    )
+    oom_kills = _oom_kills()
+
+    def measured(used: float) -> None:
+      history.append(folder, 'measured', number=number, gpu_fraction=used)
+
+    code = _run(argv, log, measured)
+    text = _tail(log)
+    lines = text.splitlines() or ['']
+    if code < 0:
+      lines.append(f'ended by {signal.Signals(-code).name}')
+    outcome = _OUTCOMES.get(code, Outcome.FAILED)
+    if code == 0 and not os.path.exists(unit.finished):
+      outcome = Outcome.FAILED
+      lines.append(f'it ended well, but there is no {unit.finished}')
+    if outcome is Outcome.FAILED and (
+      _OUT_OF_MEMORY.search(text)
+      or (code == -signal.SIGKILL and _oom_kills() > oom_kills)
+    ):
+      outcome = Outcome.OUT_OF_MEMORY
+    history.append(
+      folder,
+      'end',
+      number=number,
+      end=history.now(),
+      exit_code=code,
+      outcome=outcome,
+      last_line=lines[-1][:500],
+      memory=_peak_memory(),
+    )
+  return code if code >= 0 else 128 - code
+
+
+def _run(
+  argv: Sequence[str], log: pathlib.Path, measured: Callable[[float], None]
+) -> int:
+  """Runs the command to its end, or asks it to stop where a signal says so.
+
+  Args:
+    argv: the command.
+    log: the file for what it says.
+    measured: is told the fraction of the GPU's memory in use, when it grew.
+
+  Returns:
+    The exit code; -N where signal N ended it.
+  """
+  process: subprocess.Popen | None = None
+  asked: list[int] = []
+
+  def stop(signum: int, frame: Any) -> None:
+    del frame
+    asked.append(signum)
+    if process is not None:
+      # Who presses Ctrl-C twice won't wait for the checkpoint. (Slurm and its
+      # job may both send SIGTERM.)
+      is_last = signum == signal.SIGINT and len(asked) > 1
+      process.send_signal(signal.SIGKILL if is_last else signal.SIGTERM)
+
+  for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(signum, stop)
+  with log.open('wb') as output:
+    process = subprocess.Popen(
+      child.command(argv),
+      stdin=subprocess.DEVNULL,
+      stdout=output,
+      stderr=subprocess.STDOUT,
+      start_new_session=True,  # Ctrl-C of a terminal is told once, by us.
+    )
+  if asked:  # While it was started.
+    process.terminate()
+  gpu = devices.measured_gpu()
+  most = 0.0
+  while True:
+    try:
+      return process.wait(_MEASURE_SECONDS if gpu else None)
+    except subprocess.TimeoutExpired:
+      used = devices.memory_in_use(gpu)
+      if used > 1.02 * most:
+        most = used
+        measured(used)
+
+
+def _say(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
+
+
+def _tail(log: pathlib.Path) -> str:
+  with log.open('rb') as file:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return file.read().decode(errors='replace').strip()
+
+
+def _oom_kills() -> int:
+  """How many processes the kernel has killed for want of main memory."""
+  try:
+    lines = pathlib.Path('/proc/vmstat').read_text().splitlines()
+  except OSError:
+    return 0
+  return next(
+    (int(line.split()[1]) for line in lines if line.startswith('oom_kill ')), 0
+  )
+
+
+def _peak_memory() -> int:
+  """Most bytes of main memory that the command had in use."""
+  peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+  return peak if sys.platform == 'darwin' else peak * 1024
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))

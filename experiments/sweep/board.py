@@ -1,0 +1,154 @@
+"""The figures of a sweep: how far it is, how fast, and its scores so far."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+import contextlib
+import time
+from typing import NamedTuple
+
+from experiments.sweep import estimate
+from experiments.sweep.history import Attempt
+from experiments.sweep.monitor import Monitor, Status
+from experiments.sweep.plan import Run
+from ht_rl import atari100k
+from ht_rl.atari100k.run_folder import RunFolderError
+
+
+class Running(NamedTuple):
+  """A run at work.
+
+  Attributes:
+    run: which.
+    attempt: what is told of it; None where a single command runs it.
+    step: the last agent step that was logged.
+    steps: agent steps of its training.
+    rate: agent steps a second; None where that is not known yet.
+  """
+
+  run: Run
+  attempt: Attempt | None
+  step: int
+  steps: int
+  rate: float | None
+
+  def __str__(self) -> str:
+    """Returns a line for a person."""
+    words = [f'{self.run}: step {self.step:,} of {self.steps:,}']
+    if self.step >= self.steps:
+      words = [f'{self.run}: evaluation']
+    elif self.rate is not None:
+      words.append(f'{self.rate:.1f} steps/s')
+    if self.attempt is not None:
+      words.append(f'{self.attempt.device} of {self.attempt.host}')
+    return ', '.join(words)
+
+
+class Figures(NamedTuple):
+  """How a sweep is.
+
+  Attributes:
+    statuses: how many runs there are of each status.
+    configs: the same for each configuration.
+    scores: a line on the scores of each configuration so far.
+    running: the runs at work.
+    rate: agent steps a second of all together.
+    left: seconds that are left; None where that is not known yet.
+  """
+
+  statuses: Mapping[Status, int]
+  configs: Mapping[str, Mapping[Status, int]]
+  scores: Mapping[str, str]
+  running: list[Running]
+  rate: float
+  left: float | None
+
+
+class Board:
+  """Takes the figures of a sweep, again and again."""
+
+  def __init__(self, monitor: Monitor):
+    self._monitor = monitor
+    self._scores: dict[Run, float | None] = {}
+    self._first: dict[Run, tuple[float, int]] = {}
+    self._costs: dict[str, estimate.Cost] = {}
+    self._finished = 0
+
+  def figures(
+    self, status: Callable[[Run], Status], at_once: int | None = None
+  ) -> Figures:
+    """Takes the figures as the monitor last saw the runs.
+
+    Args:
+      status: what has become of a run.
+      at_once: how many runs there is room for; None for as many as run.
+    """
+    monitor = self._monitor
+    statuses = {run: status(run) for run in monitor.runs}
+    running = [
+      self._running(run) for run, of in statuses.items() if of is Status.RUNNING
+    ]
+    finished = sum(of is Status.DONE for of in statuses.values())
+    if finished != self._finished:
+      self._finished = finished
+      self._costs = estimate.costs(monitor)
+    configs = {
+      config: Counter(
+        of for run, of in statuses.items() if run.config == config
+      )
+      for config in dict.fromkeys(run.config for run in monitor.runs)
+    }
+    return Figures(
+      Counter(statuses.values()),
+      configs,
+      {config: self._score(config, statuses) for config in configs},
+      running,
+      sum(one.rate or 0.0 for one in running),
+      estimate.seconds_left(
+        monitor,
+        self._costs,
+        {one.run: one.step for one in running},
+        max(len(running), at_once or 1),
+      ),
+    )
+
+  def _running(self, run: Run) -> Running:
+    sweep = self._monitor.sweep
+    step = 0
+    with contextlib.suppress(RunFolderError, OSError):  # The run will tell.
+      step = sweep.folder(run).progress().step or 0
+    now = time.monotonic()
+    since, first = self._first.setdefault(run, (now, step))
+    if step < first:  # It was killed, and went on from a checkpoint.
+      since, first = self._first[run] = now, step
+    rate = (step - first) / (now - since) if step > first else None
+    attempts = self._monitor.look(run).history.attempts
+    attempt = attempts[-1] if attempts and attempts[-1].end is None else None
+    steps = sweep.configurations[run.config].training_steps
+    return Running(run, attempt, step, steps, rate)
+
+  def _score(self, config: str, statuses: Mapping[Run, Status]) -> str:
+    games: dict[str, list[float]] = {}
+    for run, status in statuses.items():
+      if run.config == config and status is Status.DONE:
+        score = self._normalized(run)
+        if score is not None:
+          games.setdefault(run.game, []).append(score)
+    if not games:
+      return 'no score yet'
+    seeds = [len(of) for of in games.values()]
+    least, most = min(seeds), max(seeds)
+    number = str(most) if least == most else f'{least} to {most}'
+    iqm = float(atari100k.aggregate(games)['iqm'])
+    return (
+      f'{len(games)} of {len(atari100k.GAMES)} games, {number} '
+      f'{"seed" if most == 1 else "seeds"}, IQM {iqm:.3f}'
+    )
+
+  def _normalized(self, run: Run) -> float | None:
+    if run not in self._scores:
+      try:
+        result = self._monitor.sweep.folder(run).read_result() or {}
+      except (RunFolderError, OSError):
+        result = {}
+      self._scores[run] = result.get('human_normalized_score')
+    return self._scores[run]

@@ -1,0 +1,131 @@
+"""What the runs of a sweep cost, from those that are finished."""
+
+from collections.abc import Mapping
+import datetime
+import shutil
+from typing import NamedTuple
+
+from experiments.sweep.monitor import Monitor, Status
+from experiments.sweep.plan import Run
+from ht_rl.atari100k.run_folder import RunFolderError
+
+# Of each configuration, how many finished runs are looked at.
+_SAMPLE = 5
+
+
+class Cost(NamedTuple):
+  """What one run takes.
+
+  Attributes:
+    training: seconds of training.
+    other: seconds of start and evaluation.
+    disk: bytes that it leaves.
+  """
+
+  training: float
+  other: float
+  disk: float
+
+
+def costs(monitor: Monitor) -> dict[str, Cost]:
+  """The mean cost of the finished runs of each configuration that has some."""
+  samples: dict[str, list[Cost]] = {}
+  for run, look in monitor.looks().items():
+    sample = samples.setdefault(run.config, [])
+    if look.status is Status.DONE and len(sample) < _SAMPLE:
+      seconds = [x.seconds for x in look.history.attempts if x.seconds]
+      folder = monitor.sweep.folder(run)
+      try:
+        training = (folder.read_result() or {}).get('training_seconds', 0.0)
+      except (RunFolderError, OSError):
+        continue
+      files = [path for path in folder.path.rglob('*') if path.is_file()]
+      disk = sum(path.stat().st_size for path in files)
+      sample.append(Cost(training, max(0.0, sum(seconds) - training), disk))
+  return {
+    config: Cost(*(sum(of) / len(sample) for of in zip(*sample, strict=True)))
+    for config, sample in samples.items()
+    if sample
+  }
+
+
+def seconds_left(
+  monitor: Monitor,
+  costs: Mapping[str, Cost],
+  steps: Mapping[Run, int],
+  at_once: int,
+) -> float | None:
+  """How long all that is not finished will take.
+
+  Args:
+    monitor: of the runs.
+    costs: of a run of each configuration; the mean of all stands in for others.
+    steps: how far the running ones are.
+    at_once: how many run side by side.
+
+  Returns:
+    Seconds; None where nothing is finished.
+  """
+  if not costs:
+    return None
+  known = list(costs.values())
+  mean = Cost(*(sum(of) / len(known) for of in zip(*known, strict=True)))
+  total = 0.0
+  for run, look in monitor.looks().items():
+    if look.status in (Status.RUNNING, Status.WAITING):
+      cost = costs.get(run.config, mean)
+      all_steps = monitor.sweep.configurations[run.config].training_steps
+      done = min(1.0, steps.get(run, 0) / all_steps)
+      total += (1 - done) * cost.training + cost.other
+  return total / max(1, at_once)
+
+
+def dry_run(monitor: Monitor) -> list[str]:
+  """Lines on what there is to do, and what it takes."""
+  looks = monitor.looks()
+  lines = [f'{look.status:8} {run}' for run, look in looks.items()]
+  measured = costs(monitor)
+  to_do: dict[str, int] = {}
+  for run, look in looks.items():
+    if look.status in (Status.RUNNING, Status.WAITING):
+      to_do[run.config] = to_do.get(run.config, 0) + 1
+  disk = 0.0
+  for config, count in to_do.items():
+    if config not in measured:
+      lines.append(f'{config}: no run is finished: its time is not known')
+      continue
+    cost = measured[config]
+    disk += count * cost.disk
+    lines.append(
+      f'{config}: {count} runs to do, each with {duration(cost.training)} of '
+      f'training, {duration(cost.other)} of start and evaluation, and '
+      f'{size(cost.disk)} of disk when finished'
+    )
+  seconds = seconds_left(monitor, measured, {}, 1)
+  if seconds:
+    lines.append(f'in all: {duration(seconds)}, one run after another')
+  there = monitor.sweep.base_dir
+  while not there.exists():
+    there = there.parent
+  free = shutil.disk_usage(there).free
+  short = ': too little' if disk > free else ''
+  lines.append(f'disk: {size(disk)} to be written, {size(free)} free{short}')
+  return lines
+
+
+def duration(seconds: float) -> str:
+  """Writes a duration.
+
+  >>> duration(3661.4)
+  '1:01:01'
+  """
+  return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def size(count: float) -> str:
+  """Writes a number of bytes.
+
+  >>> [size(x) for x in (12, 3_400_000, 5.6e9)]
+  ['0 MB', '3 MB', '5.6 GB']
+  """
+  return f'{count / 1e9:.1f} GB' if count >= 1e9 else f'{count / 1e6:.0f} MB'

@@ -1,0 +1,171 @@
+"""What is told of the attempts at a run: `attempts.jsonl` in its folder.
+
+Each attempt appends a line when it starts and another when it ends. One that
+has no end was killed, or still goes on: then it holds `attempt.lock`.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import datetime
+import enum
+import json
+import os
+import pathlib
+from typing import Any
+
+FILE = 'attempts.jsonl'
+LOCK = 'attempt.lock'
+
+
+class Outcome(enum.StrEnum):
+  """How an attempt ended."""
+
+  DONE = 'done'
+  STOPPED = 'stopped'  # It was asked to, or another process runs the same.
+  WRONG_SETTING = 'wrong setting'
+  DIVERGED = 'diverged'
+  OUT_OF_MEMORY = 'out of memory'
+  FAILED = 'failed'
+  KILLED = 'killed'  # With the process that would have told of its end.
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+  """One attempt at a run.
+
+  Attributes:
+    number: from 1.
+    host: name of the machine.
+    pid: of the process that tells of it.
+    device: what it runs on, such as 'gpu 0' or 'cores 0-3'.
+    sharing: how many runs the device is meant for.
+    start: when it started.
+    log: the file of what it says, in the run's folder.
+    end: when it ended; None where it has not, or was killed.
+    exit_code: of the trainer, -9 where signal 9 ended it; None without an end.
+    outcome: what the exit code means.
+    last_line: the last that it said.
+    memory: most bytes of main memory in use; None where unknown.
+    gpu_fraction: most of the GPU's memory in use; None where unknown.
+  """
+
+  number: int
+  host: str
+  pid: int
+  device: str
+  sharing: int
+  start: datetime.datetime
+  log: str
+  end: datetime.datetime | None = None
+  exit_code: int | None = None
+  outcome: Outcome = Outcome.KILLED
+  last_line: str = ''
+  memory: int | None = None
+  gpu_fraction: float | None = None
+
+  @property
+  def seconds(self) -> float | None:
+    """How long it took; None where that is unknown."""
+    return (self.end - self.start).total_seconds() if self.end else None
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+  """All attempts at a run.
+
+  Attributes:
+    attempts: oldest first.
+    forgiven: how many of them came before it was asked to be tried again.
+  """
+
+  attempts: tuple[Attempt, ...] = ()
+  forgiven: int = 0
+
+  @property
+  def counted(self) -> tuple[Attempt, ...]:
+    """Those that bear on whether it is tried again."""
+    return self.attempts[self.forgiven :]
+
+  def verdict(self, retries: int) -> Attempt | None:
+    """The attempt after which the run is not tried again; None if it may be.
+
+    Args:
+      retries: how often a failed run is tried again.
+    """
+    if not self.counted:
+      return None
+    last = self.counted[-1]
+    failures = sum(x.outcome is Outcome.FAILED for x in self.counted)
+    is_final = (
+      last.outcome in (Outcome.WRONG_SETTING, Outcome.DIVERGED)
+      or (last.outcome is Outcome.OUT_OF_MEMORY and last.sharing == 1)
+      or (last.outcome is Outcome.FAILED and failures > retries)
+    )
+    return last if is_final else None
+
+
+def read(folder: pathlib.Path) -> History:
+  """Reads what is told of the attempts at a run.
+
+  A line that was cut off, by a kill or a full disk, is left out.
+
+  Raises:
+    OSError: the file is there and can't be read.
+  """
+  try:
+    lines = (folder / FILE).read_text(errors='replace').splitlines()
+  except FileNotFoundError:
+    return History()
+  attempts: dict[int, Attempt] = {}
+  forgiven = 0
+  for line in lines:
+    try:
+      event = json.loads(line)
+      kind = event.pop('event')
+      if kind == 'retry':
+        forgiven = len(attempts)
+        continue
+      for name in {'start', 'end'} & event.keys():
+        event[name] = datetime.datetime.fromisoformat(event[name])
+      if kind == 'start':
+        attempts[event['number']] = Attempt(**event)
+        continue
+      if 'outcome' in event:
+        event['outcome'] = Outcome(event['outcome'])
+      number = event['number']
+      attempts[number] = dataclasses.replace(attempts[number], **event)
+    except (ValueError, KeyError, TypeError, AttributeError):
+      continue
+  return History(tuple(attempts.values()), forgiven)
+
+
+def append(folder: pathlib.Path, event: str, **fields: Any) -> None:
+  """Appends an event; only the holder of `attempt.lock` may.
+
+  Raises:
+    OSError: the file can't be written.
+  """
+  path = folder / FILE
+  line = json.dumps({'event': event, **_plain(fields)}) + '\n'
+  with path.open('ab+') as file:
+    if file.tell() > 0:
+      file.seek(-1, os.SEEK_END)
+      if file.read(1) != b'\n':  # A line that was cut off ends here.
+        line = '\n' + line
+    file.write(line.encode())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def now() -> datetime.datetime:
+  """The time, in UTC."""
+  return datetime.datetime.now(datetime.UTC)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+  return {
+    name: value.isoformat(timespec='milliseconds')
+    if isinstance(value, datetime.datetime)
+    else value
+    for name, value in fields.items()
+  }

@@ -1,0 +1,140 @@
+"""The flags of a sweep, and what they mean."""
+
+from collections.abc import Sequence
+import pathlib
+import re
+
+from absl import flags
+
+from experiments.command import SettingsError
+from experiments.launchers import options as launcher_options
+from experiments.sweep.plan import Run, in_order
+from ht_rl import atari100k
+
+flags.adopt_module_key_flags(launcher_options)
+
+GAMES = flags.DEFINE_string(
+  'games', None, "Games, such as Pong,Breakout; 'all' for the 26."
+)
+SEEDS = flags.DEFINE_string('seeds', None, 'Seeds, such as 0-4 or 0,2,7-9.')
+RETRIES = flags.DEFINE_integer(
+  'retries', None, 'How often a failed run is tried again (2).', lower_bound=0
+)
+DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'Show what there is to do and what it takes; run nothing.'
+)
+WATCH = flags.DEFINE_bool('watch', False, 'Show it until all is done.')
+JSON = flags.DEFINE_bool('json', False, 'Show it as JSON.')
+
+_OF_COMMANDS = {
+  'run': (
+    'gin_files',
+    'gin_bindings',
+    'base_dir',
+    'games',
+    'seeds',
+    'retries',
+    'dry_run',
+    'executor',
+  ),
+  'status': ('watch', 'json'),
+  'retry': (),
+  'attempt': (),
+}
+
+
+def check_flags(command: str) -> None:
+  """Raises SettingsError where a flag is given that would do nothing."""
+  executor = launcher_options.EXECUTOR.value
+  allowed = {*_OF_COMMANDS[command]}
+  where = f'`{command}`'
+  if command == 'run':
+    allowed.update(launcher_options.FLAGS[executor])
+    where += f' with --executor={executor}'
+  known = {
+    name
+    for names in (*_OF_COMMANDS.values(), *launcher_options.FLAGS.values())
+    for name in names
+  }
+  for name in sorted(known - allowed):
+    if flags.FLAGS[name].present:
+      raise SettingsError(f'--{name} means nothing to {where}')
+
+
+def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
+  """The files of each configuration, by its name.
+
+  >>> configurations(['gin_configs/drq.gin,drq.gin+mine.gin'])
+  {'drq': ['gin_configs/drq.gin'], 'drq+mine': ['drq.gin', 'mine.gin']}
+
+  Args:
+    gin_files: each one or more configurations, divided by commas; the files of
+      one configuration are joined by +.
+
+  Raises:
+    SettingsError: two are called the same.
+  """
+  named: dict[str, list[str]] = {}
+  for word in ','.join(gin_files).split(','):
+    files = word.split('+')
+    name = '+'.join(pathlib.Path(file).stem for file in files)
+    if named.setdefault(name, files) != files:
+      raise SettingsError(
+        f'--gin_files: {"+".join(named[name])} and {word} would both be '
+        f'called {name}; rename one'
+      )
+  return named
+
+
+def games(text: str | None, known: Sequence[str]) -> list[str]:
+  """The games that `--games` names.
+
+  Args:
+    text: 'all', or names in any usual spelling.
+    known: the names of all games that can be run.
+
+  Raises:
+    SettingsError: there is none, or one is not known.
+  """
+  if not text:
+    raise SettingsError('--games is missing: for example --games=Pong,Breakout')
+  if text == 'all':
+    return list(atari100k.GAMES)
+  try:
+    found = [atari100k.canonical_game(word, known) for word in text.split(',')]
+  except ValueError as error:
+    raise SettingsError(f'--games: {error}') from error
+  return list(dict.fromkeys(found))
+
+
+def seeds(text: str | None) -> list[int]:
+  """The seeds that `--seeds` names.
+
+  >>> seeds('0-2,7')
+  [0, 1, 2, 7]
+
+  Raises:
+    SettingsError: it names none.
+  """
+  if not text:
+    raise SettingsError('--seeds is missing: for example --seeds=0-4')
+  found: list[int] = []
+  for word in text.split(','):
+    ends = re.fullmatch(r'\s*(\d+)(?:-(\d+))?\s*', word)
+    first, last = (ends[1], ends[2] or ends[1]) if ends else (1, 0)
+    if int(last) < int(first):
+      raise SettingsError(f'--seeds must be as 0-4 or 0,2,7, not {text!r}')
+    found += range(int(first), int(last) + 1)
+  return list(dict.fromkeys(found))
+
+
+def runs(
+  configs: Sequence[str], games: Sequence[str], seeds: Sequence[int]
+) -> list[Run]:
+  """All runs, in the order in which they are started."""
+  return in_order(
+    Run(config, game, seed)
+    for config in configs
+    for game in games
+    for seed in seeds
+  )

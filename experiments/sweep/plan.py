@@ -1,0 +1,298 @@
+"""What a sweep consists of: `sweep.json`, and each configuration's settings.
+
+The settings of a configuration are kept as text in the folder of its runs, and
+the runs are started with that text. So a gin file can be edited while a sweep
+goes on: the sweep goes on with what it began with.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import NamedTuple
+
+from experiments import locks
+from experiments.command import SettingsError, SeveralSettingsError
+from experiments.sweep import attempt, history
+from ht_rl import files
+from ht_rl.atari100k.run_folder import RunFolder, first_line_only_in
+
+FILE = 'sweep.json'
+VERSION = 1
+RETRIES = 2
+PROGRAM = ('-m', 'experiments.train')
+
+
+class Run(NamedTuple):
+  """One run of a sweep."""
+
+  config: str
+  game: str
+  seed: int
+
+  def __str__(self) -> str:
+    """Returns the name of its folder below the sweep's."""
+    return f'{self.config}/{self.game}/{self.seed}'
+
+
+class Configuration(NamedTuple):
+  """A configuration of a sweep.
+
+  Attributes:
+    settings: what gin knows of it, as text that gin can read.
+    training_steps: agent steps of each of its runs.
+  """
+
+  settings: str
+  training_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """The runs in a folder.
+
+  Attributes:
+    base_dir: the folder.
+    configurations: by their names.
+    runs: in the order in which they were asked for; none is ever removed, so
+      that the place of a run in it stays.
+    retries: how often a failed run is tried again.
+    program: what trains, as the words after the name of Python.
+  """
+
+  base_dir: pathlib.Path
+  configurations: Mapping[str, Configuration]
+  runs: tuple[Run, ...]
+  retries: int = RETRIES
+  program: tuple[str, ...] = PROGRAM
+
+  def folder(self, run: Run) -> RunFolder:
+    """The folder of a run."""
+    return RunFolder.of(self.base_dir, *run)
+
+  def arguments(self, run: Run) -> list[str]:
+    """The words after the name of Python that train a run."""
+    return [
+      *self.program,
+      f'--gin_files={settings_file(self.base_dir, run.config)}',
+      f'--game={run.game}',
+      f'--seed={run.seed}',
+      f'--base_dir={self.base_dir}',
+    ]
+
+  def attempt(self, run: Run) -> tuple[str, ...]:
+    """The command that makes an attempt at a run."""
+    folder = self.folder(run)
+    unit = attempt.Unit(
+      folder=str(folder.path),
+      finished=str(folder.result_file),
+      lock=str(folder.lock_file),
+    )
+    return tuple(attempt.command(unit, [sys.executable, *self.arguments(run)]))
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+  """Sorts runs by their seeds, so that a whole table comes first.
+
+  >>> names = [('drq', 'Pong', 0), ('drq', 'Pong', 1), ('bbf', 'Pong', 0)]
+  >>> [str(run) for run in in_order(Run(*name) for name in names)]
+  ['drq/Pong/0', 'bbf/Pong/0', 'drq/Pong/1']
+  """
+  return sorted(runs, key=lambda run: run.seed)
+
+
+def settings_file(base_dir: pathlib.Path, config: str) -> pathlib.Path:
+  """Where the settings of a configuration are."""
+  return base_dir / config / f'{config}.gin'
+
+
+def load(base_dir: pathlib.Path) -> Sweep:
+  """Reads the sweep of a folder.
+
+  Raises:
+    SettingsError: there is none, or it can't be read.
+  """
+  path = base_dir / FILE
+  try:
+    content = json.loads(path.read_bytes())
+    version = content['version']
+    if version != VERSION:
+      raise SettingsError(
+        f'{path} is of version {version}; this program reads {VERSION}'
+      )
+    return Sweep(
+      base_dir,
+      {
+        name: Configuration(**fields)
+        for name, fields in content['configurations'].items()
+      },
+      tuple(Run(*run) for run in content['runs']),
+      content['retries'],
+      tuple(content['program']),
+    )
+  except FileNotFoundError:
+    raise SettingsError(
+      f'there is no sweep in {base_dir}: `python -m experiments.sweep run` '
+      'with --gin_files, --games and --seeds starts one'
+    ) from None
+  except OSError as error:
+    raise SettingsError(f'{path} can not be read ({error.strerror})') from error
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise SettingsError(
+      f'{path} is damaged; remove it, and start the sweep '
+      'with its --gin_files: finished runs stay'
+    ) from error
+
+
+def save(sweep: Sweep) -> None:
+  """Writes `sweep.json` and the files of the settings.
+
+  Raises:
+    OSError: a file can't be written; none is, then.
+  """
+  content = {
+    'version': VERSION,
+    'program': sweep.program,
+    'retries': sweep.retries,
+    'configurations': {
+      name: configuration._asdict()
+      for name, configuration in sweep.configurations.items()
+    },
+    'runs': sweep.runs,
+  }
+  files.write_files(
+    {
+      sweep.base_dir / FILE: (json.dumps(content, indent=1) + '\n').encode(),
+      **{
+        settings_file(sweep.base_dir, name): configuration.settings.encode()
+        for name, configuration in sweep.configurations.items()
+      },
+    }
+  )
+
+
+def extend(
+  base_dir: pathlib.Path,
+  configurations: Mapping[str, Configuration],
+  runs: Sequence[Run],
+  retries: int | None,
+  *,
+  dry_run: bool = False,
+) -> Sweep:
+  """Adds runs to the sweep of a folder, or begins one.
+
+  Args:
+    base_dir: the folder.
+    configurations: of the runs.
+    runs: those that are there already stay where they are.
+    retries: how often a failed run is tried again; None for what was said
+      before, or for `RETRIES`.
+    dry_run: whether to write nothing.
+
+  Returns:
+    The whole sweep.
+
+  Raises:
+    SeveralSettingsError: runs began with other settings; nothing changes.
+    SettingsError: a file can't be written or read.
+  """
+  try:
+    if dry_run:
+      return _extended(base_dir, configurations, runs, retries)[1]
+    base_dir.mkdir(parents=True, exist_ok=True)
+    with locks.wait_for(base_dir / 'sweep.lock'):
+      before, after = _extended(base_dir, configurations, runs, retries)
+      if after != before:
+        save(after)
+      for name, configuration in before.configurations.items():
+        if after.configurations[name] != configuration:
+          forgive(after, [run for run in after.runs if run.config == name])
+      return after
+  except OSError as error:
+    raise SettingsError(
+      f'--base_dir: {error.filename or base_dir} can not be written '
+      f'({error.strerror})'
+    ) from error
+
+
+def _extended(
+  base_dir: pathlib.Path,
+  configurations: Mapping[str, Configuration],
+  runs: Sequence[Run],
+  retries: int | None,
+) -> tuple[Sweep, Sweep]:
+  """The sweep that is there and the one that is asked for."""
+  there = Sweep(base_dir, {}, ())
+  if (base_dir / FILE).exists():
+    there = load(base_dir)
+  _check_settings(there, configurations, runs)
+  known = set(there.runs)
+  return there, dataclasses.replace(
+    there,
+    configurations={**there.configurations, **configurations},
+    runs=(*there.runs, *(run for run in runs if run not in known)),
+    retries=there.retries if retries is None else retries,
+  )
+
+
+def _check_settings(
+  sweep: Sweep, configurations: Mapping[str, Configuration], runs: Sequence[Run]
+) -> None:
+  """Raises SeveralSettingsError for each configuration that had other settings.
+
+  One that failed for a wrong setting, and began no run, may get better ones.
+  """
+  problems = []
+  for name, configuration in configurations.items():
+    folders = [
+      sweep.folder(run)
+      for run in sorted({*sweep.runs, *runs})
+      if run.config == name
+    ]
+    differences = [
+      (folder.path, folder.difference(configuration.settings))
+      for folder in folders
+    ]
+    before = sweep.configurations.get(name, configuration)
+    if before != configuration and not any(
+      last.outcome is history.Outcome.WRONG_SETTING
+      for folder in folders
+      for last in history.read(folder.path).counted[-1:]
+    ):
+      here, there = (
+        first_line_only_in(x.settings, y.settings)
+        for x, y in ((configuration, before), (before, configuration))
+      )
+      shown = f'here: {here}' if here else f'there: {there}'
+      differences.append((sweep.base_dir / FILE, shown))
+    found = [(path, shown) for path, shown in differences if shown]
+    if found:  # The others are likely to say the same.
+      path, shown = found[0]
+      problems.append(
+        f'{path} has {name} with other settings ({shown}); choose another '
+        '--base_dir, or another name for the gin file'
+      )
+  if problems:
+    raise SeveralSettingsError(problems)
+
+
+def forgive(sweep: Sweep, runs: Iterable[Run]) -> list[Run]:
+  """Lets runs be tried again, whatever came of them before.
+
+  Returns:
+    Those that had been tried and that nobody runs now.
+
+  Raises:
+    OSError: a run's folder can't be written.
+  """
+  forgiven = []
+  for run in runs:
+    folder = sweep.folder(run).path
+    if not history.read(folder).counted:
+      continue
+    with locks.hold(folder / history.LOCK) as held:
+      if held:
+        history.append(folder, 'retry', time=history.now())
+        forgiven.append(run)
+  return forgiven

@@ -1,0 +1,17 @@
+"""The runs of a sweep as commands, for whatever else starts them."""
+
+import shlex
+
+from experiments.sweep.monitor import Monitor, Status
+
+
+def commands(monitor: Monitor) -> list[str]:
+  """A command for each run that is not done, with the run's number in it."""
+  sweep = monitor.sweep
+  folder = shlex.quote(str(sweep.base_dir))
+  number = {run: i for i, run in enumerate(sweep.runs)}
+  return [
+    f'python -m experiments.sweep attempt {folder} {number[run]}  # {run}'
+    for run in monitor.runs
+    if monitor.look(run).status is not Status.DONE
+  ]

@@ -1,0 +1,133 @@
+"""What a person sees of a sweep: a live view on a terminal, lines elsewhere."""
+
+from collections.abc import Callable, Mapping
+import sys
+import time
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from experiments.command import say
+from experiments.sweep import estimate
+from experiments.sweep.board import Board, Figures
+from experiments.sweep.monitor import Monitor, Status, log_file
+from experiments.sweep.plan import Run
+
+# Between two lines, and between two pictures on a terminal.
+_LINE_SECONDS, _PICTURE_SECONDS = 60.0, 1.0
+# Of more than these, a terminal shows the first.
+_MAX_RUNNING = 20
+
+
+class View:
+  """Shows the figures of a sweep, again and again.
+
+  Use it as a context, within which `say` writes above the live view.
+  """
+
+  def __init__(self, monitor: Monitor):
+    self._board = Board(monitor)
+    self._next = 0.0
+    self._live: Live | None = None
+
+  def __enter__(self) -> 'View':
+    if sys.stderr.isatty():
+      self._live = Live(
+        console=Console(stderr=True), auto_refresh=False, transient=True
+      )
+      self._live.start()
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    if self._live is not None:
+      self._live.stop()
+
+  def say(self, line: str) -> None:
+    """Writes a line."""
+    if self._live is not None:
+      self._live.console.print(line, markup=False, highlight=False)
+    else:
+      say(line)
+
+  def show(
+    self, status: Callable[[Run], Status], at_once: int | None = None
+  ) -> None:
+    """Shows the figures, if it is time; see `Board.figures`."""
+    if time.monotonic() < self._next:
+      return
+    figures = self._board.figures(status, at_once)
+    if self._live is None:
+      self._next = time.monotonic() + _LINE_SECONDS
+      say(one_line(figures))
+    else:
+      self._next = time.monotonic() + _PICTURE_SECONDS
+      self._live.update(_picture(figures), refresh=True)
+
+
+def one_line(figures: Figures) -> str:
+  """A sweep in one line."""
+  words = [counts(figures.statuses)]
+  if figures.rate:
+    words.append(f'{figures.rate:.1f} steps/s')
+  if figures.left:
+    words.append(f'{estimate.duration(figures.left)} left')
+  return ', '.join(words)
+
+
+def all_lines(monitor: Monitor) -> list[str]:
+  """A sweep in many lines."""
+  figures = Board(monitor).figures(lambda run: monitor.look(run).status)
+  return [
+    one_line(figures),
+    *(f'{config}: {line}' for config, line in figures.scores.items()),
+    *map(str, figures.running),
+    *failures(monitor, {}),
+  ]
+
+
+def counts(statuses: Mapping[Status, int]) -> str:
+  """How many runs there are of each status, in words."""
+  words = [f'{statuses.get(status, 0)} {status}' for status in Status]
+  return f'{sum(statuses.values())} runs: {", ".join(words)}'
+
+
+def failures(monitor: Monitor, lost: Mapping[Run, str]) -> list[str]:
+  """Lines on the runs that failed, grouped by what they said last.
+
+  Args:
+    monitor: of the runs.
+    lost: runs that could not be attempted, and why.
+  """
+  groups: dict[str, list[Run]] = {}
+  for run, look in monitor.looks().items():
+    if look.cause is not None:
+      groups.setdefault(look.cause.last_line, []).append(run)
+    elif run in lost and look.status is not Status.DONE:
+      groups.setdefault(lost[run], []).append(run)
+  lines = []
+  for why, runs in groups.items():
+    first = runs[0]
+    look = monitor.look(first)
+    lines.append(f'{len(runs)} failed: {why}')
+    if look.cause is not None:
+      lines.append(f'  log: {log_file(monitor.sweep, look)}')
+    words = monitor.sweep.arguments(first)
+    lines.append(f'  to repeat {first}: python {" ".join(words)}')
+  return lines
+
+
+def _picture(figures: Figures) -> Group:
+  """The same for a terminal, as something that rich draws."""
+  table = Table(box=None, padding=(0, 2, 0, 0))
+  table.add_column('configuration')
+  for status in Status:
+    table.add_column(str(status), justify='right')
+  table.add_column('scores so far')
+  for config, statuses in figures.configs.items():
+    numbers = [str(statuses.get(status, 0)) for status in Status]
+    table.add_row(config, *numbers, figures.scores[config])
+  running = [f'  {one}' for one in figures.running[:_MAX_RUNNING]]
+  if len(figures.running) > _MAX_RUNNING:
+    running.append(f'  and {len(figures.running) - _MAX_RUNNING} more')
+  return Group(table, *running, one_line(figures))

@@ -1,0 +1,220 @@
+"""Plays the tortoise of a finished run, and films it.
+
+    python -m experiments.watch runs/drq_ht/Pong/0 --output=pong.mp4
+
+The film, an MP4 or a GIF by its name, shows the game as a person sees it, with
+the score above. Each step of the agent is a frame, of 15 in a second: the
+game's own speed. Exit codes: 0, done; 1, a file can't be read or written; 2, a
+setting is wrong; 75, stopped.
+"""
+
+from collections.abc import Iterator, Sequence
+import pathlib
+import tempfile
+from typing import Any, NamedTuple
+
+from experiments import train  # isort: skip  (Dopamine's repair comes first)
+from absl import app, flags
+import cv2
+import jax
+import numpy as np
+
+from agents import atari, weights
+from agents.core.loop import Policy, make_policy
+from agents.errors import StoppedError
+from experiments.command import (
+  SettingsError,
+  guarded,
+  on_stop_signals,
+  parse_flags,
+  say,
+)
+from experiments.config import load_config
+from ht_rl import files
+from ht_rl.atari100k.run_folder import RunFolder
+
+_OUTPUT = flags.DEFINE_string(
+  'output', None, 'The film: .mp4 or .gif. By default watch.mp4 of the run.'
+)
+_EPISODES = flags.DEFINE_integer('episodes', 1, 'How many are played.', 1)
+_START_SEED = flags.DEFINE_integer(
+  'start_seed', None, "Of the episodes' starts; by default the run's seed.", 0
+)
+_MAX_STEPS = flags.DEFINE_integer(
+  'max_steps', 4500, 'Agent steps after which an episode is cut (5 min).', 1
+)
+
+FRAMES_PER_SECOND = 15
+# A screen of 160 x 210 and the line above become a multiple of 16, as the codec
+# asks for.
+_SCALE, _BANNER = 3, 42
+
+
+class Scene(NamedTuple):
+  """A moment of the game.
+
+  Attributes:
+    screen: uint8 [height, width, 3], in RGB.
+    episode: which episode, from 0.
+    step: agent steps of the episode so far.
+    score: points of the episode so far.
+  """
+
+  screen: np.ndarray
+  episode: int
+  step: int
+  score: float
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit code."""
+
+  def action() -> None:
+    if len(argv) != 2:
+      raise SettingsError(
+        'the folder of one run must be named: for example python -m '
+        'experiments.watch runs/drq_ht/Pong/0'
+      )
+    run(pathlib.Path(argv[1]))
+
+  return guarded(action)
+
+
+def run(path: pathlib.Path) -> list[float]:
+  """Plays and films the run in a folder, as the flags say.
+
+  Returns:
+    The score of each episode.
+
+  Raises:
+    SettingsError: there is no finished run, or no film can be made.
+    CheckpointError: its weights can't be read.
+    OSError: the film can't be written.
+    StoppedError: a signal asked to stop.
+  """
+  try:
+    import imageio.v2 as imageio
+  except ImportError as error:
+    raise SettingsError(
+      "watching needs imageio: pip install '.[watch]'"
+    ) from error
+  folder = RunFolder(path)
+  output = pathlib.Path(_OUTPUT.value or path / 'watch.mp4')
+  if output.suffix not in ('.mp4', '.gif'):
+    raise SettingsError(f'--output must end in .mp4 or .gif, not {output}')
+  result = folder.read_result()
+  if result is None:
+    raise SettingsError(f'there is no finished run in {path}')
+  if not folder.tortoise_file.exists():
+    raise SettingsError(f'{path} has no {folder.tortoise_file.name} to play')
+  seed = _START_SEED.value
+  if seed is None:
+    seed = result['seed']
+  policy = load_policy(folder, result['game'], seed)
+  name = f'{result["game"]}  {result["config"]} {result["seed"]}'
+  stop: list[bool] = []
+  scores: dict[int, float] = {}
+  with (
+    on_stop_signals(lambda: stop.append(True)),
+    tempfile.TemporaryDirectory() as temporary,
+  ):
+    film = pathlib.Path(temporary) / f'film{output.suffix}'
+    open_film: Any = imageio.get_writer
+    with open_film(film, **_format(output.suffix)) as writer:
+      for scene in play(
+        policy,
+        result['game'],
+        seed,
+        episodes=_EPISODES.value,
+        max_steps=_MAX_STEPS.value,
+      ):
+        if stop:
+          raise StoppedError('stopped')
+        scores[scene.episode] = scene.score
+        writer.append_data(draw(scene, name))
+    files.write_files({output: film.read_bytes()})
+  for episode, score in scores.items():
+    say(f'episode {episode}: score {score:g}')
+  say(f'the film is {output}')
+  return list(scores.values())
+
+
+def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
+  """Makes the tortoise of a run into a policy of one environment.
+
+  Args:
+    folder: of a finished run.
+    game: its game.
+    seed: of the exploration.
+
+  Raises:
+    SettingsError: its settings can't be read.
+    CheckpointError: its weights can't be read.
+  """
+  load_config([str(folder.config_file)], [])
+  environment = atari.AtariEnvironment(game, 0)
+  loop = train.agent_factory()(
+    num_actions=int(environment.action_space.n),
+    observation_shape=environment.observation_space.shape[:2],
+    observation_dtype=environment.observation_space.dtype,
+  )
+  state = jax.eval_shape(loop.learner.init, jax.random.PRNGKey(0))
+  params = weights.load(folder.tortoise_file, state.train.params)
+  return make_policy(loop.learner, params, 1, seed)
+
+
+def play(
+  policy: Policy, game: str, seed: int, *, episodes: int, max_steps: int
+) -> Iterator[Scene]:
+  """Plays episodes as an evaluation does, and shows them.
+
+  Args:
+    policy: of one environment.
+    game: canonical name.
+    seed: of the starts of the episodes.
+    episodes: how many.
+    max_steps: agent steps after which an episode is cut.
+
+  Yields:
+    The scene after each agent step.
+  """
+  environment = atari.AtariEnvironment(
+    game, seed, terminal_on_life_loss=False, max_episode_steps=max_steps
+  )
+  for episode in range(episodes):
+    frame = environment.reset()
+    score, step, lives, first = 0.0, 0, None, True
+    while not environment.game_over:
+      action = policy(frame[None, ..., 0], np.array([first]))[0]
+      frame, reward, _, info = environment.step(int(action))
+      first = lives is not None and info['lives'] < lives
+      lives = info['lives']
+      score += reward
+      step += 1
+      yield Scene(environment.screen(), episode, step, score)
+
+
+def draw(scene: Scene, name: str) -> np.ndarray:
+  """Draws a scene, larger, with a line above it.
+
+  Returns:
+    uint8 [height, width, 3], in RGB.
+  """
+  size = (scene.screen.shape[1] * _SCALE, scene.screen.shape[0] * _SCALE)
+  screen = cv2.resize(scene.screen, size, interpolation=cv2.INTER_NEAREST)
+  banner = np.zeros((_BANNER, size[0], 3), np.uint8)
+  text = f'{name}   score {scene.score:g}   step {scene.step}'
+  cv2.putText(
+    banner, text, (8, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255,) * 3, 1
+  )
+  return np.concatenate([banner, screen])
+
+
+def _format(suffix: str) -> dict:
+  if suffix == '.gif':
+    return {'duration': 1000 / FRAMES_PER_SECOND, 'loop': 0}
+  return {'fps': FRAMES_PER_SECOND}
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,311 @@
+r"""Comparison of two methods: differences, and the number of runs they take.
+
+The methods are paired by game and their runs are independent. A replicate
+resamples the runs of each game of both methods and takes the difference of the
+aggregates.
+
+The intervals correct for few runs. Of the :math:`n` runs of a game a replicate
+draws :math:`n-1` and weighs each with :math:`n/(n-1)`, so that the variance of
+a game's mean is :math:`s^2/n` with the unbiased :math:`s^2`. (With :math:`n`
+draws it is smaller by :math:`(n-1)/n`, and the intervals are too narrow.)
+
+References:
+  Rao and Wu, 1988, "Resampling Inference with Complex Survey Data".
+  Agarwal et al., 2021, "Deep Reinforcement Learning at the Edge of the
+  Statistical Precipice".
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ht_rl.atari100k.aggregates import (
+  METRICS,
+  Estimate,
+  aggregate,
+  draw_counts,
+  interval,
+  probability_of_improvement,
+)
+from ht_rl.atari100k.power import (
+  MAX_RUNS,
+  POWER,
+  Plan,
+  Resampled,
+  plan_sentence,
+  power_grid,
+)
+from ht_rl.atari100k.summary import Method, Summary
+
+_REPLICATES = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """Two methods, paired by game.
+
+  Attributes:
+    first: name of the first method.
+    second: name of the second method.
+    games: the games that were compared.
+    games_won: on how many of them the first method has the higher mean; a tie
+      is one half.
+    runs: the fewest runs of a game of either method.
+    differences: by the names of `aggregates.METRICS`, first minus second. The
+      ends of the intervals are NaN if a game has one run.
+    improvement: probability that a run of the first method beats one of the
+      second on a random game.
+    target: the IQM difference for which `runs_needed` and `power` are given.
+    power: for each number of runs of `power_runs`, the probability that the
+      interval of the IQM difference excludes 0 on the right side, float64
+      [numbers].
+    power_runs: numbers of runs of a game, int64 [numbers].
+    runs_needed: runs of each game and method with which that probability is
+      `wanted_power`; None if it is more than `MAX_RUNS` or unknown.
+    detectable: the IQM difference that `runs` runs tell apart with
+      `wanted_power`; NaN if unknown.
+    wanted_power: as it was asked for.
+    confidence: of the intervals.
+  """
+
+  first: str
+  second: str
+  games: tuple[str, ...]
+  games_won: float
+  runs: int
+  differences: Mapping[str, Estimate]
+  improvement: Estimate
+  target: float
+  power: np.ndarray
+  power_runs: np.ndarray
+  runs_needed: int | None
+  detectable: float
+  wanted_power: float
+  confidence: float
+
+  @property
+  def has_intervals(self) -> bool:
+    """Whether there are runs to resample."""
+    return bool(np.isfinite(self.differences['iqm'].low))
+
+  @property
+  def is_decided(self) -> bool:
+    """Whether the interval of the IQM difference excludes 0."""
+    _, low, high = self.differences['iqm']
+    return bool(low > 0 or high < 0)
+
+  @property
+  def sentences(self) -> tuple[str, ...]:
+    """Returns what the data say, in words."""
+    value, low, high = (float(x) for x in self.differences['iqm'])
+    if not self.has_intervals:
+      return (
+        'The data can not tell them apart: with one run of a game the '
+        'variation between runs is unknown.',
+      )
+    ends = f'{100 * self.confidence:g}% interval [{low:.3f}, {high:.3f}]'
+    if self.is_decided:
+      higher = self.first if value > 0 else self.second
+      verdict = (
+        f'The data tell them apart: {higher} has the higher IQM ({ends} of the '
+        'difference).'
+      )
+    else:
+      verdict = (
+        f'The data do not tell them apart: the {ends} of the IQM difference '
+        'contains 0.'
+      )
+    return (verdict, self._runs_sentence(), self._detectable_sentence())
+
+  def _runs_sentence(self) -> str:
+    start = f'To tell an IQM difference of {abs(self.target):.3f} apart'
+    power = f'{100 * self.wanted_power:g}% power'
+    if self.runs_needed is None:
+      needed = f'more than {MAX_RUNS:,} runs'
+      return f'{start} with {power} takes {needed} a game of each method.'
+    more = self.runs_needed - self.runs
+    there = (
+      f'{more:,} more than there are' if more > 0 else 'no more are needed'
+    )
+    return (
+      f'{start} with {power} takes about {self.runs_needed:,} runs a game of '
+      f'each method: {there}.'
+    )
+
+  def _detectable_sentence(self) -> str:
+    return plan_sentence(
+      Plan(self.runs, self.detectable), len(self.games), self.wanted_power
+    )
+
+
+def compare(
+  summary: Summary,
+  first: str,
+  second: str,
+  *,
+  difference: float | None = None,
+  power: float = POWER,
+  replicates: int = _REPLICATES,
+) -> Comparison:
+  """Compares two methods of a summary, paired by game.
+
+  Each method has its own replicates, seeded by the seed of the summary and the
+  method's name.
+
+  >>> from ht_rl import atari100k
+  >>> rng = np.random.default_rng(0)
+  >>> scores = {
+  ...   name: {game: rng.normal(mean, 50, 5) for game in atari100k.GAMES}
+  ...   for name, mean in {'mine': 900, 'yours': 850}.items()
+  ... }
+  >>> summary = atari100k.summarize(scores, replicates=1000)
+  >>> comparison = atari100k.compare(summary, 'mine', 'yours')
+  >>> print(comparison.sentences[0])
+  The data tell them apart: mine has the higher IQM (95% interval [0.005, \
+0.018] of the difference).
+
+  Args:
+    summary: from `summarize`; its confidence, seed and games are used.
+    first: name of a method with runs.
+    second: name of another one.
+    difference: the IQM difference for which to count the runs needed; None for
+      the observed one.
+    power: wanted probability that the interval of such a difference excludes 0,
+      in (0.5, 1).
+    replicates: of the bootstrap.
+
+  Returns:
+    The comparison.
+
+  Raises:
+    ValueError: a name is not that of a method with runs, or an argument is out
+      of its range.
+  """
+  if not 0.5 < power < 1:
+    raise ValueError(f'power must be above 0.5 and below 1, not {power}')
+  if difference is not None and not 0 < abs(difference) < np.inf:
+    raise ValueError(f'difference must be a number, not 0, not {difference}')
+  if first == second:
+    raise ValueError(f'two methods must be compared, not {first} with itself')
+  x, y = _method(summary, first), _method(summary, second)
+  values, other_values = aggregate(x.normalized), aggregate(y.normalized)
+  improvement = probability_of_improvement(x.scores, y.scores)
+  fewest = min(len(of) for m in (x, y) for of in m.scores.values())
+  observed = float(values['iqm'] - other_values['iqm'])
+  target = observed if difference is None else difference
+  result = Comparison(
+    first=first,
+    second=second,
+    games=summary.games,
+    games_won=_games_won(x, y),
+    runs=fewest,
+    differences={
+      name: _unknown(values[name] - other_values[name]) for name in METRICS
+    },
+    improvement=_unknown(improvement),
+    target=target,
+    power=np.array([]),
+    power_runs=np.array([], np.int64),
+    runs_needed=None,
+    detectable=np.nan,
+    wanted_power=power,
+    confidence=summary.confidence,
+  )
+  if fewest == 1:
+    return result
+  counts = rescaled_counts(x.scores, _rng(summary, x), replicates)
+  other_counts = rescaled_counts(y.scores, _rng(summary, y), replicates)
+  drawn = aggregate(x.normalized, counts)
+  other_drawn = aggregate(y.normalized, other_counts)
+  estimates = {
+    name: Estimate(
+      values[name] - other_values[name],
+      *interval(drawn[name] - other_drawn[name], summary.confidence),
+    )
+    for name in METRICS
+  }
+  improvements = probability_of_improvement(
+    x.scores, y.scores, counts, other_counts
+  )
+  resampled = Resampled(
+    x.normalized,
+    y.normalized,
+    lambda runs: (_rng(summary, x, runs), _rng(summary, y, runs)),
+    summary.confidence,
+  )
+  detectable = resampled.detectable(fewest, power)
+  needed = resampled.runs_needed(target, power)
+  grid = power_grid(max(fewest, needed or MAX_RUNS))
+  return dataclasses.replace(
+    result,
+    differences=estimates,
+    improvement=Estimate(
+      improvement, *interval(improvements, summary.confidence)
+    ),
+    power_runs=grid,
+    power=np.array([resampled.power(target, int(runs)) for runs in grid]),
+    runs_needed=needed,
+    detectable=detectable,
+  )
+
+
+def rescaled_counts(
+  scores: Mapping[str, ArrayLike], rng: np.random.Generator, replicates: int
+) -> np.ndarray:
+  """Draws replicates with one draw less than there are runs, rescaled.
+
+  >>> rescaled_counts({'Pong': [1, 2, 3]}, np.random.default_rng(0), 2)
+  array([[0. , 1.5, 1.5],
+         [1.5, 1.5, 0. ]], dtype=float32)
+
+  Args:
+    scores: for each game the scores of its runs; only their number is used. One
+      run of a game is always drawn.
+    rng: the source of randomness.
+    replicates: number of replicates.
+
+  Returns:
+    How often each run counts, float32 [replicates, runs], as `aggregate` takes
+    it.
+  """
+  columns = []
+  for values in scores.values():
+    runs = np.size(values)
+    draws = max(1, runs - 1)
+    counts = draw_counts(runs, draws, rng, replicates)
+    columns.append(counts * np.float32(runs / draws))
+  return np.concatenate(columns, axis=1)
+
+
+def _games_won(x: Method, y: Method) -> float:
+  means = [
+    (np.mean(x.scores[game]), np.mean(y.scores[game])) for game in x.scores
+  ]
+  return float(sum((a > b) + 0.5 * (a == b) for a, b in means))
+
+
+def _method(summary: Summary, name: str) -> Method:
+  methods = {method.name: method for method in summary.methods}
+  if name not in methods:
+    near = difflib.get_close_matches(name, methods, n=1)
+    advice = f'did you mean {near[0]}?' if near else 'there are '
+    advice += '' if near else ', '.join(methods)
+    raise ValueError(f'there is no method {name!r}: {advice}')
+  if not methods[name].has_runs:
+    raise ValueError(
+      f'{name} has no scores of single runs, so it can not be compared'
+    )
+  return methods[name]
+
+
+def _rng(
+  summary: Summary, method: Method, runs: int = 0
+) -> np.random.Generator:
+  return np.random.default_rng([summary.seed, runs, *method.name.encode()])
+
+
+def _unknown(value: ArrayLike) -> Estimate:
+  return Estimate(np.asarray(value), np.array(np.nan), np.array(np.nan))

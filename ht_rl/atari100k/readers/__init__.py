@@ -1,0 +1,1 @@
+"""Readers of run folders, CSV files and JSON files."""

@@ -1,0 +1,142 @@
+"""Checks of the arguments that are trees, schedules or transformations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+import numpy as np
+
+from ht_rl import arguments
+
+_BOOLS = (
+  'a tree of bools whose structure is that of the parameters or a prefix of '
+  'it, or a function from the parameters to such a tree'
+)
+_FRACTIONS = (
+  'a number in [0, 1], or a tree of such numbers whose structure is that of '
+  'the parameters or a prefix of it, or a function from the parameters to such '
+  'a tree'
+)
+
+
+def check_interval(name: str, value: Any, wanted: str) -> None:
+  """Raises ValueError unless `value` is an integer scalar of at least 1."""
+  arguments.check_scalar(name, value, wanted, lambda n: n >= 1, integer=True)
+
+
+def check_transformation(name: str, value: Any) -> None:
+  """Raises ValueError unless `value` is an optax transformation."""
+  if not callable(getattr(value, 'update', None)):
+    arguments.refuse(name, 'an optax.GradientTransformation', value)
+
+
+def as_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:
+  """Returns `dtype` as a jnp.dtype; ValueError unless it is a real float."""
+  try:
+    checked = jnp.dtype(dtype)
+  except TypeError:
+    checked = None
+  if checked is None or not jnp.issubdtype(checked, jnp.floating):
+    arguments.refuse(name, 'a real floating dtype', dtype)
+  return checked
+
+
+def as_count(name: str, count: ArrayLike) -> jax.Array:
+  """Returns an integer scalar as an array; ValueError if it is none."""
+  array = jnp.asarray(count)
+  if array.ndim or not jnp.issubdtype(array.dtype, jnp.integer):
+    arguments.refuse(name, 'an integer scalar', count)
+  return array
+
+
+def is_due(
+  name: str, every: ArrayLike | Callable[..., Any], count: jax.Array
+) -> jax.Array:
+  """Returns whether `every` names the update with number `count`.
+
+  Args:
+    name: of the argument `every`.
+    every: an interval, or a function that says whether an update is due.
+    count: the number of updates done, this one included.
+
+  Returns:
+    bool scalar.
+
+  Raises:
+    ValueError: if `every` is a function and its result is no bool scalar.
+  """
+  if not callable(every):
+    return jnp.asarray(count % every == 0)
+  due = every(count)
+  is_array = isinstance(due, jax.Array | np.ndarray | np.bool_)
+  if not (
+    isinstance(due, bool)
+    or (is_array and due.ndim == 0 and due.dtype == jnp.bool_)
+  ):
+    raise ValueError(
+      f'{name}, a function of the number of updates, must return a bool '
+      f'scalar, as `lambda t: t % 4000 == 0` does, not {due!r}'
+    )
+  return jnp.asarray(due)
+
+
+def broadcast_mask(name: str, mask: Any, tree: Any) -> Any:
+  """Returns bools like `tree`, from a prefix of it or a function of it."""
+  mask = mask(tree) if is_function(mask) else mask
+  for leaf in jax.tree.leaves(mask):
+    if not isinstance(leaf, bool | np.bool_):
+      raise ValueError(f'{name} must be {_BOOLS}; it has the leaf {leaf!r}')
+  return _broadcast(name, _BOOLS, mask, tree)
+
+
+def broadcast_fractions(name: str, fractions: Any, tree: Any) -> Any:
+  """Returns numbers like `tree`, from a prefix of it or a function of it."""
+  fractions = fractions(tree) if is_function(fractions) else fractions
+  check_fractions(name, fractions)
+  return _broadcast(name, _FRACTIONS, fractions, tree)
+
+
+def check_fractions(name: str, fractions: Any) -> None:
+  """Raises ValueError unless all leaves are numbers in [0, 1]."""
+  for leaf in jax.tree.leaves(fractions):
+    arguments.check_scalar(name, leaf, _FRACTIONS, lambda f: 0 <= f <= 1)
+
+
+def is_function(value: Any) -> bool:
+  """Returns whether a tree-or-function argument is a function.
+
+  A tree can be callable as well: an Equinox module of bools is one.
+  """
+  is_tree = jax.tree.leaves(value) and not jax.tree_util.all_leaves([value])
+  bound = isinstance(value, jax.tree_util.Partial)
+  return callable(value) and (bound or not is_tree)
+
+
+def check_like(name: str, tree: Any, like: Any, wanted: str) -> None:
+  """Raises ValueError unless structure and shapes are those of `like`."""
+  expected: Any = jax.tree.structure(like)
+  given: Any = jax.tree.structure(tree)
+  if given != expected:
+    raise ValueError(
+      f'{name} must have the structure of {wanted}, {expected}, not {given}'
+    )
+
+  def check(path: Any, a: Any, b: Any) -> None:
+    if jnp.shape(a) != jnp.shape(b):
+      raise ValueError(
+        f'{name}{jax.tree_util.keystr(path)} must have the shape of {wanted}, '
+        f'{jnp.shape(b)}, not {jnp.shape(a)}'
+      )
+
+  jax.tree_util.tree_map_with_path(check, tree, like)
+
+
+def _broadcast(name: str, wanted: str, prefix: Any, tree: Any) -> Any:
+  try:
+    return jax.tree.broadcast(prefix, tree)
+  except ValueError as error:
+    raise ValueError(
+      f'{name} must be {wanted}, not {prefix!r}: {error}'
+    ) from error

@@ -1,0 +1,247 @@
+"""What the exit codes of runs mean to a sweep, and what it says."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from experiments.sweep import history
+
+
+def wait_for(path):
+  deadline = time.monotonic() + 300
+  while not path.exists():
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+
+
+def lines_with(lines, text):
+  return [line for line in lines if text in line]
+
+
+def test_what_an_exit_code_means(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(8))
+  sweep.behave(
+    drq_Pong_0=['crash', 'segfault'],
+    drq_Pong_1=['crash'] * 3,
+    drq_Pong_2=['stop'] * 2,
+    drq_Pong_3=['diverge'],
+    drq_Pong_4=['crash', 'stop', 'crash'],
+    drq_Pong_5=['nothing'] * 3,
+    drq_Pong_6=['crash', 'diverge'],
+  )
+  code, lines = sweep.run('--runs_per_device=2')
+  assert code == 1
+  assert {run.seed for run in sweep.done()} == {0, 2, 4, 7}
+  assert [sweep.outcomes(f'drq/Pong/{seed}') for seed in range(8)] == [
+    ['failed', 'failed', 'done'],
+    ['failed'] * 3,
+    ['stopped', 'stopped', 'done'],
+    ['diverged'],
+    ['failed', 'stopped', 'failed', 'done'],
+    ['failed'] * 3,
+    ['failed', 'diverged'],
+    ['done'],
+  ]
+  ends = [x for x in sweep.events('drq/Pong/0') if x['event'] == 'end']
+  assert [end['exit_code'] for end in ends] == [1, -signal.SIGSEGV, 0]
+  assert ends[0]['last_line'] == 'OSError: the disk has gone'
+  assert ends[1]['last_line'] == 'ended by SIGSEGV'
+  log = sweep.base_dir / 'drq/Pong/0' / sweep.events('drq/Pong/0')[0]['log']
+  assert log.read_text().startswith('Traceback')
+  # The end: those that said the same are told of together.
+  assert '8 runs: 4 done, 0 running, 0 waiting, 4 failed' in lines
+  end = lines[lines.index('8 runs: 4 done, 0 running, 0 waiting, 4 failed') :]
+  assert '1 failed: OSError: the disk has gone' in end
+  assert '2 failed: error: the loss of gradient step 3 is not finite' in end
+  assert f'  log: {sweep.base_dir}/drq/Pong/1/logs/3.log' in end
+  assert lines_with(end, '--game=Pong --seed=1')
+  # What is final stays so.
+  tried = sweep.outcomes('drq/Pong/1')
+  code, lines = sweep.run()
+  assert code == 1
+  assert sweep.outcomes('drq/Pong/1') == tried
+
+
+def test_a_wrong_setting_fails_its_configuration_at_once(stub_sweep):
+  sweep = stub_sweep(['drq', 'bbf'], ['Pong', 'Qbert'], range(3))
+  sweep.behave(drq_Pong_0=['wrong'])
+  code, lines = sweep.run('--runs_per_device=1')
+  assert code == 1
+  assert {run.config for run in sweep.done()} == {'bbf'}
+  assert len(sweep.done()) == 6
+  assert sweep.outcomes('drq/Pong/0') == ['wrong setting']
+  tried = [path.parent.name for path in sweep.base_dir.glob('drq/*/*/tried')]
+  assert tried == ['0']
+  assert '6 failed: error: DrQAgent.gamma must be a number' in lines
+
+  # After a retry they all go on.
+  code, lines = sweep.command('retry', sweep.base_dir)
+  assert code == 0
+  assert lines[0].startswith('1 runs will be tried again')
+  code, lines = sweep.run('--runs_per_device=2')
+  assert code == 0
+  assert len(sweep.done()) == 12
+
+
+def test_out_of_memory_lowers_the_runs_of_a_device(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(3))
+  sweep.behave(drq_Pong_0=['memory'] * 5, drq_Pong_1=['memory'])
+  code, _ = sweep.run('--runs_per_device=3')
+  assert code == 1
+  assert {run.seed for run in sweep.done()} == {1, 2}
+  # To the last with the whole device; then more of the same is of no use.
+  shares = [
+    event['sharing']
+    for event in sweep.events('drq/Pong/0')
+    if event['event'] == 'start'
+  ]
+  assert shares == sorted(shares, reverse=True)
+  assert (shares[0], shares[-1]) == (3, 1)
+  assert set(sweep.outcomes('drq/Pong/0')) == {'out of memory'}
+
+
+def test_a_stopped_sweep_leaves_nothing_and_goes_on(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(3))
+  sweep.behave(drq_Pong_1=['wait'])
+  driver = sweep.start('--runs_per_device=1')
+  wait_for(sweep.base_dir / 'waits')
+  code, lines = sweep.command('status', sweep.base_dir)
+  assert code == 0
+  assert lines == ['3 runs: 1 done, 1 running, 1 waiting, 0 failed']
+  driver.send_signal(signal.SIGTERM)
+  assert driver.wait(timeout=300) == 75
+  assert sweep.processes() == []
+  assert sweep.outcomes('drq/Pong/1') == ['stopped']
+  code, lines = sweep.run()
+  assert code == 0
+  assert len(sweep.done()) == 3
+
+
+def test_a_killed_sweep_takes_its_runs_along(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(2))
+  sweep.behave(drq_Pong_0=['wait'])
+  driver = sweep.start('--runs_per_device=1')
+  wait_for(sweep.base_dir / 'waits')
+  driver.kill()
+  driver.wait()
+  deadline = time.monotonic() + 300
+  while sweep.processes():
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  assert sweep.outcomes('drq/Pong/0') == ['stopped']
+  assert sweep.run()[0] == 0
+
+
+def test_a_folder_that_can_not_be_written(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong', 'Qbert'], [0])
+  (sweep.base_dir / 'drq').mkdir(exist_ok=True)
+  (sweep.base_dir / 'drq' / 'Pong').write_text('a file')
+  code, lines = sweep.run()
+  assert code == 1
+  assert [run.game for run in sweep.done()] == ['Qbert']
+  assert lines_with(lines, 'drq/Pong/0 can not be written (Not a directory)')
+
+
+def test_a_full_disk(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong', 'Qbert'], [0])
+  folder = sweep.base_dir / 'drq' / 'Pong' / '0'
+  folder.mkdir(parents=True)
+  (folder / 'attempts.jsonl').write_text('x' * 10_000)
+  code, lines = sweep.command(*sweep.argv()[3:], largest_file=10_000)
+  assert code == 1
+  assert [run.game for run in sweep.done()] == ['Qbert']
+  assert lines_with(lines, '1 failed: error: ')
+  assert lines_with(lines, 'drq/Pong/0 can not be written (File too large)')
+  assert sweep.run()[0] == 0  # With space.
+  (attempt,) = history.read(folder).attempts  # The rest is left alone.
+  assert attempt.outcome == 'done'
+
+
+def test_a_run_of_somebody_else_is_waited_for(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0, 1])
+  sweep.behave(drq_Pong_0=['wait'])
+  single = sweep.start_one(sweep.sweep.runs[0])
+  wait_for(sweep.base_dir / 'waits')
+  driver = sweep.start()
+  wait_for(sweep.base_dir / 'drq/Pong/1/result.json')
+  single.kill()
+  single.wait()
+  assert driver.wait(timeout=300) == 0
+  assert sweep.outcomes('drq/Pong/0') == ['done']
+
+
+def test_one_attempt_by_its_number(stub_sweep):
+  sweep = stub_sweep(['drq', 'bbf'], ['Pong'], [0, 1])
+  sweep.behave(drq_Pong_1=['crash'], bbf_Pong_0=['wrong'])
+  for number, code in ((1, 1), (1, 0), (1, 0), (2, 2)):
+    assert sweep.command('attempt', sweep.base_dir, number)[0] == code
+  assert sweep.outcomes('drq/Pong/1') == ['failed', 'done']
+  code, lines = sweep.command('attempt', sweep.base_dir, 3)
+  assert code == 2  # Of the same configuration as run 2.
+  assert lines == ['error: bbf/Pong/0: error: DrQAgent.gamma must be a number']
+  code, lines = sweep.command('attempt', sweep.base_dir, 4)
+  assert code == 2
+  assert lines == ['error: there is no run 4: the 4 runs count from 0']
+
+
+def test_commands_to_print(stub_sweep):
+  sweep = stub_sweep(['drq', 'bbf'], ['Pong'], [0, 1])
+  sweep.command('attempt', sweep.base_dir, 1)
+  code, lines = sweep.run('--executor=print')
+  assert code == 0
+  # Seed after seed; the numbers are those of `sweep.json`, and stay.
+  assert [line.split('  # ')[1] for line in lines] == [
+    'drq/Pong/0',
+    'bbf/Pong/0',
+    'bbf/Pong/1',
+  ]
+  assert lines[0].startswith(
+    f'python -m experiments.sweep attempt {sweep.base_dir} 0  #'
+  )
+  for line in lines:
+    words = line.split('  #')[0].split()
+    assert sweep.command(*words[3:])[0] == 0
+  assert len(sweep.done()) == 4
+
+
+def test_status_as_json(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0, 1])
+  sweep.behave(drq_Pong_0=['diverge'])
+  sweep.run()
+  code, (line,) = sweep.command('status', sweep.base_dir, '--json')
+  assert code == 1
+  failed, done = json.loads(line)['runs']
+  assert failed == {
+    'config': 'drq',
+    'game': 'Pong',
+    'seed': 0,
+    'status': 'failed',
+    'attempts': 1,
+    'last_line': 'error: the loss of gradient step 3 is not finite',
+    'log': f'{sweep.base_dir}/drq/Pong/0/logs/1.log',
+  }
+  assert done['status'] == 'done'
+
+
+@pytest.mark.parametrize(
+  ('words', 'message'),
+  [
+    (['run', '--watch'], '--watch means nothing to `run`'),
+    (['status', 'x', '--retries=1'], '--retries means nothing to `status`'),
+    (['run', '--runs_per_device=few'], "must be 'auto' or 1 and more"),
+    (['run', '--executor=print', '--runs_per_device=2'], 'means nothing to'),
+    (['run', '--games=Pong'], '--games needs --gin_files'),
+    (['status'], 'one folder must be named'),
+    (['status', '/nowhere'], 'there is no sweep in /nowhere'),
+    (['walk'], 'the first word must be one of run, status, retry, attempt'),
+  ],
+)
+def test_a_wrong_command(stub_sweep, words, message):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  code, lines = sweep.command(*words)
+  assert code == 2
+  assert len(lines) == 1
+  assert lines[0].startswith('error: ')
+  assert message in lines[0]

@@ -1,0 +1,120 @@
+"""How the local launcher shares out cores and GPUs."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from experiments.launchers import devices
+from experiments.launchers.base import Command
+from experiments.launchers.local import LocalLauncher
+
+TELL = """
+import json, os
+names = ('CUDA_VISIBLE_DEVICES', 'XLA_PYTHON_CLIENT_MEM_FRACTION',
+         'XLA_PYTHON_CLIENT_PREALLOCATE', 'HT_RL_DEVICE', 'HT_RL_SHARING')
+told = {name: os.environ.get(name) for name in names}
+print(json.dumps({**told, 'cores': sorted(os.sched_getaffinity(0))}))
+"""
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+  *index,uuid*) echo '0, GPU-a'; echo '1, GPU-b';;
+  *--id=0) echo '16000, 80000';;
+  *) echo 'no such GPU' >&2; exit 1;;
+esac
+"""
+
+
+@pytest.fixture
+def two_gpus(tmp_path, monkeypatch):
+  """A machine with two GPUs, as far as nvidia-smi and JAX's plugin tell."""
+  (tmp_path / 'nvidia-smi').write_text(NVIDIA_SMI)
+  (tmp_path / 'nvidia-smi').chmod(0o755)
+  monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  monkeypatch.setattr(devices.importlib.util, 'find_spec', lambda name: name)
+
+
+def told(launcher, count):
+  """What `count` commands that run at once say of their places."""
+  assert launcher.room(1000) == count
+  names = [str(i) for i in range(count)]
+  argv = (sys.executable, '-c', TELL)
+  launcher.start([Command(name, argv) for name in names])
+  assert launcher.room(1000) == 0
+  ended = {}
+  deadline = time.monotonic() + 300
+  while launcher.is_busy:
+    assert time.monotonic() < deadline
+    ended |= {end.name: end for end in launcher.ended()}
+    time.sleep(0.01)
+  assert all(end.code == 0 for end in ended.values())
+  return [json.loads(ended[name].last_line) for name in names]
+
+
+def test_blocks_of_cores(monkeypatch):
+  cores = devices.cores()
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  places = told(LocalLauncher(len(cores), 1), len(cores))
+  assert [place['cores'] for place in places] == [[core] for core in cores]
+  assert places[0]['HT_RL_DEVICE'] == f'cores {cores[0]}'
+  (place,) = told(LocalLauncher(1, 1), 1)
+  assert place['cores'] == cores
+  # More runs than cores share them.
+  places = told(LocalLauncher(len(cores) + 1, 1), len(cores) + 1)
+  assert places[-1]['cores'] == cores[:1]
+
+
+def test_as_many_as_the_memory_holds(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  monkeypatch.setattr(devices, 'cores', lambda: list(range(64)))
+  monkeypatch.setattr(devices, 'main_memory', lambda: 100 << 30)
+  assert LocalLauncher(None, 2 << 30).runs_per_device == 45
+  assert LocalLauncher(None, 1 << 30).runs_per_device == 64
+  assert LocalLauncher(None, 200 << 30).runs_per_device == 1
+
+
+def test_shares_of_gpus(two_gpus):
+  assert devices.gpus() == ['0', '1']
+  places = told(LocalLauncher(2, 1), 4)
+  visible = [place['CUDA_VISIBLE_DEVICES'] for place in places]
+  assert visible == ['0', '1', '0', '1']
+  assert [place['HT_RL_DEVICE'] for place in places[:2]] == ['gpu 0', 'gpu 1']
+  assert {place['HT_RL_SHARING'] for place in places} == {'2'}
+  for place in places:
+    assert float(place['XLA_PYTHON_CLIENT_MEM_FRACTION']) == 0.45
+
+
+def test_gpus_are_filled_by_what_is_measured(two_gpus):
+  launcher = LocalLauncher(None, 1)
+  places = told(launcher, 2)
+  # The first take memory as they need it, so that it can be measured.
+  assert {x['XLA_PYTHON_CLIENT_PREALLOCATE'] for x in places} == {'false'}
+  assert {x['XLA_PYTHON_CLIENT_MEM_FRACTION'] for x in places} == {None}
+  assert devices.memory_in_use('0') == 0.2
+  launcher.fit(devices.memory_in_use('0'))
+  places = told(launcher, 8)  # 4 runs of 0.2 and a margin fit into 0.9.
+  for place in places:
+    assert float(place['XLA_PYTHON_CLIENT_MEM_FRACTION']) == 0.225
+  # What was out of memory is not tried again.
+  launcher.limit(3)
+  launcher.fit(0.1)
+  assert launcher.room(1000) == 6
+
+
+@pytest.mark.parametrize(
+  ('name', 'value', 'gpus'),
+  [
+    ('CUDA_VISIBLE_DEVICES', '1', ['1']),
+    ('CUDA_VISIBLE_DEVICES', 'GPU-b,GPU-a', ['GPU-b', 'GPU-a']),
+    ('CUDA_VISIBLE_DEVICES', '', []),
+    ('JAX_PLATFORMS', 'cpu', []),
+    ('JAX_PLATFORMS', 'cuda,cpu', ['0', '1']),
+  ],
+)
+def test_gpus_that_the_user_names(two_gpus, monkeypatch, name, value, gpus):
+  monkeypatch.setenv(name, value)
+  assert devices.gpus() == gpus

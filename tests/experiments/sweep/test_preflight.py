@@ -1,0 +1,190 @@
+"""What is wrong with a sweep is said before anything runs, a line each."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments.command import SettingsError, SeveralSettingsError
+from experiments.sweep import history, options, plan
+from experiments.sweep.plan import Configuration, Run
+
+ROOT = pathlib.Path(__file__).parents[3]
+DRQ = Configuration('DrQAgent.gamma = 0.9\n', 100)
+OTHER = Configuration('DrQAgent.gamma = 0.8\n', 100)
+RUNS = [Run('drq', 'Pong', 0), Run('drq', 'Qbert', 0)]
+
+
+def type_command(base_dir, *words):
+  process = subprocess.run(
+    [
+      *(sys.executable, '-m', 'experiments.sweep', 'run'),
+      f'--base_dir={base_dir}',
+      *words,
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert 'Traceback' not in process.stderr, process.stderr
+  return process.returncode, process.stdout, process.stderr.splitlines()
+
+
+def test_all_that_is_wrong_gets_a_line(tmp_path):
+  wild = tmp_path / 'wild.gin'
+  wild.write_text("include 'gin_configs/drq.gin'\nDrQAgent.gamma = 2\n")
+  code, out, lines = type_command(
+    tmp_path / 'runs',
+    f'--gin_files=gin_configs/drq.gin,{wild},gin_configs/drq_th.gin',
+    '--games=Pong,Brakout',
+    '--seeds=4-0',
+  )
+  assert code == 2
+  assert out == ''
+  assert lines[0].startswith('error: --seeds must be as 0-4 or 0,2,7')
+  assert lines[1].startswith("error: --games: unknown game 'Brakout': did you")
+  assert lines[2].startswith('error: wild: DrQAgent.gamma must be a number')
+  assert lines[3].startswith("error: no gin file 'gin_configs/drq_th.gin': did")
+  assert len(lines) == 4
+  assert not (tmp_path / 'runs').exists()
+
+
+def test_what_is_right_is_kept_and_can_be_read_again(tmp_path):
+  arguments = (
+    tmp_path,
+    '--gin_files=gin_configs/drq.gin',
+    '--gin_files=gin_configs/drq.gin+gin_configs/demo.gin',
+    '--games=ms_pacman,ALE/Pong-v5',
+    '--seeds=0,1',
+    '--executor=print',
+  )
+  code, out, lines = type_command(*arguments)
+  assert code == 0
+  assert lines == []
+  assert [line.split('  # ')[1] for line in out.splitlines()] == [
+    f'{config}/{game}/{seed}'
+    for seed in (0, 1)
+    for config in ('drq', 'drq+demo')
+    for game in ('MsPacman', 'Pong')
+  ]
+  sweep = plan.load(tmp_path)
+  steps = [x.training_steps for x in sweep.configurations.values()]
+  assert steps == [100_000, 12_000]
+  # The settings that are kept are gin files that come to the same: they are
+  # the same configurations of the same sweep.
+  kept = [plan.settings_file(tmp_path, name) for name in sweep.configurations]
+  copies = [tmp_path / 'copies' / path.name.replace('+', '_') for path in kept]
+  copies[0].parent.mkdir()
+  for path, copy in zip(kept, copies, strict=True):
+    copy.write_bytes(path.read_bytes())
+  files = ','.join(map(str, copies))
+  type_command(tmp_path / 'other', f'--gin_files={files}', *arguments[3:])
+  other = plan.load(tmp_path / 'other')
+  assert [*other.configurations.values()] == [*sweep.configurations.values()]
+
+
+def test_a_sweep_grows_and_its_numbers_stay(tmp_path):
+  plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  more = [Run('drq', 'Alien', 0), Run('bbf', 'Pong', 0)]
+  sweep = plan.extend(tmp_path, {'drq': DRQ, 'bbf': OTHER}, [*more, RUNS[1]], 5)
+  assert sweep.runs == (*RUNS, *more)
+  assert sweep.retries == 5
+  assert plan.load(tmp_path) == sweep
+  assert plan.settings_file(tmp_path, 'bbf').read_text() == OTHER.settings
+
+
+def test_the_same_name_with_other_settings(tmp_path):
+  plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  before = (tmp_path / plan.FILE).read_bytes()
+  with pytest.raises(SeveralSettingsError) as caught:
+    plan.extend(tmp_path, {'drq': OTHER}, RUNS, None)
+  assert caught.value.problems == (
+    f'{tmp_path}/sweep.json has drq with other settings (here: DrQAgent.gamma '
+    '= 0.8); choose another --base_dir, or another name for the gin file',
+  )
+  assert (tmp_path / plan.FILE).read_bytes() == before
+
+
+def test_a_run_folder_of_other_settings(tmp_path):
+  folder = tmp_path / 'drq/Pong/0'
+  folder.mkdir(parents=True)
+  (folder / 'config.gin').write_text(OTHER.settings)
+  with pytest.raises(SeveralSettingsError) as caught:
+    plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  (problem,) = caught.value.problems
+  assert problem.startswith(f'{folder} has drq with other settings (here: ')
+  assert not (tmp_path / plan.FILE).exists()
+
+
+def test_a_wrong_setting_can_be_put_right(tmp_path):
+  plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  folder = tmp_path / 'drq/Pong/0'
+  folder.mkdir(parents=True)
+  history.append(
+    folder,
+    'start',
+    number=1,
+    host='host',
+    pid=1,
+    device='gpu 0',
+    sharing=1,
+    start=history.now(),
+    log='logs/1.log',
+  )
+  history.append(folder, 'end', number=1, exit_code=2, outcome='wrong setting')
+  assert history.read(folder).verdict(2)
+  sweep = plan.extend(tmp_path, {'drq': OTHER}, RUNS, None)
+  assert sweep.configurations['drq'] == OTHER
+  assert history.read(folder).verdict(2) is None
+
+
+@pytest.mark.parametrize('place', ['/proc/runs', 'file/runs'])
+def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, place):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(SettingsError, match=r'^--base_dir: .* can not be wr'):
+    plan.extend(pathlib.Path(place), {'drq': DRQ}, RUNS, None)
+
+
+@pytest.mark.parametrize(
+  'content', ['', '[]', '{"version": 1}', json.dumps({'version': 1, 'runs': 3})]
+)
+def test_a_damaged_sweep(tmp_path, content):
+  (tmp_path / plan.FILE).write_text(content)
+  with pytest.raises(SettingsError, match=r'sweep\.json is damaged'):
+    plan.load(tmp_path)
+
+
+def test_a_newer_sweep(tmp_path):
+  (tmp_path / plan.FILE).write_text('{"version": 2}')
+  with pytest.raises(SettingsError, match='is of version 2'):
+    plan.load(tmp_path)
+
+
+def test_two_configurations_of_one_name():
+  with pytest.raises(SettingsError, match='would both be called drq'):
+    options.configurations(['a/drq.gin', 'b/drq.gin'])
+
+
+def test_a_cut_off_line_of_attempts_is_left_out(tmp_path):
+  start = {
+    'host': 'host',
+    'pid': 1,
+    'device': 'gpu 0',
+    'sharing': 1,
+    'log': 'logs/1.log',
+  }
+  history.append(tmp_path, 'start', number=1, start=history.now(), **start)
+  with (tmp_path / history.FILE).open('a') as file:
+    file.write('{"event": "end", "number": 1, "outc')
+  assert history.read(tmp_path).attempts[0].outcome == 'killed'
+  history.append(tmp_path, 'start', number=2, start=history.now(), **start)
+  history.append(tmp_path, 'end', number=2, exit_code=1, outcome='failed')
+  outcomes = [x.outcome for x in history.read(tmp_path).attempts]
+  assert outcomes == ['killed', 'failed']
+  # Who is killed is not to blame.
+  assert history.read(tmp_path).verdict(retries=0).number == 2
+  assert history.read(tmp_path).verdict(retries=1) is None
