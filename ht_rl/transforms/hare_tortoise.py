@@ -11,6 +11,7 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
+from ht_rl.transforms.line_search import forget_values
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
@@ -68,6 +69,12 @@ def hare_tortoise(
 
   A restart leaves the hare and the tortoise bitwise equal, unless the tortoise
   has the narrower dtype: then it is the hare, rounded.
+
+  ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
+  True. An optimizer that has its own copy of the weights, such as
+  ``optax.contrib.schedule_free``, needs True. The value and the gradient that a
+  line search keeps (``optax.lbfgs`` does) are always marked as unknown, so that
+  ``optax.value_and_grad_from_state`` computes them at the new weights.
 
   .. warning::
     This must be the outermost wrapper. It averages the parameters that its own
@@ -147,6 +154,8 @@ def hare_tortoise(
     tortoise_dtype = checks.as_floating_dtype('tortoise_dtype', tortoise_dtype)
 
   def init_fn(params: optax.Params) -> HareTortoiseState:
+    checks.check_arrays('params', params)
+
     def copy(p: ArrayLike) -> jax.Array:
       # A copy, so that parameters and state can both be donated.
       return jnp.array(p, dtype=_slow_dtype(p, tortoise_dtype))
@@ -168,7 +177,9 @@ def hare_tortoise(
         'hare_tortoise averages the parameters, so `update` needs them: '
         '`update(updates, state, params)`'
       )
-    checks.check_like('tortoise', state.tortoise, params, 'the parameters')
+    checks.check_state(state, HareTortoiseState)
+    checks.check_arrays('params', params)
+    checks.check_like('params', params, state.tortoise, 'the tortoise')
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
@@ -194,6 +205,7 @@ def hare_tortoise(
     hare = optax.apply_updates(params, updates)
     tortoise = jax.tree.map(average, hare, state.tortoise)
     tortoise = jax.tree.map(restart, restarts, tortoise, hare)
+    inner_state = forget_values(inner_state, due)
     if reset_inner_state:
       inner_state = jax.tree.map(
         lambda new, old: jnp.where(due, new, old), inner.init(hare), inner_state
@@ -286,6 +298,8 @@ def tortoise_params(state: optax.OptState) -> optax.Params:
       :class:`HareTortoiseState`.
   """
   states = _states(state)
+  if not states:
+    checks.check_structure(state, HareTortoiseState)
   if len(states) != 1:
     raise ValueError(
       'state must hold exactly one HareTortoiseState, made by the init of '
@@ -348,7 +362,8 @@ def _averaging(
       wide = dtypes.at_least_float32(s)
       h, slow = h.astype(wide), s.astype(wide)
       # Written this way, equal weights stay exactly equal.
-      mean = (h + mu * (slow - h)).astype(s.dtype)
+      rate = jnp.asarray(mu, wide)
+      mean = (h + rate * (slow - h)).astype(s.dtype)
     return jnp.where(due, mean, s)
 
   return average

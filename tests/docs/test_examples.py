@@ -19,6 +19,9 @@ CHECKS: dict[str, Callable[..., bool]] = {
   'dqn_flax.py': lambda score: score >= 400,
   'dqn_nnx.py': lambda score: score >= 400,
   'drq_jax.py': lambda fraction: fraction > 0.9,
+  'head_reset_nnx.py': lambda before, reset, end: (
+    max(before, end) < 0.01 < reset
+  ),
   'quickstart.py': lambda hare, tortoise: tortoise < 0.05 < hare,
   'resume.py': lambda number: number == 10,
   'sharded.py': lambda difference: difference < 1e-5,
