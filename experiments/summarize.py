@@ -10,7 +10,7 @@ output. Exit codes: 0, done; 1, a figure or the report could not be written; 2,
 a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import io
 import os
 import pathlib
@@ -32,6 +32,7 @@ from ht_rl.atari100k.comparison import Comparison, compare
 from ht_rl.atari100k.power import plan, plan_sentence
 from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
+from ht_rl.atari100k.suspicions import suspicions
 from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
@@ -71,6 +72,9 @@ _PLAN = flags.DEFINE_integer(
   'tell apart, if runs vary like those of the paths, or else of BBF.',
   lower_bound=2,
   upper_bound=10_000,
+)
+_I_MEAN_IT = flags.DEFINE_bool(
+  'i_mean_it', False, 'Take scores as they are, even if they look wrong.'
 )
 _BOOTSTRAP_SEED = flags.DEFINE_integer(
   'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
@@ -182,7 +186,8 @@ def run(paths: Sequence[str]) -> Summary:
 
   Raises:
     SettingsError: no path is given, or games are missing.
-    ScoreFileError: something is wrong in what is under the paths.
+    ScoreFileError: something is wrong in what is under the paths, or looks
+      wrong.
   """
   if not paths:
     raise SettingsError(
@@ -196,6 +201,11 @@ def run(paths: Sequence[str]) -> Summary:
     for name, games in by_method(read.runs).items()
     if name not in scores
   }
+  questions = suspicions({**scores, **_in_columns(means)})
+  if questions and not _I_MEAN_IT.value:
+    raise ScoreFileError(
+      [f'{line} (--i_mean_it takes the scores)' for line in questions]
+    )
   published = {}
   if _BASELINES.value == 'paper':
     for name, aggregates in paper.AGGREGATES.items():
@@ -221,6 +231,15 @@ def run(paths: Sequence[str]) -> Summary:
   if not (_PLOTS.value or _REPORT.value):
     return summary
   return curves.with_curves(summary, runs)
+
+
+def _in_columns(
+  means: Mapping[str, Mapping[str, float]],
+) -> dict[str, dict[str, list[float]]]:
+  return {
+    name: {game: [mean] for game, mean in of.items()}
+    for name, of in means.items()
+  }
 
 
 def compared(summary: Summary) -> Comparison | None:

@@ -19,6 +19,7 @@ from ht_rl.atari100k.aggregates import (
   probability_of_improvement,
 )
 from ht_rl.atari100k.games import GAMES, human_normalized_score
+from ht_rl.atari100k.suspicions import suspicions
 
 THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
 
@@ -235,6 +236,7 @@ def summarize(
     notes=(
       *notes,
       *left_out,
+      *suspicions(raw),
       *(note for name in scores for note in _notes_on_runs(name, raw[name])),
     ),
     replicates=replicates,

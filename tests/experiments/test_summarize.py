@@ -327,8 +327,8 @@ class TestComparison:
   @pytest.fixture
   def paths(self, tmp_path):
     rng = np.random.default_rng(0)
-    for name, mean in {'one': 900, 'the, other': 850}.items():
-      data = {g: (mean + rng.normal(size=5)).tolist() for g in GAMES}
+    for name, mean in {'one': 18, 'the, other': 8}.items():
+      data = {g: (mean + rng.uniform(size=5)).tolist() for g in GAMES}
       (tmp_path / f'{name}.json').write_text(json.dumps(data))
     return [tmp_path / 'one.json', tmp_path / 'the, other.json', '--partial']
 
@@ -427,3 +427,35 @@ class TestComparison:
     assert '--plan: a: a plan needs two runs of a game, unlike Pong' in (
       capsys.readouterr().err
     )
+
+
+class TestScoresThatLookWrong:
+  @pytest.fixture
+  def path(self, tmp_path):
+    """Episodes of one run in place of runs."""
+    rng = np.random.default_rng(0)
+    data = {game: rng.integers(5, 20, 100).tolist() for game in GAMES}
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(data))
+    return path
+
+  def test_are_asked_for(self, path, capsys):
+    assert type_command(path, '--partial') == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err == (
+      'error: a: are these runs? 100 whole numbers a game look like episodes. '
+      'A run has one score, the mean of its episodes. (--i_mean_it takes the '
+      'scores)\n'
+    )
+
+  def test_are_taken_if_they_are_meant(self, path, capsys):
+    assert type_command(path, '--partial', '--i_mean_it') == 0
+    assert 'note: a: are these runs? 100 whole' in capsys.readouterr().out
+
+  def test_means_are_asked_for_too(self, tmp_path, capsys):
+    rows = [f'a,{game},mean,0.5\n' for game in atari100k.GAMES]
+    path = tmp_path / 'a.csv'
+    path.write_text('config,game,seed,score\n' + ''.join(rows))
+    assert type_command(path) == 2
+    assert 'error: a: are these game points? ' in capsys.readouterr().err

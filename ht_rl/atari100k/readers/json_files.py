@@ -3,6 +3,8 @@
 import reprlib
 from typing import Any
 
+import numpy as np
+
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.parsing import game_of, method_of, score_of
 from ht_rl.atari100k.readers.content import Content
@@ -10,6 +12,7 @@ from ht_rl.atari100k.readers.rows import add_row, columns_of
 from ht_rl.atari100k.readers.run_folders import add_result
 from ht_rl.atari100k.run_folder import RESULT_KEYS, check_result
 from ht_rl.atari100k.runs import Run
+from ht_rl.atari100k.suspicions import looks_transposed
 
 
 def read_json(content: Content, data: Any) -> None:
@@ -82,6 +85,18 @@ def _add_scores(
 
 def _add_matrix(content: Content, method: str, rows: list[Any]) -> None:
   """Takes normalised scores, a row of the 26 games for each run."""
+  sizes = {len(row) if isinstance(row, list) else 0 for row in rows}
+  is_square = sizes == {len(rows)} == {len(GAMES)}
+  is_by_game = len(rows) == len(GAMES) and len(sizes) == 1 and 0 not in sizes
+  if is_square:
+    is_by_game = _is_numeric(rows) and looks_transposed(np.array(rows, float))
+  if is_by_game:
+    content.problems.append(
+      f'{_place(content, method)}: the array must have a row for each run and '
+      'a column for each of the 26 games; this looks like a row for each game: '
+      'transpose it'
+    )
+    return
   name = content.parsed(_place(content, method), method_of, method)
   for seed, row in enumerate(rows):
     if not isinstance(row, list) or len(row) != len(GAMES):
@@ -100,6 +115,10 @@ def _add_matrix(content: Content, method: str, rows: list[Any]) -> None:
         low, high = REFERENCE_SCORES[game]
         score = low + normalized * (high - low)
         content.add(Run(name, game, seed, score, source))
+
+
+def _is_numeric(rows: list[Any]) -> bool:
+  return all(type(x) in (int, float) for row in rows for x in row)
 
 
 def _place(content: Content, *keys: str | int) -> str:
