@@ -73,6 +73,14 @@ _PLAN = flags.DEFINE_integer(
   lower_bound=2,
   upper_bound=10_000,
 )
+_LAST = flags.DEFINE_float(
+  'last',
+  None,
+  'Part at the end of each curve whose mean is the score, such as 0.05; only '
+  'for files of curves.',
+  lower_bound=1e-6,
+  upper_bound=1,
+)
 _I_MEAN_IT = flags.DEFINE_bool(
   'i_mean_it', False, 'Take scores as they are, even if they look wrong.'
 )
@@ -193,7 +201,7 @@ def run(paths: Sequence[str]) -> Summary:
     raise SettingsError(
       'no path is given: for example python -m experiments.summarize runs'
     )
-  read = score_files.read(paths)
+  read = score_files.read(paths, last=_LAST.value)
   runs = [run for run in read.runs if run.seed is not None]
   scores = by_method(runs)
   means = {

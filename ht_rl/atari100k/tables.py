@@ -13,14 +13,12 @@ import tabulate
 from ht_rl.atari100k.aggregates import METRICS, Estimate
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.summary import Method, Summary
-
-METRIC_TITLES: dict[str, str] = {
-  'iqm': 'IQM',
-  'median': 'median',
-  'mean': 'mean',
-  'optimality_gap': 'optimality gap',
-}
+from ht_rl.atari100k.summary import (
+  METRIC_TITLES,
+  Method,
+  Summary,
+  format_estimate,
+)
 
 # Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
@@ -52,17 +50,6 @@ def render(
       f'the style must be one of {", ".join(STYLES)}, not {style!r}'
     )
   return STYLES[style](summary, comparison)
-
-
-def heading(summary: Summary) -> str:
-  """Returns the title: games, and how the intervals were computed."""
-  games, all_games = len(summary.games), len(GAMES)
-  of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
-  return (
-    f'Atari-100k, {of_games} games: human-normalised scores with '
-    f'{100 * summary.confidence:g}% intervals (stratified bootstrap, '
-    f'{summary.replicates:,} replicates, seed {summary.seed})'
-  )
 
 
 def aggregate_rows(summary: Summary) -> _Rows:
@@ -145,18 +132,13 @@ def points(score: float) -> str:
 
 
 def _with_interval(estimate: Estimate | None, digits: int = 3) -> str:
-  if estimate is None:
-    return UNKNOWN
-  value, low, high = (f'{float(number):.{digits}f}' for number in estimate)
-  if math.isnan(estimate.low):
-    return value
-  return f'{value} [{low}, {high}]'
+  return UNKNOWN if estimate is None else format_estimate(estimate, digits)
 
 
 def _tables(
   summary: Summary, comparison: Comparison | None
 ) -> Iterator[tuple[str, _Rows]]:
-  yield heading(summary), aggregate_rows(summary)
+  yield summary.heading, aggregate_rows(summary)
   if comparison is not None:
     rows = comparison_rows(summary, comparison)
     yield comparison_title(comparison), rows

@@ -459,3 +459,14 @@ class TestScoresThatLookWrong:
     path.write_text('config,game,seed,score\n' + ''.join(rows))
     assert type_command(path) == 2
     assert 'error: a: are these game points? ' in capsys.readouterr().err
+
+
+def test_curves_need_a_part(tmp_path, capsys):
+  path = tmp_path / 'a.json'
+  path.write_text(json.dumps({game: [[1, 2, 4, 8]] * 2 for game in GAMES}))
+  assert type_command(path, '--partial') == 2
+  assert 'such as --last=0.05' in capsys.readouterr().err
+  assert type_command(path, '--partial', '--last=0.5', '--format=json') == 0
+  summary = json.loads(capsys.readouterr().out)
+  assert summary['methods']['a']['scores']['Pong'] == [6, 6]
+  assert any('the last 50% of a curve' in note for note in summary['notes'])

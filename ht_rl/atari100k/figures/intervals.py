@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ht_rl.atari100k import tables
+from ht_rl.atari100k import summary as summary_lib
 from ht_rl.atari100k.figures.common import extent, if_intervals, if_published
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import (
@@ -28,7 +28,7 @@ METRIC_TITLES: dict[str, tuple[str, str]] = {
     title[0].upper() + title[1:],
     _LOWER if metric == 'optimality_gap' else _HIGHER,
   )
-  for metric, title in tables.METRIC_TITLES.items()
+  for metric, title in summary_lib.METRIC_TITLES.items()
 }
 
 
