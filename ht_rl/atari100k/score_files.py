@@ -12,7 +12,8 @@ The content of a path decides how it is read:
 - a JSON list of objects with these keys, or with the steps `xs` and the scores
   `ys` of curves;
 - a JSON object of one method or, one level deeper, of several: for each game
-  the list of the scores of its runs, an object of seeds, or ``{"mean": score}``;
+  the list of the scores of its runs, an object of seeds, or ``{"mean":
+  score}``;
 - a JSON object of arrays ``{method: [[score of each game] of each run]}``,
   human-normalised scores of the 26 games in alphabetical order, as in rliable's
   dictionaries.
@@ -39,6 +40,9 @@ from ht_rl.atari100k.readers.json_files import read_json
 from ht_rl.atari100k.readers.run_folders import read_runs
 from ht_rl.atari100k.run_folder import RunFolderError
 from ht_rl.atari100k.runs import Run, ScoreFileError
+
+# Where Dopamine's loggers write.
+_PICKLED = ('**/logs/log_*', '**/pickle/pickle_*.pkl')
 
 
 class ScoreFiles(NamedTuple):
@@ -138,6 +142,13 @@ def _why_empty(content: Content) -> str:
     )
   if not content.path.is_dir():
     return 'no score is in this file'
+  for pattern in _PICKLED:
+    if file := next(content.path.glob(pattern), None):
+      return (
+        f"{file} is one of Dopamine's pickled files, which can execute code "
+        'when they are read; load them yourself and write a CSV file with '
+        'config, game, seed, score'
+      )
   reason = 'no run is in this folder (a finished run has a result.json)'
   files = sorted(
     str(path)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import pathlib
+import pickle
 
 import pytest
 
@@ -127,6 +128,20 @@ class TestColumnsOfGames:
 
 XS = [100_000, 200_000, 300_000, 380_000, 390_000, 400_000]
 YS = [0, 1, 2, 3, 4, 8]
+
+
+@pytest.mark.parametrize(
+  'name', ['Pong/1/logs/log_3', 'Pong/1/metrics/pickle/pickle_0.pkl']
+)
+def test_pickled_files_of_dopamine_are_refused(name):
+  path = pathlib.Path('runs', name)
+  path.parent.mkdir(parents=True)
+  path.write_bytes(pickle.dumps({'iteration_0': {'eval_average_return': [1]}}))
+  assert problems_of('runs') == [
+    f"runs: {path} is one of Dopamine's pickled files, which can execute code "
+    'when they are read; load them yourself and write a CSV file with config, '
+    'game, seed, score'
+  ]
 
 
 class TestCurves:
