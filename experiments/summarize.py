@@ -11,6 +11,7 @@ a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
 from collections.abc import Mapping, Sequence
+import dataclasses
 import io
 import os
 import pathlib
@@ -29,6 +30,7 @@ from experiments.command import (
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
 from ht_rl.atari100k.comparison import Comparison, compare
+from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.power import plan, plan_sentence
 from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
@@ -44,11 +46,12 @@ _PLOTS = flags.DEFINE_string(
 _REPORT = flags.DEFINE_string(
   'report', None, 'HTML file with all tables and figures.'
 )
-_BASELINES = flags.DEFINE_enum(
+_KNOWN_BASELINES = ('paper', 'published')
+_BASELINES = flags.DEFINE_list(
   'baselines',
-  None,
-  ['paper'],
-  'Published numbers to compare with: those of Lee et al. (2024).',
+  [],
+  'Published numbers to compare with: paper (Lee et al., 2024, all scores), '
+  'published (aggregates of other systems), or both.',
 )
 _PARTIAL = flags.DEFINE_bool(
   'partial', False, 'Compare the common games, even if some are missing.'
@@ -107,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit code."""
   logging.set_verbosity(logging.WARNING)
   try:
-    _check_outputs(argv[1:])
+    _check_flags(argv[1:])
     if _PLAN.value is not None:
       _print(planned(argv[1:], _PLAN.value))
       return 0
@@ -135,8 +138,14 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def _check_outputs(paths: Sequence[str]) -> None:
-  """Raises SettingsError if the report would overwrite an input."""
+def _check_flags(paths: Sequence[str]) -> None:
+  """Raises SettingsError for wrong baselines or a report over an input."""
+  for name in _BASELINES.value:
+    if name not in _KNOWN_BASELINES:
+      raise SettingsError(
+        f'flag --baselines={name}: value should be one of '
+        f'<{"|".join(_KNOWN_BASELINES)}>'
+      )
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return
@@ -215,7 +224,7 @@ def run(paths: Sequence[str]) -> Summary:
       [f'{line} (--i_mean_it takes the scores)' for line in questions]
     )
   published = {}
-  if _BASELINES.value == 'paper':
+  if 'paper' in _BASELINES.value:
     for name, aggregates in paper.AGGREGATES.items():
       published[f'{name} (paper)'] = aggregates
       means[f'{name} (paper)'] = paper.SCORES[name]
@@ -236,6 +245,13 @@ def run(paths: Sequence[str]) -> Summary:
     ) from error
   except ValueError as error:
     raise SettingsError(str(error)) from error
+  if 'published' in _BASELINES.value:
+    if len(summary.games) < len(GAMES):
+      raise SettingsError(
+        '--baselines=published needs scores of all 26 games, over which the '
+        'published aggregates are taken'
+      )
+    summary = dataclasses.replace(summary, with_published=True)
   if not (_PLOTS.value or _REPORT.value):
     return summary
   return curves.with_curves(summary, runs)

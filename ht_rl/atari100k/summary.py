@@ -110,6 +110,8 @@ class Summary:
       profiles and curves at most 2000.
     confidence: of the intervals.
     seed: of the bootstrap.
+    with_published: whether to show the published systems of `published` beside
+      the methods.
   """
 
   methods: tuple[Method, ...]
@@ -120,6 +122,7 @@ class Summary:
   replicates: int
   confidence: float
   seed: int
+  with_published: bool = False
 
   def __str__(self) -> str:
     """Returns the heading, and a line of aggregates for each method."""

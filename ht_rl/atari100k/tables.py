@@ -13,6 +13,7 @@ import tabulate
 from ht_rl.atari100k.aggregates import METRICS, Estimate
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.published import SYSTEMS, ranked
 from ht_rl.atari100k.summary import (
   METRIC_TITLES,
   Method,
@@ -22,6 +23,11 @@ from ht_rl.atari100k.summary import (
 
 # Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
+
+PUBLISHED_TITLE = (
+  'Beside published systems, by IQM: 26 games, 100,000 agent steps; protocols '
+  'differ'
+)
 
 _Rows = list[list[str]]
 
@@ -88,6 +94,22 @@ def improvement_rows(summary: Summary) -> _Rows:
   return rows
 
 
+def published_rows(summary: Summary) -> _Rows:
+  """Returns a header and rows of methods and published systems in order."""
+  systems = {system.name: system for system in SYSTEMS}
+  header = ['method', 'runs', *METRIC_TITLES.values(), 'source', 'evaluation']
+  rows = [header]
+  for method in ranked(summary):
+    numbers = [_with_interval(method.estimates.get(k)) for k in METRICS]
+    if method.scores:
+      rows.append([method.name, runs(method), *numbers, '', ''])
+    else:
+      system = systems[method.name]
+      about = [system.source, system.evaluation]
+      rows.append([system.name, system.runs, *numbers, *about])
+  return rows
+
+
 def comparison_rows(summary: Summary, comparison: Comparison) -> _Rows:
   """Returns a header and rows of two methods' aggregates and differences."""
   first, second = (
@@ -139,6 +161,8 @@ def _tables(
   summary: Summary, comparison: Comparison | None
 ) -> Iterator[tuple[str, _Rows]]:
   yield summary.heading, aggregate_rows(summary)
+  if summary.with_published:
+    yield PUBLISHED_TITLE, published_rows(summary)
   if comparison is not None:
     rows = comparison_rows(summary, comparison)
     yield comparison_title(comparison), rows
@@ -213,6 +237,11 @@ def _csv(summary: Summary, comparison: Comparison | None) -> str:
   for (x, y), estimate in summary.improvement.items():
     row = [x, 'probability_of_improvement', y, '', games]
     writer.writerow([*row, *_numbers(estimate)])
+  if summary.with_published:
+    for system in SYSTEMS:
+      for metric, value in system.aggregates.items():
+        row = [system.name, metric, '', system.runs, len(GAMES), value]
+        writer.writerow([*row, '', ''])
   if comparison is not None:
     for quantity, estimate in _comparison_numbers(comparison).items():
       row = [comparison.first, quantity, comparison.second, comparison.runs]
@@ -275,6 +304,11 @@ def _json(summary: Summary, comparison: Comparison | None) -> str:
       for x in names
     },
   }
+  if summary.with_published:
+    content['published'] = [
+      {**system._asdict(), 'aggregates': dict(system.aggregates)}
+      for system in SYSTEMS
+    ]
   if comparison is not None:
     content['comparison'] = {
       'first': comparison.first,

@@ -470,3 +470,25 @@ def test_curves_need_a_part(tmp_path, capsys):
   summary = json.loads(capsys.readouterr().out)
   assert summary['methods']['a']['scores']['Pong'] == [6, 6]
   assert any('the last 50% of a curve' in note for note in summary['notes'])
+
+
+def test_published_systems(tmp_path, capsys):
+  means = {game: of.human for game, of in atari100k.REFERENCE_SCORES.items()}
+  path = tmp_path / 'human.json'
+  path.write_text(json.dumps({game: {'mean': x} for game, x in means.items()}))
+  report = tmp_path / 'report.html'
+  words = ('--baselines=published,paper', f'--report={report}')
+  assert type_command(path, *words) == 0
+  out = capsys.readouterr().out
+  assert 'Beside published systems, by IQM: 26 games' in out
+  assert 'Ye et al. (2021)' in out
+  assert 'bbf_ht (paper)' in out
+  assert 'Beside published systems' in report.read_text()
+
+
+def test_published_systems_need_all_games(runs, capsys):
+  assert type_command(runs, '--partial', '--baselines=published') == 2
+  assert capsys.readouterr().err == (
+    'error: --baselines=published needs scores of all 26 games, over which the '
+    'published aggregates are taken\n'
+  )
