@@ -1,15 +1,13 @@
 """The folder of a run: its files, their format, reading and writing them.
 
-| file | content |
-| --- | --- |
-| `run.json` | what is run: version, config, game, seed, protocol |
-| `config.gin` | the settings that the user gave |
-| `operative_config.gin` | every setting in use |
-| `metrics.jsonl` | a JSON object a line, each with its `step` |
-| `result.json` | the score of a finished run, see `check_result` |
-| `checkpoints/` | the newest checkpoints of a run that is not finished |
-| `tortoise.npz` | the weights of the tortoise of a finished run |
-| `lock` | held by the process that runs it |
+- `run.json`: what is run: version, config, game, seed and protocol;
+- `config.gin`: the settings that the user gave;
+- `operative_config.gin`: every setting in use;
+- `metrics.jsonl`: a JSON object a line, each with its `step`;
+- `result.json`: the score of a finished run, see `check_result`;
+- `checkpoints/`: the newest checkpoints of a run that is not finished;
+- `tortoise.npz`: the weights of the tortoise of a finished run;
+- `lock`: held by the process that runs it.
 
 `run.json` and `result.json` carry the `version` of the format. Files without
 one were written before there were versions and are read too; a newer version
