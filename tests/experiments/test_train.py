@@ -67,10 +67,10 @@ def test_what_is_needed(command, capfd, tmp_path, missing):
 # wrong type and a value out of range.
 WRONG_SETTINGS = {
   # Wrong syntax, or unknown names.
-  'DrQAgent.gamma': 'can read (in DrQAgent.gamma)',
-  'DrQAgent.gamma =': 'can read (in DrQAgent.gamma =)',
-  'DrQAgent.gamma = (1': 'can read (in DrQAgent.gamma = (1)',
-  'DrQAgent.gamma = nan': 'can read (in DrQAgent.gamma = nan)',
+  'DrQAgent.gamma': 'valid gin syntax (in DrQAgent.gamma)',
+  'DrQAgent.gamma =': 'valid gin syntax (in DrQAgent.gamma =)',
+  'DrQAgent.gamma = (1': 'valid gin syntax (in DrQAgent.gamma = (1)',
+  'DrQAgent.gamma = nan': 'valid gin syntax (in DrQAgent.gamma = nan)',
   'DrQAgnt.gamma = 0.9': "unknown gin name 'DrQAgnt': did you mean DrQAgent?",
   'DrQAgent.gama = 0.9': "no setting 'gama': did you mean gamma?",
   'DrQAgent.gamma = %g': 'unknown gin name %g',
