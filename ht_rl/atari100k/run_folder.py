@@ -38,7 +38,6 @@ __all__ = [
   'first_line_only_in',
 ]
 
-_VERSION = {'version': VERSION}
 _RESULT, _RUN = 'result.json', 'run.json'
 _CONFIG, _OPERATIVE_CONFIG = 'config.gin', 'operative_config.gin'
 
@@ -164,18 +163,16 @@ class RunFolder:
         `training_steps`.
       OSError: a file can't be written; none is, then.
     """
-    run = run_records.check_run(
-      {
-        **_VERSION,
-        'config': config,
-        'game': game,
-        'seed': seed,
-        'protocol': dict(protocol),
-      }
-    )
+    run = {
+      'version': VERSION,
+      'config': config,
+      'game': game,
+      'seed': seed,
+      'protocol': dict(protocol),
+    }
     files.write_files(
       {
-        self.path / _RUN: run_records.encode(run),
+        self.path / _RUN: run_records.encode(run, run_records.check_run),
         self.config_file: settings.encode(),
         self.path / _OPERATIVE_CONFIG: operative_settings.encode(),
       }
@@ -193,14 +190,15 @@ class RunFolder:
     """Writes the result of a finished run, with the format's version.
 
     Args:
-      result: what `check_result` asks for, and anything else that is JSON.
+      result: what `check_result` asks for, and anything else that JSON or
+        NumPy has.
 
     Raises:
       ValueError: something is missing in the result, or wrong.
       OSError: the file can't be written.
     """
-    content = check_result({**_VERSION, **result, **_VERSION})
-    files.write_files({self.result_file: run_records.encode(content)})
+    content = run_records.encode({'version': VERSION, **result}, check_result)
+    files.write_files({self.result_file: content})
 
   def read_result(self) -> dict[str, Any] | None:
     """Returns the result, or None where the run is not finished.

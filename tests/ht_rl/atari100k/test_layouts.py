@@ -5,6 +5,9 @@ import json
 import pathlib
 import pickle
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+import numpy as np
 import pytest
 
 from ht_rl.atari100k import score_files
@@ -197,3 +200,62 @@ class TestCurves:
   def test_wrong_ones(self, change, problem):
     write('a.json', [self.rows()[0] | change])
     assert problems_of('a.json', last=0.1) == [f'a.json, [0]: {problem}']
+
+
+def check_outcome(name, last):
+  """Fails if a file gives anything but finite scores or lines for a person."""
+  problems, runs = ('none',), ()
+  try:
+    runs = score_files.read([name], last=last).runs
+  except ScoreFileError as error:
+    problems = error.problems
+  assert all(line and '\n' not in line for line in problems)
+  assert all(np.isfinite(run.score) for run in runs)
+
+
+NAMES = st.sampled_from(
+  [
+    *('Pong', 'hero_mean', 'Hero_std', 'Tennis', 'Pung', 'a', 'mean', '0'),
+    *('seed', 'game', 'score', 'config', 'xs', 'ys', 'task', 'protocol', ''),
+    *('training_steps', 'GameScoreAverage', 'version', 'returns', 'seed_1'),
+  ]
+)
+VALUES = st.recursive(
+  st.none()
+  | st.booleans()
+  | st.integers(-(10**20), 10**20)
+  | st.floats()
+  | NAMES,
+  lambda inner: (
+    st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=6)
+  ),
+  max_leaves=30,
+)
+
+
+@settings(
+  deadline=None,
+  max_examples=300,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(VALUES, st.sampled_from([None, 0.1, 1.0]))
+def test_any_json_is_read_or_refused(data, last):
+  write('a.json', data)
+  check_outcome('a.json', last)
+
+
+@settings(
+  deadline=None,
+  max_examples=200,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+  st.lists(NAMES, min_size=1, max_size=5),
+  st.lists(
+    st.lists(NAMES | st.floats().map(str) | st.integers().map(str), max_size=5),
+    max_size=4,
+  ),
+)
+def test_any_csv_is_read_or_refused(header, rows):
+  write('a.csv', '\n'.join(','.join(row) for row in [header, *rows]))
+  check_outcome('a.csv', None)
