@@ -1,11 +1,11 @@
-"""What Hare & Tortoise adds to an optimizer: time and memory of one update.
+"""Time and memory of one update, with and without Hare & Tortoise.
 
     python -m benchmarks.transform
 
 Updates weights by given gradients, without a network, jitted and donated: with
-Adam alone, with Adam and an average of one's own, and with `hare_tortoise`
-without and with restarts (none of which is due). `temporary` is what XLA
-allocates for a call, beside weights and state.
+Adam alone, with Adam and a hand-written average, and with `hare_tortoise`
+without and with restarts (none is due). `temporary` is the memory that XLA
+allocates for a call, in addition to weights and state.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _LEAVES = flags.DEFINE_integer('leaves', 8, 'Arrays of weights.')
 _SIZE = flags.DEFINE_integer('size', 1_000_000, 'Weights in each of them.')
 _ROUNDS = flags.DEFINE_integer('rounds', 15, 'Turns of each side.')
 
-UPDATES = 10  # Of one turn.
+UPDATES = 10  # In one turn.
 MOMENTUM = 0.995
 
 
@@ -39,7 +39,7 @@ def with_transform(optimizer: Any) -> tuple[Callable, Callable]:
 
 
 def with_own_average() -> tuple[Callable, Callable]:
-  """Returns init and update of Adam with a target network kept by hand."""
+  """Returns init and update of Adam with a hand-written target network."""
   adam = optax.adam(1e-4)
 
   def init(params: Any) -> Any:

@@ -5,11 +5,11 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""What momentum and interval do in the experiment of warm_start.py.
+"""The effect of momentum and interval in the experiment of warm_start.py.
 
     python docs/examples/ablation.py [picture.png]
 
-Trains all of a grid with all seeds at once and prints the test accuracy of the
+Trains a whole grid with all seeds at once and prints the test accuracy of the
 tortoise. The interval is given in two ways: in epochs, so that it is ten times
 as long in phase 2 as in phase 1, which has a tenth of the data (the paper's
 way); and in gradient steps, the same for both.

@@ -9,10 +9,10 @@
 
     python docs/examples/batchnorm.py
 
-No optimizer sees the running statistics of batch normalization. Here
-`hare_tortoise_step` averages and restarts them in time with the weights, so
-that the tortoise is a whole network of its own. Prints the test accuracy of
-both networks on 8x8 digits; after each restart they are equal to the bit.
+No optimizer trains the running statistics of batch normalization. Here
+`hare_tortoise_step` averages and restarts them together with the weights, so
+that the tortoise is a complete network. Prints the test accuracy of both
+networks on 8x8 digits; after each restart they are bitwise equal.
 """
 
 from typing import Any

@@ -9,11 +9,11 @@
 
   python docs/examples/dqn_equinox.py
 
-The network is split once into its parameters, which the optimizer is given, and
-the rest. The tortoise is a tree like the parameters (None where the rest is),
-and ``eqx.combine`` makes a network of it. With ``eqx.filter_jit`` and a whole
-network in hand, ``eqx.combine(ht_rl.tortoise_params(opt_state), network)`` is
-the slow one.
+The network is split once into its parameters, which the optimizer trains, and
+the rest. The tortoise is a tree like the parameters (None in place of the
+rest), and ``eqx.combine`` makes a network of it. If you keep the whole network
+(with ``eqx.filter_jit``), its slow copy is
+``eqx.combine(ht_rl.tortoise_params(opt_state), network)``.
 
 Every 1000 steps it prints the mean return of ten episodes that the tortoise
 plays greedily, until all of them last the full 500 steps. The last line is the
@@ -50,7 +50,7 @@ def make_network(key: jax.Array) -> tuple[eqx.nn.MLP, eqx.nn.MLP]:
   return eqx.partition(network, eqx.is_inexact_array)
 
 
-# What is not a parameter is the same for all networks.
+# All networks share what is not a parameter.
 _, static = make_network(jax.random.key(0))
 
 
@@ -73,8 +73,8 @@ def loss_fn(
   return jnp.mean(jnp.square(reward + discount * next_q - q))
 
 
-# All of a step is one call, and what it replaces is donated: a small network
-# takes less time than the way to the device and back.
+# One call does the whole step and donates what it replaces: for a network this
+# small, most of the time of a call is its overhead.
 @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
 def learn(
   params: eqx.nn.MLP,
@@ -134,14 +134,14 @@ def main(seed: int = 0) -> float:
   env = gymnasium.make('CartPole-v1')
   observation, _ = env.reset(seed=seed)
   for step in range(MAX_STEPS):
-    # The tortoise acts in training, too: its policy changes less abruptly.
+    # The tortoise also acts in training, since its policy changes smoothly.
     if rng.random() < max(EPSILON, 1 - step / EPSILON_DECAY_STEPS):
       action = int(rng.integers(2))
     else:
       params_to_act = ht_rl.tortoise_params(opt_state)
       action = int(greedy_action(params_to_act, observation))
     next_observation, reward, terminated, truncated, _ = env.step(action)
-    # Only a fall ends the bootstrap: the time limit is not part of the task.
+    # Bootstrap at the time limit: only a fall ends the task.
     discount = 0.0 if terminated else GAMMA
     transition = (observation, action, reward, discount, next_observation)
     params, opt_state, replay = learn(

@@ -9,17 +9,17 @@
 
   python docs/examples/dqn_flax.py
 
-Wherever a DQN has a target network, this one reads the tortoise out of the
-optimizer's state; there is no other copy and nothing that updates one.
+Where a DQN needs its target network, this one reads the tortoise from the
+optimizer's state. There is no other copy to keep or to update.
 
 Every 1000 steps it prints the mean return of ten episodes that the tortoise
 plays greedily, until all of them last the full 500 steps. The last line is the
 mean return of ten episodes from other starts.
 
-The restarts make no difference to speak of on a task so small: over ten seeds
-all ten episodes first lasted 500 steps after 5000 steps of training with them
-and 6000 without (medians; 2000 to 12,000 and 2000 to 14,000). What they are
-for, a network that can still learn late in a long training, does not show here.
+Restarts hardly matter on a task this small: over ten seeds, all ten episodes
+first lasted 500 steps after 5000 steps of training with restarts and 6000
+without (medians; 2000 to 12,000 and 2000 to 14,000). Restarts are meant to keep
+a network able to learn late in a long training, which this task is not.
 """
 
 import functools
@@ -63,8 +63,8 @@ def loss_fn(params: Any, target_params: Any, batch: Any) -> jax.Array:
   return jnp.mean(jnp.square(reward + discount * next_q - q))
 
 
-# All of a step is one call, and what it replaces is donated: a small network
-# takes less time than the way to the device and back.
+# One call does the whole step and donates what it replaces: for a network this
+# small, most of the time of a call is its overhead.
 @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
 def learn(
   params: Any,
@@ -124,14 +124,14 @@ def main(seed: int = 0) -> float:
   env = gymnasium.make('CartPole-v1')
   observation, _ = env.reset(seed=seed)
   for step in range(MAX_STEPS):
-    # The tortoise acts in training, too: its policy changes less abruptly.
+    # The tortoise also acts in training, since its policy changes smoothly.
     if rng.random() < max(EPSILON, 1 - step / EPSILON_DECAY_STEPS):
       action = int(rng.integers(2))
     else:
       params_to_act = ht_rl.tortoise_params(opt_state)
       action = int(greedy_action(params_to_act, observation))
     next_observation, reward, terminated, truncated, _ = env.step(action)
-    # Only a fall ends the bootstrap: the time limit is not part of the task.
+    # Bootstrap at the time limit: only a fall ends the task.
     discount = 0.0 if terminated else GAMMA
     transition = (observation, action, reward, discount, next_observation)
     params, opt_state, replay = learn(

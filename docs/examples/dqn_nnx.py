@@ -10,9 +10,9 @@
   python docs/examples/dqn_nnx.py
 
 The model is the hare. The tortoise is in the state of the ``nnx.Optimizer``;
-``nnx.merge`` makes a model of it wherever a DQN has its target network. (Its
-variables are ``nnx.optimizer.OptVariable``, as all in that state; a filter for
-``nnx.Param`` does not find them.)
+``nnx.merge`` makes a model of it where a DQN needs its target network. (Its
+variables are ``nnx.optimizer.OptVariable``, like all variables of that state; a
+filter for ``nnx.Param`` does not find them.)
 
 Every 1000 steps it prints the mean return of ten episodes that the tortoise
 plays greedily, until all of them last the full 500 steps. The last line is the
@@ -68,8 +68,8 @@ def loss_fn(model: Any, target_model: Any, batch: Any) -> jax.Array:
   return jnp.mean(jnp.square(reward + discount * next_q - q))
 
 
-# All of a step is one call: a small network takes less time than the way to the
-# device and back.
+# One call does the whole step: for a network this small, most of the time of a
+# call is its overhead.
 @functools.partial(nnx.jit, donate_argnums=2)
 def learn(
   model: nnx.Module,
@@ -119,7 +119,7 @@ def main(seed: int = 0) -> float:
     ht_rl.hare_tortoise(optax.adam(1e-3), momentum=0.98, reset_every=2000),
     wrt=nnx.Param,
   )
-  # nnx.jit alone takes longer to look through its arguments than to compute.
+  # Without the cache, nnx.jit spends more time on its arguments than the step.
   train = nnx.cached_partial(learn, model, optimizer)
   graphdef, key = nnx.graphdef(model), jax.random.key(seed)
   replay = (
@@ -133,14 +133,14 @@ def main(seed: int = 0) -> float:
   env = gymnasium.make('CartPole-v1')
   observation, _ = env.reset(seed=seed)
   for step in range(MAX_STEPS):
-    # The tortoise acts in training, too: its policy changes less abruptly.
+    # The tortoise also acts in training, since its policy changes smoothly.
     if rng.random() < max(EPSILON, 1 - step / EPSILON_DECAY_STEPS):
       action = int(rng.integers(2))
     else:
       params = ht_rl.tortoise_params(optimizer.opt_state)
       action = int(greedy_action(graphdef, params, observation))
     next_observation, reward, terminated, truncated, _ = env.step(action)
-    # Only a fall ends the bootstrap: the time limit is not part of the task.
+    # Bootstrap at the time limit: only a fall ends the task.
     discount = 0.0 if terminated else GAMMA
     transition = (observation, action, reward, discount, next_observation)
     replay = train(replay, transition, step, key)

@@ -9,9 +9,9 @@
 
     python docs/examples/resume.py
 
-Trains to the end; trains again, stops midway and goes on from the newest
-checkpoint, with nothing else in hand. Checks that both runs end with the same
-bits in every array, prints how many arrays that are, and returns it.
+Trains to the end; then trains again, stops midway and continues from the newest
+checkpoint alone. Checks that both runs end with the same bits in every array,
+prints the number of arrays, and returns it.
 """
 
 import pathlib

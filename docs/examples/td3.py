@@ -13,12 +13,12 @@ The actor and the pair of critics have an optimizer each, and so a tortoise
 each: the three target networks of TD3 (Fujimoto et al., 2018).
 
 Every 1000 steps it prints the mean return of ten episodes played by the
-tortoise of the actor, and in the last line that of ten episodes from other
-starts. A policy that does not learn gets about -1200, a good one -150.
+tortoise of the actor; the last line is the mean return of ten episodes from
+other starts. A policy that does not learn gets about -1200, a good one -150.
 
-With the restarts that is better than -180 for each of the seeds 0 to 7; without
-them three of the eight end worse than -300, after they had been better. Eight
-seeds of one small task do not say that restarts are the reason.
+With restarts the last line is better than -180 for each of the seeds 0 to 7;
+without them three of the eight end worse than -300, after they had been better.
+Eight seeds of one small task do not prove that restarts are the reason.
 """
 
 import functools

@@ -5,7 +5,7 @@
 # [tool.uv.sources]
 # ht_rl = { path = "../.." }
 # ///
-"""Why a network loses plasticity, and what restarts do about it.
+"""A warm start loses plasticity; restarts regain a part of it.
 
     python docs/examples/warm_start.py [picture.png]
 
