@@ -249,7 +249,6 @@ def hare_tortoise_step(
     As for :func:`hare_tortoise`, section 4.2.
   """
   _check_rule(momentum, reset_every, update_every)
-  _check_rule(momentum, reset_every, update_every)
   checks.check_like('tortoise', tortoise, hare, 'the hare')
   count = checks.as_count('count', count)
   average = _averaging(count, momentum, update_every)
