@@ -10,9 +10,9 @@
     python docs/examples/head_reset_nnx.py
 
 An ``nnx.Optimizer`` calls its transformation with states of plain arrays
-(``nnx.as_pure``), not of ``nnx.Param``. So must be the fresh weights of
-``reset_subtree`` and ``shrink_and_perturb``, and what ``replace_tortoise`` is
-given; a mask is simplest as a function of the paths.
+(``nnx.as_pure``), not of ``nnx.Param``. The fresh weights for ``reset_subtree``
+and ``shrink_and_perturb`` and both trees for ``replace_tortoise`` must be such
+states, too. A mask is simplest as a function of the paths.
 
 Fits a sine and prints the loss of the tortoise before the last reset, right
 after it, and at the end.

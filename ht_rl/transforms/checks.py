@@ -43,6 +43,19 @@ def as_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:
   return checked
 
 
+def as_key(name: str, key: Any) -> jax.Array:
+  """Returns a random key, or the one that an integer seeds."""
+  if isinstance(key, jax.Array) and jnp.issubdtype(
+    key.dtype, jax.dtypes.prng_key
+  ):
+    return key
+  try:
+    return jax.random.key(key)
+  except (TypeError, ValueError) as error:
+    wanted = 'a random key, from jax.random.key, or an integer'
+    raise ValueError(f'{name} must be {wanted}, not {key!r}') from error
+
+
 def as_count(name: str, count: ArrayLike) -> jax.Array:
   """Returns an integer scalar as an array; ValueError if it is none."""
   array = jnp.asarray(count)
@@ -144,13 +157,18 @@ def check_arrays(name: str, tree: Any) -> None:
       )
 
 
-def check_state(state: Any, kind: type) -> None:
-  """Raises ValueError unless `state` is what `init` of a transform made."""
+def check_update(state: Any, kind: type, params: Any) -> None:
+  """Raises ValueError unless `update` is given its state and parameters."""
+  if params is None:
+    raise ValueError(
+      '`update` needs the parameters: `update(updates, state, params)`'
+    )
   if not isinstance(state, kind):
     check_structure(state, kind)
     raise ValueError(
       f'state must be the {kind.__name__} that `init` made, not {state!r}'
     )
+  check_arrays('params', params)
 
 
 def check_structure(state: Any, kind: Any) -> None:

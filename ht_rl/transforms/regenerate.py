@@ -82,14 +82,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
     state: RegenerateState,
     params: optax.Params | None = None,
   ) -> tuple[optax.Updates, RegenerateState]:
-    if params is None:
-      raise ValueError(
-        'regenerate pulls the parameters to their initial values, so `update` '
-        'needs them: `update(updates, state, params)`'
-      )
-
-    checks.check_state(state, RegenerateState)
-    checks.check_arrays('params', params)
+    checks.check_update(state, RegenerateState, params)
 
     def add(u: Any, p: Any, first: Any) -> Any:
       if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):

@@ -165,7 +165,7 @@ def shrink_and_perturb(
       'a positive integer or a function of the number of updates',
     )
   arguments.check_bool('reset_inner_state', reset_inner_state)
-  key = _as_key(key)
+  key = checks.as_key('key', key)
 
   # Outside jit, lax.cond compiles both branches at each call.
   @jax.jit
@@ -208,13 +208,7 @@ def shrink_and_perturb(
     params: optax.Params | None = None,
     **extra_args: Any,
   ) -> tuple[optax.Updates, ReinitializeState]:
-    if params is None:
-      raise ValueError(
-        'a re-initialisation changes the parameters, so `update` needs them: '
-        '`update(updates, state, params)`'
-      )
-    checks.check_state(state, ReinitializeState)
-    checks.check_arrays('params', params)
+    checks.check_update(state, ReinitializeState, params)
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
@@ -398,24 +392,7 @@ def _mix_leaf(keep: Any, old: Any, fresh: Any) -> Any:
 
 
 def _as_varying_as(like: Any, x: Any) -> Any:
-  """Returns x, typed as varying over the mesh axes over which `like` varies.
-
-  Inside `jax.shard_map`, both branches of a cond must vary over the same axes.
-  XLA removes the selection.
-  """
+  """Returns x, typed as varying over the mesh axes over which `like` varies."""
+  # Inside shard_map, both branches of a cond must have the same type. XLA
+  # removes the selection.
   return jnp.where(False, jnp.asarray(like, jnp.result_type(x)), x)
-
-
-def _as_key(key: Any) -> jax.Array:
-  """Returns a random key, or the one that an integer seeds."""
-  if isinstance(key, jax.Array) and jnp.issubdtype(
-    key.dtype, jax.dtypes.prng_key
-  ):
-    return key
-  try:
-    return jax.random.key(key)
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-      'key must be a random key, from jax.random.key, or an integer, '
-      f'not {key!r}'
-    ) from error
