@@ -50,4 +50,4 @@ def test_python_of_a_page_runs(page):
   namespace = names()
   for block in re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL):
     exec(compile(block, str(page), 'exec'), namespace)
-  assert 'optimizer' in namespace or 'iqm' in namespace
+  assert 'optimizer' in namespace or 'summary' in namespace
