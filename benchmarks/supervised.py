@@ -26,9 +26,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (everyone's name for it)
 from torch.utils import data as torch_data
 
-from ht_rl.supervised import training
-from ht_rl.supervised.data import Dataset
-from ht_rl.supervised.settings import Setting
+from experiments.supervised import training
+from experiments.supervised.data import Dataset
+from experiments.supervised.settings import Setting
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
 _CASES = flags.DEFINE_list(

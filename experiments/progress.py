@@ -38,7 +38,7 @@ class Progress:
     self._total = total
     stream = self._stream = stream or sys.stderr
     self._seconds = seconds
-    self._start = start
+    self._start = self._step = start
     self._begun = time.monotonic()
     self._written = self._begun
     self._bar = None
@@ -47,8 +47,23 @@ class Progress:
         total=total, initial=start, desc=name, file=stream, unit=unit
       )
 
+  def skip(self, step: int) -> None:
+    """Goes on from a step that this process has not come to by itself.
+
+    What lies before it was restored, or another process did it: it does not
+    count in the rate, nor in the time that is left.
+    """
+    skipped = step - self._step
+    self._start += skipped
+    self._step = step
+    if self._bar is not None:
+      self._bar.initial += skipped
+      self._bar.n += skipped
+      self._bar.last_print_n += skipped
+
   def update(self, step: int, **figures: float | None) -> None:
     """Shows that `step` units are done, and the given figures."""
+    self._step = step
     shown = {
       name: f'{value:,}' if isinstance(value, int) else f'{value:.4g}'
       for name, value in figures.items()

@@ -1,15 +1,17 @@
 """A unit of work: a folder that one process at a time brings to its end.
 
-An Atari run and a phase of a supervised run are two kinds of it. The truth is
-in the folders: which units are finished, and which a process holds. So any
-number of processes can work on the same units, be killed and be started again.
+An Atari run and a phase of a supervised run are two kinds of it. The folders
+tell which units are finished, and which a process holds. So any number of
+processes can work on the same units, be killed and be started again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import pathlib
-from typing import Protocol
+import time
+from typing import Protocol, TypeVar
 
+from agents.errors import DivergedError, StoppedError
 from experiments import locks
 from experiments.command import SettingsError
 from ht_rl import files
@@ -20,7 +22,7 @@ class Unit(Protocol):
 
   @property
   def folder(self) -> pathlib.Path:
-    """The folder that is its own."""
+    """A folder of its own."""
 
   @property
   def needs(self) -> Sequence['Unit']:
@@ -34,7 +36,7 @@ class Unit(Protocol):
     """Goes on from the last checkpoint to the end; call it under a `claim`.
 
     Args:
-      should_stop: is asked often; where it says so, the unit writes a
+      should_stop: is asked often; where it returns True, the unit writes a
         checkpoint and raises StoppedError.
 
     Raises:
@@ -45,11 +47,19 @@ class Unit(Protocol):
     """
 
 
-@contextlib.contextmanager
-def claim(folder: pathlib.Path) -> Iterator[bool]:
-  """Holds the folder of a unit, made where it is missing.
+U = TypeVar('U', bound=Unit)
 
-  What a killed process left half written in it is removed.
+
+@contextlib.contextmanager
+def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
+  """Holds a folder, made where it is missing.
+
+  Files that a killed process left half written in it are removed: a live
+  process writes only in a folder that it holds.
+
+  Args:
+    folder: of a unit, or one that several processes write.
+    wait: whether to wait while another process holds it.
 
   Yields:
     Whether this process holds it; False where another one does.
@@ -60,7 +70,12 @@ def claim(folder: pathlib.Path) -> Iterator[bool]:
   with contextlib.ExitStack() as stack:
     try:
       folder.mkdir(parents=True, exist_ok=True)
-      held = stack.enter_context(locks.hold(folder / 'lock'))
+      lock = folder / 'lock'
+      if wait:
+        stack.enter_context(locks.wait_for(lock))
+        held = True
+      else:
+        held = stack.enter_context(locks.hold(lock))
     except OSError as error:
       raise SettingsError(
         f'--base_dir: {folder} can not be written ({error.strerror})'
@@ -68,3 +83,76 @@ def claim(folder: pathlib.Path) -> Iterator[bool]:
     if held:
       files.remove_unfinished(folder)
     yield held
+
+
+def execute_all(
+  units: Iterable[U],
+  *,
+  should_stop: Callable[[], bool],
+  started: Callable[[U], None],
+  finished: Callable[[U], None],
+  failed: Callable[[U, DivergedError], None],
+  poll_seconds: float = 2.0,
+) -> dict[pathlib.Path, DivergedError]:
+  """Brings units to their ends, together with all processes that do the same.
+
+  A unit that another process holds is waited for. Where a unit diverges, those
+  that need it are left out, and the others go on.
+
+  Args:
+    units: all units in the order of preference, with all that they need; of two
+      with the same folder the first counts.
+    should_stop: is asked between units and, by them, while they run.
+    started: is called before a unit is executed, under its claim.
+    finished: is called after that.
+    failed: is called where the unit diverged instead.
+    poll_seconds: time between two looks at what other processes hold.
+
+  Returns:
+    For the folder of each unit that is left out: the error that it, or a unit
+    that it needs, ended with.
+
+  Raises:
+    StoppedError: it was asked to stop.
+    SettingsError: a folder can't be written.
+    CheckpointError: a checkpoint can't be written or read.
+    OSError: another file can't be written.
+  """
+  pending: dict[pathlib.Path, U] = {}
+  for unit in units:
+    pending.setdefault(unit.folder, unit)
+  errors: dict[pathlib.Path, DivergedError] = {}
+  while pending:
+    waiting: dict[pathlib.Path, U] = {}
+    for folder, unit in pending.items():
+      if unit.is_finished:
+        continue
+      lost = [need.folder for need in unit.needs if need.folder in errors]
+      if lost:
+        errors[folder] = errors[lost[0]]
+        continue
+      if not all(need.is_finished for need in unit.needs):
+        waiting[folder] = unit
+        continue
+      with claim(folder) as held:
+        if not held:
+          waiting[folder] = unit
+          continue
+        if unit.is_finished:  # By another process, a moment ago.
+          continue
+        if should_stop():
+          raise StoppedError(f'stopped before {folder}')
+        started(unit)
+        try:
+          unit.execute(should_stop)
+        except DivergedError as error:
+          errors[folder] = error
+          failed(unit, error)
+        else:
+          finished(unit)
+    if len(waiting) == len(pending):
+      if should_stop():
+        raise StoppedError('stopped while other processes work')
+      time.sleep(poll_seconds)
+    pending = waiting
+  return errors

@@ -17,12 +17,28 @@ def check_int(name: str, value: Any, minimum: int) -> None:
     refuse(name, f'an integer of at least {minimum}', value)
 
 
+def check_seed(name: str, value: Any) -> None:
+  """Raises ValueError unless `value` is an integer from 0 to 2**32 - 1.
+
+  JAX's keys take the low 32 bits of a larger seed, so that two seeds would draw
+  the same numbers.
+  """
+  is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  if not is_int or not 0 <= value < 2**32:
+    refuse(name, 'an integer from 0 to 4294967295 (2**32 - 1)', value)
+
+
 def check_float(
-  name: str, value: Any, minimum: float, maximum: float, below: bool = False
+  name: str,
+  value: Any,
+  minimum: float,
+  maximum: float,
+  below: bool = False,
+  above: bool = False,
 ) -> None:
   """Raises ValueError unless `value` is a number in [minimum, maximum].
 
-  With `below`, `maximum` itself is out of range.
+  With `below`, `maximum` itself is out of range; with `above`, `minimum` is.
   """
   is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
   if (
@@ -30,9 +46,15 @@ def check_float(
     or not minimum <= value <= maximum
     or math.isinf(value)
     or (below and value == maximum)
+    or (above and value == minimum)
   ):
-    to = 'to below' if below else 'to'
-    refuse(name, f'a number from {minimum} {to} {maximum}', value)
+    if math.isinf(maximum):
+      wanted = f'{"above" if above else "of at least"} {minimum}'
+    else:
+      start = 'from above' if above else 'from'
+      end = 'to below' if below else 'to'
+      wanted = f'{start} {minimum} {end} {maximum}'
+    refuse(name, f'a number {wanted}', value)
 
 
 def check_bool(name: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from experiments.command import SettingsError
 from experiments.launchers import options as launcher_options
 from experiments.sweep.plan import Run, in_order
 from ht_rl import atari100k
+from ht_rl.arguments import check_seed
 
 flags.adopt_module_key_flags(launcher_options)
 
@@ -129,6 +130,10 @@ def seeds(text: str | None) -> list[int]:
     first, last = (ends[1], ends[2] or ends[1]) if ends else (1, 0)
     if int(last) < int(first):
       raise SettingsError(f'--seeds must look like 0-4 or 0,2,7, not {text!r}')
+    try:
+      check_seed('--seeds', int(last))
+    except ValueError as error:
+      raise SettingsError(str(error)) from error
     found += range(int(first), int(last) + 1)
   return list(dict.fromkeys(found))
 

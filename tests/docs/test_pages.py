@@ -1,4 +1,4 @@
-"""The Python in README and documentation is run."""
+"""Runs the Python code of the README and the documentation."""
 
 import pathlib
 import re
@@ -20,7 +20,7 @@ PAGES = [
 
 
 def names():
-  """What the pages take as given."""
+  """Returns the names that the pages use without definition."""
   network, x = nn.Dense(2), jnp.ones((4, 3))
   params = network.init(jax.random.key(0), x)
   optimizer = ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)

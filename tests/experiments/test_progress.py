@@ -12,7 +12,7 @@ from experiments import progress
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that stands still until a test sets it."""
+  """Replaces the clock by one that only a test moves."""
   now = [100.0]
   monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
   return now
@@ -30,6 +30,42 @@ def test_plain_lines_are_rare_and_say_all(clock):
     'train: step 3,000 of 4,000, loss 0.1235, 100.0 steps/s, 00:10 left',
     'train: step 4,000 of 4,000, loss 0.1235, 100.0 steps/s, 00:00 left',
   ]
+
+
+def test_what_was_restored_takes_no_time(clock):
+  stream = io.StringIO()
+  shown = progress.Progress('train', 'step', 4000, 1000, stream, seconds=10.0)
+  shown.skip(1500)  # Another process did 500 of the steps.
+  clock[0] += 10.0
+  shown.update(2000)
+  shown.skip(3000)  # 1000 come from a checkpoint.
+  clock[0] += 10.0
+  shown.update(3500)
+  # 1000 steps of its own in 20 seconds.
+  assert stream.getvalue().splitlines() == [
+    'train: step 2,000 of 4,000, 50.0 steps/s, 00:40 left',
+    'train: step 3,500 of 4,000, 50.0 steps/s, 00:10 left',
+  ]
+
+
+def test_a_terminal_does_not_count_what_was_restored():
+  master, slave = pty.openpty()
+  with os.fdopen(slave, 'w') as stream:
+    shown = progress.Progress('train', 'step', 1_000_000, 0, stream)
+    shown.skip(999_000)
+    time.sleep(0.2)
+    shown.update(999_100)
+    shown.close()
+  text = ''
+  with contextlib.suppress(OSError):
+    while True:
+      text += os.read(master, 4096).decode(errors='replace')
+  os.close(master)
+  (last,) = re.findall(r'999100/1000000 .*?, +([\d.]+)(?:step/s|s/step)', text)[
+    -1:
+  ]
+  # 100 steps in 0.2 s or more: with the others it would be millions a second.
+  assert float(last) <= 500
 
 
 def test_the_end_is_shown_however_soon(clock):
@@ -56,16 +92,16 @@ def test_a_terminal_shows_one_line_that_is_redrawn():
   with os.fdopen(slave, 'w') as stream:
     shown = progress.Progress('train', 'step', 20, 5, stream)
     for step in (6, 12, 20):
-      time.sleep(0.15)  # More often than this it is not redrawn.
+      time.sleep(0.15)  # The shortest time between two redraws.
       shown.update(step, loss=1.0 / step, **{'return': 3.0})
     shown.close()
   text = ''
-  with contextlib.suppress(OSError):  # The end of a terminal that was closed.
+  with contextlib.suppress(OSError):  # The other end of the terminal is closed.
     while True:
       text += os.read(master, 4096).decode(errors='replace')
   os.close(master)
   draws = text.rstrip('\r\n').split('\r')
-  # Only the end starts a new line.
+  # Only the last line ends with a newline.
   assert '\n' not in text.rstrip('\r\n')
   assert text.endswith('\n')
   middle = next(draw for draw in draws if '12/20' in draw)

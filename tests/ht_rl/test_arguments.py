@@ -40,6 +40,21 @@ def test_infinity_is_no_number_even_without_a_maximum():
     arguments.check_float('scale', float('inf'), 0.0, float('inf'))
 
 
+def test_an_end_that_is_out_of_range():
+  inf = float('inf')
+  for value, ends, wanted in (
+    (1, {'below': True}, 'from 0 to below 1'),
+    (0, {'above': True}, 'from above 0 to 1'),
+    (0, {'above': True, 'maximum': inf}, 'above 0'),
+    (-1, {'maximum': inf}, 'of at least 0'),
+  ):
+    bounds = {'minimum': 0, 'maximum': 1, **ends}
+    message = f'^share must be a number {wanted}, not {value}$'
+    with pytest.raises(ValueError, match=message):
+      arguments.check_float('share', value, **bounds)
+    arguments.check_float('share', 0.5, **bounds)
+
+
 def test_bools():
   arguments.check_bool('augment', True)
   arguments.check_bool('augment', np.False_)

@@ -39,8 +39,8 @@ import pkgutil
 
 import ht_rl
 
-# The extras analysis and supervised.
-needs_more = ('drawing', 'figures', 'report', 'tables', 'supervised')
+# The extra analysis.
+needs_more = ('drawing', 'figures', 'report', 'tables')
 tried = {}
 for module in pkgutil.walk_packages(ht_rl.__path__, 'ht_rl.'):
   if not set(needs_more) & set(module.name.split('.')):
@@ -110,6 +110,13 @@ def test_wheel_ships_its_types_and_the_report(user):
   folder = next(user.parents[1].glob('lib/python*/site-packages/ht_rl'))
   assert (folder / 'py.typed').exists()
   assert (folder / 'atari100k' / 'report.html.jinja').exists()
+
+
+def test_wheel_leaves_the_experiments_to_the_checkout(user):
+  (folder,) = user.parents[1].glob('lib/python*/site-packages/ht_rl')
+  packages = {path.parent for path in folder.rglob('*.py')}
+  assert packages == {folder, folder / 'atari100k', folder / 'transforms'}
+  assert not (folder.parent / 'experiments').exists()
 
 
 def check_types(user, tmp_path, code):

@@ -1,0 +1,1 @@
+"""The supervised half of the paper: warm starts and continual learning."""

@@ -1,0 +1,204 @@
+"""The experiment that a gin file describes: settings, seeds, table, figure."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import difflib
+from typing import Any
+
+import gin
+
+from experiments.supervised import results
+from experiments.supervised.report import figures, tables
+from experiments.supervised.settings import Setting
+from ht_rl.arguments import check_float, check_int, check_seed
+from ht_rl.drawing import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """The settings that are run, and how results are shown.
+
+  Attributes:
+    settings: the settings by their names, in the order in which they run.
+    seeds: each setting is run with each of them.
+    seeds_at_once: number of seeds that train side by side in one program.
+    evaluate_every: epochs of the whole training set between two evaluations.
+    checkpoint_seconds: seconds between two checkpoints.
+    draw: makes a figure of the results.
+    tabulate: makes a table of them.
+  """
+
+  settings: Mapping[str, Setting]
+  seeds: tuple[int, ...]
+  seeds_at_once: int
+  evaluate_every: int
+  checkpoint_seconds: float
+  draw: Callable[[Sequence[results.Result]], Any]
+  tabulate: Callable[[Sequence[results.Result]], tables.Table]
+
+  def groups(self) -> list[tuple[int, ...]]:
+    """Returns the groups of seeds that train side by side."""
+    size = self.seeds_at_once
+    starts = range(0, len(self.seeds), size)
+    return [self.seeds[start : start + size] for start in starts]
+
+
+@gin.configurable('experiment')
+def make_experiment(
+  settings: Mapping[str, Mapping[str, Any]] | None = None,
+  seeds: Sequence[int] = (1, 2, 3, 4, 5),
+  seeds_at_once: int | None = None,
+  evaluate_every: int = 5,
+  checkpoint_seconds: float = 60.0,
+  draw: Callable[[Sequence[results.Result]], Any] | None = None,
+  tabulate: Callable[
+    [Sequence[results.Result]], tables.Table
+  ] = tables.method_table,
+) -> Experiment:
+  """Makes the experiment that a gin file describes.
+
+  Args:
+    settings: for each name the fields of `Setting` by which it differs from
+      those that the gin file gives (`Setting.model`, say).
+    seeds: different integers from 0 to 2**32 - 1.
+    seeds_at_once: None for all of them.
+    evaluate_every: an integer of at least 1.
+    checkpoint_seconds: a number of at least 0.
+    draw: one of the functions of `experiments.supervised.figures`.
+    tabulate: one of those of `experiments.supervised.tables`.
+
+  Raises:
+    ValueError: a value is outside its range, or a field is unknown.
+  """
+  if not isinstance(settings, Mapping) or not settings:
+    raise ValueError(
+      'experiment.settings must be a dictionary from names to what differs, '
+      "such as {'WS': {}, 'HR': {'head_reset': True}}"
+    )
+  if not callable(draw) or isinstance(draw, type):
+    raise ValueError(
+      f'experiment.draw must be a figure, such as @figures.bars, not {draw!r}'
+    )
+  if not isinstance(seeds, (tuple, list)) or not seeds:
+    raise ValueError(
+      f'experiment.seeds must be one or more seeds, as (1, 2), not {seeds!r}'
+    )
+  for seed in seeds:
+    check_seed('experiment.seeds', seed)
+  if len(set(seeds)) != len(seeds):
+    raise ValueError(f'experiment.seeds must be different, not {seeds!r}')
+  if seeds_at_once is None:
+    seeds_at_once = len(seeds)
+  check_int('experiment.seeds_at_once', seeds_at_once, 1)
+  check_int('experiment.evaluate_every', evaluate_every, 1)
+  check_float(
+    'experiment.checkpoint_seconds', checkpoint_seconds, 0, float('inf')
+  )
+  return Experiment(
+    {name: _make_setting(name, fields) for name, fields in settings.items()},
+    tuple(seeds),
+    seeds_at_once,
+    evaluate_every,
+    float(checkpoint_seconds),
+    draw,
+    tabulate,
+  )
+
+
+@gin.configurable
+def warm_starts(
+  ratios: Sequence[float], noises: Sequence[float], epochs: int = 100
+) -> dict[str, dict[str, Any]]:
+  """Returns settings of warm starts from parts of the data with noisy labels.
+
+  The first phase has the same number of gradient steps for every part of the
+  data: for a tenth of it ten times as many epochs.
+
+  Args:
+    ratios: parts of the data that the first phase has, each in (0, 1].
+    noises: shares of its labels that are wrong, each in [0, 1].
+    epochs: epochs of the second phase, which has all data.
+
+  Returns:
+    The fields of all combinations, by name, for `experiment.settings`.
+
+  References:
+    Lee et al., 2024, section 3.1.
+  """
+  for ratio in ratios:
+    check_float('warm_starts.ratios', ratio, 0, 1, above=True)
+  return {
+    f'ratio {ratio:g}, noise {noise:g}': {
+      'ratios': (ratio, 1.0),
+      'noises': (noise, 0.0),
+      'epochs': (int(epochs / ratio + 1e-9), epochs),
+    }
+    for ratio in ratios
+    for noise in noises
+  }
+
+
+_setting = gin.external_configurable(Setting, 'Setting')
+for _draw in (
+  figures.bars,
+  figures.curves,
+  figures.grid,
+  figures.lines,
+  figures.metrics,
+):
+  gin.external_configurable(_draw, module='figures')
+gin.external_configurable(tables.grid_table, module='tables')
+
+
+def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:
+  if not isinstance(name, str) or not isinstance(fields, Mapping):
+    raise ValueError(
+      'experiment.settings must have a text for each name and a dictionary for '
+      f'what differs, not {name!r}: {fields!r}'
+    )
+  known = [field.name for field in dataclasses.fields(Setting)]
+  for field in fields:
+    if field not in known:
+      near = difflib.get_close_matches(field, known, n=1)
+      hint = f': did you mean {near[0]}?' if near else ''
+      raise ValueError(f'{name!r} has an unknown setting {field!r}{hint}')
+  try:
+    return _setting(**fields)
+  except ValueError as error:
+    # Without the lines that gin adds.
+    raise ValueError(f'{name!r}: {str(error).splitlines()[0]}') from error
+
+
+def with_unfinished(
+  experiment: Experiment, finished: Sequence[results.Result]
+) -> list[results.Result]:
+  """Returns a result for each setting; unfinished ones have no rows."""
+  there = {result.name: result for result in finished}
+  return [
+    there[name]
+    if name in there
+    else results.Result(
+      name, setting.to_json(), experiment.seeds, setting.reported, []
+    )
+    for name, setting in experiment.settings.items()
+  ]
+
+
+def check_shown(experiment: Experiment) -> None:
+  """Raises ValueError where the table or figure could not be made."""
+  unfinished = with_unfinished(experiment, [])
+  for name, make, kind, example in (
+    ('draw', experiment.draw, Figure, 'figure, such as @figures.bars'),
+    ('tabulate', experiment.tabulate, tables.Table, 'table of results'),
+  ):
+    try:
+      shown = make(unfinished)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise ValueError(
+        f'experiment.{name} can not show these settings: '
+        f'{str(error).splitlines()[0]}'
+      ) from error
+    if not isinstance(shown, kind):
+      raise ValueError(f'experiment.{name} must be a {example}')
+  # Raises ImportError now where a package is missing.
+  tables.markdown(experiment.tabulate(unfinished))

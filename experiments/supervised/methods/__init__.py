@@ -1,0 +1,30 @@
+"""Methods against the loss of plasticity: what each one adds to training.
+
+A method is a frozen dataclass that overrides one or more hooks of `Method`; its
+fields are its hyperparameters. Those of the paper are switched on by fields of
+`Setting`; others are named in `Setting.methods`.
+
+Hare & Tortoise, averages and weight decay are in the optimizer
+(`schedule.Schedule.optimizer`); CReLU is in the networks.
+"""
+
+from experiments.supervised.methods.base import Batch, Method, Weights
+from experiments.supervised.methods.penalties import (
+  Regenerate,
+  SelfDistillation,
+  SpectralDecoupling,
+)
+from experiments.supervised.methods.redo import ReDo
+from experiments.supervised.methods.resets import HeadReset, ShrinkAndPerturb
+
+__all__ = [
+  'Batch',
+  'HeadReset',
+  'Method',
+  'ReDo',
+  'Regenerate',
+  'SelfDistillation',
+  'ShrinkAndPerturb',
+  'SpectralDecoupling',
+  'Weights',
+]

@@ -1,0 +1,162 @@
+"""ReDo: the recycling of dormant units."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any, NamedTuple, TypeAlias
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import optax
+
+from experiments.supervised.methods.base import Method, Weights
+from experiments.supervised.models import HiddenLayer, Outputs
+from ht_rl import plasticity
+
+PyTree: TypeAlias = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ReDo(Method):
+  """Recycles dormant units; see `recycle_dormant`.
+
+  Attributes:
+    threshold: score up to which a unit is dormant.
+    every: epochs of the whole training set between two recyclings.
+  """
+
+  threshold: float
+  every: int = 5
+
+  @property
+  def renew_every(self) -> int:
+    """Returns the interval in epochs of the whole training set."""
+    return self.every
+
+  def renew(
+    self,
+    weights: Weights,
+    fresh: PyTree,
+    outputs: Outputs,
+    layers: Sequence[HiddenLayer],
+  ) -> Weights:
+    """Returns the weights without dormant units."""
+    recycled = recycle_dormant(
+      *weights, fresh, outputs.activations, layers, self.threshold
+    )
+    return Weights(recycled.params, recycled.batch_stats, recycled.opt_state)
+
+
+def unit_activations(
+  activations: jax.Array, layer: HiddenLayer, params: PyTree
+) -> jax.Array:
+  """Returns the absolute activations of a layer, one column for each unit.
+
+  Args:
+    activations: [batch, ..., m units]; with CReLU m is 2, the halves of a unit.
+    layer: the layer.
+    params: the weights of the network.
+
+  Returns:
+    [batch, ..., m, units].
+  """
+  units = _at(params, layer.producer)['kernel'].shape[-1]
+  shape = (*activations.shape[:-1], -1, units)
+  return jnp.abs(activations).reshape(shape)
+
+
+class Recycled(NamedTuple):
+  """The weights and states after `recycle_dormant`.
+
+  Attributes:
+    params: the weights.
+    batch_stats: the running statistics of batch normalisation.
+    opt_state: the state of the optimizer.
+    num_dormant: how many units were dormant, int32 scalar.
+  """
+
+  params: PyTree
+  batch_stats: PyTree
+  opt_state: optax.OptState
+  num_dormant: jax.Array
+
+
+def recycle_dormant(
+  params: PyTree,
+  batch_stats: PyTree,
+  opt_state: optax.OptState,
+  fresh: PyTree,
+  activations: Sequence[jax.Array],
+  layers: Sequence[HiddenLayer],
+  threshold: ArrayLike,
+) -> Recycled:
+  """Gives dormant units new inputs and takes away their outputs (ReDo).
+
+  The incoming weights of a dormant unit, its bias and its normalisation are
+  new. Its outgoing weights are zero, so that the network's function is
+  unchanged if the unit's output was zero. Adam's moments of all of these are
+  zero.
+
+  Args:
+    params: the weights.
+    batch_stats: the running statistics of batch normalisation.
+    opt_state: the state of the optimizer, in which Adam's are `mu` and `nu`.
+    fresh: newly drawn weights, a tree like the weights.
+    activations: of each layer on some samples, [batch, ..., m units].
+    layers: where their units are in the weights.
+    threshold: a unit is dormant up to this score, at least 0.
+
+  Returns:
+    The weights and states after it.
+
+  References:
+    Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
+    Learning", algorithm 1.
+  """
+  weights = traverse_util.flatten_dict(params)
+  renewed = traverse_util.flatten_dict(fresh)
+  stats = traverse_util.flatten_dict(batch_stats)
+  incoming = {path: jnp.zeros(w.shape, bool) for path, w in weights.items()}
+  outgoing = dict(incoming)
+  num_dormant = jnp.int32(0)
+  for layer, activation in zip(layers, activations, strict=True):
+    dormant = plasticity.dormant_units(
+      unit_activations(activation, layer, params), threshold
+    )
+    num_dormant += jnp.sum(dormant)
+    for path in weights:  # Units are the last axis of all that feeds them.
+      if path[:-1] in (layer.producer, layer.norm):
+        incoming[path] |= dormant
+    kernel = (*layer.consumer, 'kernel')
+    inputs = weights[kernel].shape[-2]
+    outgoing[kernel] |= jnp.tile(dormant, inputs // dormant.size)[:, None]
+    if layer.norm is not None:
+      for name, start in (('mean', 0), ('var', 1)):
+        path = (*layer.norm, name)
+        stats[path] = jnp.where(dormant, start, stats[path])
+  for path, w in weights.items():
+    w = jnp.where(incoming[path], renewed[path], w)
+    weights[path] = jnp.where(outgoing[path], 0, w)
+
+  def without(moments: PyTree) -> PyTree:
+    flat = traverse_util.flatten_dict(moments)
+    for path, m in flat.items():
+      flat[path] = jnp.where(incoming[path] | outgoing[path], 0, m)
+    return traverse_util.unflatten_dict(flat)
+
+  moments = {
+    name: without(optax.tree.get(opt_state, name)) for name in ('mu', 'nu')
+  }
+  return Recycled(
+    traverse_util.unflatten_dict(weights),
+    traverse_util.unflatten_dict(stats),
+    optax.tree.set(opt_state, **moments),
+    num_dormant,
+  )
+
+
+def _at(tree: PyTree, path: Sequence[str]) -> PyTree:
+  for name in path:
+    tree = tree[name]
+  return tree

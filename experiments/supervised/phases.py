@@ -1,0 +1,168 @@
+"""The samples and labels of each phase of a run.
+
+Lee et al. (2024), sections 3.1 and 5.2: a network is trained on a part of the
+data with noisy labels, then on more of it with cleaner ones.
+"""
+
+from collections.abc import Sequence
+import itertools
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ht_rl.arguments import check_choice, check_float, check_int
+
+NoiseMode = Literal['exclude_true', 'uniform']
+BufferPolicy = Literal['uniform', 'lowest_index']
+
+# The streams of random numbers, by purpose.
+_SUBSETS, _NOISE, _BUFFER = range(3)
+
+
+class Phase(NamedTuple):
+  """The training set of one phase.
+
+  Attributes:
+    indices: into the whole training set, int32 [n].
+    labels: of the samples in this phase, int32 [n].
+  """
+
+  indices: np.ndarray
+  labels: np.ndarray
+
+
+def make_phases(
+  labels: ArrayLike,
+  num_classes: int,
+  ratios: Sequence[float],
+  noises: Sequence[float],
+  seed: int,
+  *,
+  noise_mode: NoiseMode = 'exclude_true',
+  buffer_size: int | None = None,
+  buffer_policy: BufferPolicy = 'uniform',
+) -> list[Phase]:
+  r"""Draws the samples and the labels of all phases.
+
+  By the end of phase :math:`k` the run has seen :math:`\mathrm{round}(N r_k)`
+  samples, drawn uniformly, not class by class. A phase trains on its new
+  samples and on those seen before or, with a buffer, on a part of them. Of its
+  :math:`n` samples, :math:`\mathrm{round}(n \eta_k)` get a random label for the
+  whole phase, drawn anew in each phase.
+
+  Subsets, noise and buffers have random streams of their own: the new samples
+  of a phase depend on `seed` and `ratios` alone, and the smaller subset of a
+  seed is a part of the larger.
+
+  >>> warm, full = make_phases(np.arange(100) // 10, 10, (0.1, 1), (0.5, 0), 0)
+  >>> len(warm.indices), len(full.indices)
+  (10, 100)
+  >>> int(np.sum(warm.labels != warm.indices // 10))
+  5
+
+  Args:
+    labels: the true classes of the training set, integers [N].
+    num_classes: how many classes there are.
+    ratios: for each phase the share of the training set that has been seen by
+      its end, in (0, 1], never less than in the phase before.
+    noises: for each phase the share of its samples with a random label.
+    seed: the source of all randomness, 0 or more.
+    noise_mode: ``exclude_true`` draws among the wrong classes, so that every
+      random label is wrong; ``uniform`` among all classes, so that one in
+      `num_classes` is right by chance.
+    buffer_size: number of samples seen before a phase that it trains on; None
+      for all.
+    buffer_policy: ``uniform`` draws them, anew in each phase; ``lowest_index``
+      takes those that come first in the training set. If that is sorted by
+      class, they are of few classes, as in the code that the paper's authors
+      released.
+
+  Returns:
+    The phases in order.
+
+  Raises:
+    ValueError: an argument is out of its range; the message says which.
+  """
+  true = np.asarray(labels, np.int32)
+  _check_labels(true, num_classes)
+  _check_shares(ratios, noises)
+  check_choice('noise_mode', noise_mode, get_args(NoiseMode))
+  check_choice('buffer_policy', buffer_policy, get_args(BufferPolicy))
+  if buffer_size is not None:
+    check_int('buffer_size', buffer_size, 0)
+  order = _rng(seed, _SUBSETS).permutation(len(true)).astype(np.int32)
+  phases: list[Phase] = []
+  seen = 0
+  for k, (ratio, noise) in enumerate(zip(ratios, noises, strict=True)):
+    old, seen = order[:seen], round(len(true) * ratio)
+    new = order[len(old) : seen]
+    if buffer_size is not None and len(old) > buffer_size:
+      if buffer_policy == 'uniform':
+        rng = _rng(seed, _BUFFER, k)
+        old = rng.choice(old, buffer_size, replace=False)
+      else:
+        old = np.sort(old)[:buffer_size]
+    indices = np.concatenate([old, new])
+    if not len(indices):
+      raise ValueError(
+        f'phase {k + 1} has no samples: {ratio} of {len(true)} is too little'
+      )
+    noisy = _with_noise(
+      true[indices], num_classes, noise, noise_mode, _rng(seed, _NOISE, k)
+    )
+    phases.append(Phase(indices, noisy))
+  return phases
+
+
+def _with_noise(
+  labels: np.ndarray,
+  num_classes: int,
+  noise: float,
+  mode: NoiseMode,
+  rng: np.random.Generator,
+) -> np.ndarray:
+  """Returns the labels with a share of them replaced, int32 [n]."""
+  replaced = rng.permutation(len(labels))[: round(len(labels) * noise)]
+  result = labels.copy()
+  if mode == 'exclude_true':
+    step = rng.integers(1, num_classes, len(replaced))
+    result[replaced] = (labels[replaced] + step) % num_classes
+  else:
+    result[replaced] = rng.integers(num_classes, size=len(replaced))
+  return result
+
+
+def _rng(seed: int, *purpose: int) -> np.random.Generator:
+  sequence = np.random.SeedSequence(seed, spawn_key=purpose)
+  return np.random.default_rng(sequence)
+
+
+def _check_labels(labels: np.ndarray, num_classes: int) -> None:
+  check_int('num_classes', num_classes, 2)
+  if labels.ndim != 1 or not labels.size:
+    raise ValueError(
+      f'labels must be of shape [samples], not {list(labels.shape)}'
+    )
+  if labels.min() < 0 or labels.max() >= num_classes:
+    raise ValueError(
+      f'labels must be from 0 to {num_classes - 1}, '
+      f'not from {labels.min()} to {labels.max()}'
+    )
+
+
+def _check_shares(ratios: Sequence[float], noises: Sequence[float]) -> None:
+  if not ratios or len(ratios) != len(noises):
+    raise ValueError(
+      'ratios and noises must have a number for each phase, '
+      f'not {len(ratios)} and {len(noises)}'
+    )
+  for ratio in ratios:
+    check_float('ratios', ratio, 0, 1, above=True)
+  if any(b < a for a, b in itertools.pairwise(ratios)):
+    raise ValueError(
+      'ratios must never decrease, since they say how much has been seen: '
+      f'not {tuple(ratios)}'
+    )
+  for noise in noises:
+    check_float('noises', noise, 0, 1)

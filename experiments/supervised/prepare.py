@@ -1,0 +1,70 @@
+"""The data and the schedule of a setting, and the check that it can be run."""
+
+from collections.abc import Callable
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from experiments.supervised import data, models
+from experiments.supervised.schedule import Schedule
+from experiments.supervised.settings import Setting
+
+
+def load_dataset(setting: Setting) -> data.Dataset:
+  """Returns the data of a setting, read once for all settings with the same."""
+  load = _load if isinstance(setting.dataset, str) else _load_own
+  return load(
+    setting.dataset,
+    setting.folder,
+    setting.train_size,
+    setting.validation_size,
+  )
+
+
+def forget_own_data() -> None:
+  """Lets users' functions make their data anew, with the present gin settings.
+
+  Call it for each experiment: gin must see that the functions are called.
+  """
+  _load_own.cache_clear()
+
+
+def make_schedule(setting: Setting, phase: int) -> Schedule:
+  """Returns the steps of a phase, which follow from the size of the data."""
+  num_train = len(load_dataset(setting).train_labels)
+  size = setting.num_samples(phase, num_train)
+  return Schedule(setting, phase, size, num_train)
+
+
+def check_setting(setting: Setting) -> None:
+  """Raises ValueError where a setting can't be run, before anything is."""
+  dataset = load_dataset(setting)
+  model = models.make_model(
+    setting.model,
+    dataset.num_classes,
+    width=setting.width,
+    crelu=setting.crelu,
+    dtype=setting.dtype,
+  )
+  images = jnp.zeros((1, *dataset.train_images.shape[1:]))
+  outputs, variables = jax.eval_shape(
+    model.init_with_output, jax.random.key(0), images
+  )
+  models.check_outputs(model, outputs, variables['params'])
+  for phase in range(setting.num_phases):
+    make_schedule(setting, phase)
+
+
+def _read(
+  name: str | Callable[..., data.Dataset],
+  folder: str | None,
+  train_size: int | None,
+  validation_size: int | None,
+) -> data.Dataset:
+  return data.load(
+    name, folder, train_size=train_size, validation_size=validation_size
+  )
+
+
+_load, _load_own = functools.cache(_read), functools.cache(_read)

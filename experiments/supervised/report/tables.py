@@ -1,0 +1,255 @@
+"""Results as tables: beside the paper's numbers, as Markdown and as CSV."""
+
+from collections.abc import Mapping, Sequence
+import csv
+import io
+import math
+import os
+import pathlib
+from typing import NamedTuple
+
+from experiments.supervised import data, paper
+from experiments.supervised.report.selection import (
+  cells,
+  method,
+  paper_dataset,
+  published_accuracy,
+  subject,
+)
+from experiments.supervised.report.spread import NOTHING, Spread, spread
+from experiments.supervised.results import (
+  NETWORKS,
+  Result,
+  final,
+  final_accuracy,
+  finished,
+  is_finished,
+)
+from ht_rl.files import write_files
+
+# Stands for a number that is not known.
+UNKNOWN = '\N{EN DASH}'
+
+_FORMATS = {'ratio': 'g', 'noise': 'g', 'seeds': 'd', 'difference': '+.3f'}
+_STD = ' std'
+
+
+class Table(NamedTuple):
+  """Rows of texts and numbers.
+
+  Attributes:
+    columns: their names. '<name> std' belongs to '<name>'.
+    rows: each with an entry for each column; NaN for an unknown number.
+  """
+
+  columns: tuple[str, ...]
+  rows: list[list[str | float]]
+
+
+def method_table(results: Sequence[Result]) -> Table:
+  """Returns final accuracies by setting, beside the paper's Table 7.
+
+  Args:
+    results: of one dataset and one model. Unfinished ones have no numbers.
+
+  Returns:
+    A row for each result, in their order. The paper has one number for each
+    method: it stands beside the method's best setting.
+
+  Raises:
+    ValueError: there is more than one dataset or model.
+  """
+  subject(results)
+  best = {
+    method(result.name): result.name
+    for result in sorted(finished(results), key=_final_mean)
+  }
+  rows: list[list[str | float]] = []
+  for result in results:
+    is_best = best.get(method(result.name)) == result.name
+    published = published_accuracy(result) if is_best else math.nan
+    rows.append(
+      [
+        result.name,
+        len(result.seeds),
+        *(
+          number
+          for network in NETWORKS
+          for number in _final(result, f'{network}_test_accuracy')
+        ),
+        result.reported,
+        *_final(result, 'train_accuracy'),
+        published,
+        _final(result, f'{result.reported}_test_accuracy').mean - published,
+      ]
+    )
+  columns = [
+    *('setting', 'seeds'),
+    *_with_std('hare test accuracy'),
+    *_with_std('tortoise test accuracy'),
+    'reported',
+    *_with_std('train accuracy'),
+    *('paper', 'difference'),
+  ]
+  return Table(tuple(columns), rows)
+
+
+def grid_table(results: Sequence[Result], beside: str | None = None) -> Table:
+  """Returns final accuracies by ratio and noise, beside Tables 4 and 5.
+
+  Args:
+    results: warm starts on one dataset, with one model and one method.
+    beside: a data set of the paper whose numbers are shown although they are
+      not comparable; None to show comparable ones only.
+
+  Returns:
+    A row for each ratio and noise, in rising order. Only the same data set and
+    model have a difference.
+
+  Raises:
+    ValueError: there is more than one dataset, model or method, or the paper
+      has no such dataset.
+  """
+  if beside is not None and beside not in paper.MODELS:
+    raise ValueError(
+      f'the paper has no numbers of {beside!r}; it has those of '
+      f'{", ".join(paper.MODELS)}'
+    )
+  subject(results)
+  rows: list[list[str | float]] = []
+  for (ratio, noise), result in cells(results).items():
+    own = paper_dataset(result)
+    shown = beside or own or ''
+    test = spread(final_accuracy(result))
+    paper_test = paper.final_test_accuracy(shown, ratio, noise) or NOTHING
+    paper_train = paper.final_train_accuracy(shown, ratio, noise) or NOTHING
+    rows.append(
+      [
+        *(ratio, noise, len(result.seeds)),
+        *test,
+        *paper_test,
+        test.mean - paper_test.mean if shown == own else math.nan,
+        *_final(result, 'train_accuracy'),
+        *paper_train,
+      ]
+    )
+  of_paper = f'paper, {data.title(beside)}:' if beside else 'paper'
+  columns = [
+    *('ratio', 'noise', 'seeds'),
+    *_with_std('test accuracy'),
+    *_with_std(f'{of_paper} test accuracy'),
+    'difference',
+    *_with_std('train accuracy'),
+    *_with_std(f'{of_paper} train accuracy'),
+  ]
+  return Table(tuple(columns), rows)
+
+
+def markdown(table: Table) -> str:
+  """Returns a table as Markdown, with standard deviations behind the means.
+
+  Args:
+    table: what to write.
+
+  Returns:
+    The text, with a newline at its end.
+
+  Raises:
+    ModuleNotFoundError: tabulate is missing.
+  """
+  try:
+    import tabulate
+  except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+      "tables in Markdown need tabulate: pip install 'ht_rl[analysis]'"
+    ) from error
+  shown = [name for name in table.columns if not name.endswith(_STD)]
+  rows = []
+  for row in table.rows:
+    entries = dict(zip(table.columns, row, strict=True))
+    texts = []
+    for name in shown:
+      text = _text(name, entries[name])
+      std = entries.get(name + _STD, math.nan)
+      if _is_known(std):
+        text += f' ± {_text(name + _STD, std)}'
+      texts.append(text)
+    rows.append(texts)
+  # All entries are texts: tabulate would write numbers with other digits.
+  align = ['left', *['right'] * (len(shown) - 1)]
+  written = tabulate.tabulate(
+    rows,
+    shown,
+    'pipe',
+    disable_numparse=True,
+    colalign=align if rows else None,
+  )
+  return written + '\n'
+
+
+def csv_text(table: Table) -> str:
+  """Returns a table as CSV, with all digits; unknown numbers are empty.
+
+  Args:
+    table: what to write.
+
+  Returns:
+    The text, with a newline at its end.
+  """
+  file = io.StringIO()
+  writer = csv.writer(file, lineterminator='\n')
+  writer.writerow(table.columns)
+  for row in table.rows:
+    writer.writerow([entry if _is_known(entry) else '' for entry in row])
+  return file.getvalue()
+
+
+def write_tables(
+  tables: Mapping[str, Table], directory: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+  """Writes every table as Markdown and as CSV, or none of them.
+
+  Args:
+    tables: by name.
+    directory: made where it is missing.
+
+  Returns:
+    The paths: `<name>.md` and `<name>.csv` for each name.
+
+  Raises:
+    OSError: they can't be written; older files are left as they were.
+  """
+  contents = {}
+  for name, table in tables.items():
+    path = pathlib.Path(directory, name)
+    contents[path.with_name(f'{name}.md')] = markdown(table).encode()
+    contents[path.with_name(f'{name}.csv')] = csv_text(table).encode()
+  write_files(contents)
+  return list(contents)
+
+
+def _final(result: Result, figure: str) -> Spread:
+  return spread(final(result, figure)) if is_finished(result) else NOTHING
+
+
+def _final_mean(result: Result) -> float:
+  return spread(final_accuracy(result)).mean
+
+
+def _with_std(name: str) -> tuple[str, str]:
+  return name, name + _STD
+
+
+def _is_known(entry: str | float) -> bool:
+  return isinstance(entry, str) or not math.isnan(entry)
+
+
+def _text(column: str, entry: str | float) -> str:
+  if isinstance(entry, str):
+    # An unescaped bar would begin a new column.
+    return entry.replace('|', '\\|')
+  if math.isnan(entry):
+    return UNKNOWN
+  if column.startswith(('paper ', 'paper, ')):  # As the paper prints them.
+    return format(entry, '.4f' if column.endswith(_STD) else '.2f')
+  return format(entry, _FORMATS.get(column, '.3f'))

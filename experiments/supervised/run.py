@@ -1,0 +1,260 @@
+"""Runs an experiment, or goes on with it, and draws it."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+
+import gin
+import numpy as np
+
+from agents.errors import DivergedError
+from experiments import runs
+from experiments.command import (
+  SettingsError,
+  on_stop_signals,
+  one_line,
+  say,
+)
+from experiments.config import check_effects, explain, load_config
+from experiments.progress import Progress
+from experiments.supervised import results
+from experiments.supervised.experiment import (
+  Experiment,
+  check_shown,
+  make_experiment,
+  with_unfinished,
+)
+from experiments.supervised.prepare import (
+  check_setting,
+  forget_own_data,
+  make_schedule,
+)
+from experiments.supervised.report import tables
+from experiments.supervised.units import Options, PhaseRun, Report, Row, chain
+from ht_rl import files
+from ht_rl.drawing import write_figures
+
+
+def run(
+  gin_files: Sequence[str],
+  gin_bindings: Sequence[str],
+  base_dir: str,
+  *,
+  draw_only: bool = False,
+) -> list[results.Result]:
+  """Runs an experiment, or goes on with it, and draws it.
+
+  Args:
+    gin_files: configuration files.
+    gin_bindings: settings that override theirs.
+    base_dir: where everything is kept.
+    draw_only: whether to draw what is finished, and train nothing.
+
+  Returns:
+    The results that are finished.
+
+  Raises:
+    SettingsError: a setting is wrong.
+    StoppedError: a signal asked the process to stop.
+    DivergedError: a loss was NaN or infinite; all other settings were run.
+    CheckpointError: no checkpoint can be written or read.
+    OSError: a file can't be written.
+  """
+  load_config(gin_files, gin_bindings)
+  forget_own_data()
+  try:
+    experiment = make_experiment()
+    for setting in experiment.settings.values():
+      check_setting(setting)
+    check_shown(experiment)
+  except (ValueError, TypeError, ImportError) as error:
+    raise SettingsError(explain(error)) from error
+  check_effects()
+  root = pathlib.Path(base_dir)
+  folder = root / '+'.join(pathlib.Path(file).stem for file in gin_files)
+  # Several processes may write this folder: each one does it under the claim.
+  with runs.claim(folder, wait=True):
+    config = gin.operative_config_str()
+    files.write_text(folder / 'operative_config.gin', config)
+  errors = {} if draw_only else _train(experiment, root)
+  with runs.claim(folder, wait=True):
+    there = collect(experiment, root)
+    _show(experiment, there, folder)
+  if errors:
+    name, first = next(iter(errors.items()))
+    raise DivergedError(
+      f'{len(errors)} of {len(experiment.settings)} settings failed; '
+      f'{name}: {one_line(first)}'
+    )
+  return there
+
+
+def collect(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> list[results.Result]:
+  """Returns a result for each setting of an experiment that is finished."""
+  there = []
+  for name, chains in _chains(experiment, base_dir).items():
+    setting = experiment.settings[name]
+    rows: list[Row] = []
+    seeds: tuple[int, ...] = ()
+    for phases in chains:
+      if not all(phase_run.is_finished for phase_run in phases):
+        continue
+      of_group = [row for phase_run in phases for row in phase_run.rows]
+      rows = _side_by_side(rows, of_group) if seeds else of_group
+      seeds += phases[0].seeds
+    if seeds:
+      there.append(
+        results.Result(name, setting.to_json(), seeds, setting.reported, rows)
+      )
+  return there
+
+
+def _chains(
+  experiment: Experiment,
+  base_dir: pathlib.Path,
+  report: Report = lambda *_: None,
+) -> dict[str, list[list[PhaseRun]]]:
+  """Returns for each setting the phases of each group of seeds."""
+  options = Options(
+    experiment.evaluate_every, experiment.checkpoint_seconds, report
+  )
+  return {
+    name: [
+      chain(base_dir, setting, group, options) for group in experiment.groups()
+    ]
+    for name, setting in experiment.settings.items()
+  }
+
+
+def _side_by_side(left: list[Row], right: list[Row]) -> list[Row]:
+  """Joins the rows of two groups of seeds, where both have them."""
+  place = results.PLACE
+  others = {tuple(row[name] for name in place): row for row in right}
+  joined = []
+  for row in left:
+    other = others.get(tuple(row[name] for name in place))
+    if other is not None:
+      joined.append(
+        {k: x if k in place else x + other[k] for k, x in row.items()}
+      )
+  return joined
+
+
+def _train(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> dict[str, DivergedError]:
+  """Trains all that is not finished; returns the settings that failed."""
+  display = _Display()
+  of_settings = {
+    name: [phase_run for phases in chains for phase_run in phases]
+    for name, chains in _chains(experiment, base_dir, display.report).items()
+  }
+  display.begin(of_settings)
+  # No threading.Event: a handler that runs while it waits would lock up.
+  asked_to_stop: list[bool] = []
+  with on_stop_signals(lambda: asked_to_stop.append(True)):
+    errors = runs.execute_all(
+      [unit for units in of_settings.values() for unit in units],
+      should_stop=lambda: bool(asked_to_stop),
+      started=display.started,
+      finished=display.finished,
+      failed=display.failed,
+    )
+  display.close()
+  return {
+    name: errors[unit.folder]
+    for name, units in of_settings.items()
+    for unit in units
+    if unit.folder in errors
+  }
+
+
+class _Display:
+  """Shows how far an experiment is, and what each phase has come to."""
+
+  def begin(self, of_settings: Mapping[str, Sequence[PhaseRun]]) -> None:
+    """Takes the phases of each setting."""
+    self._names: dict[pathlib.Path, str] = {}
+    self._steps: dict[pathlib.Path, int] = {}
+    self._units: dict[pathlib.Path, PhaseRun] = {}
+    for name, units in of_settings.items():
+      for unit in units:
+        # A phase that settings share is shown as a part of the first.
+        self._names.setdefault(unit.folder, name)
+        steps = make_schedule(unit.setting, unit.phase).steps
+        self._steps[unit.folder] = steps * len(unit.seeds)
+        self._units.setdefault(unit.folder, unit)
+    self._before = self._done()
+    self._progress = Progress(
+      'training', 'step', sum(self._steps.values()), self._before
+    )
+
+  def started(self, unit: PhaseRun) -> None:
+    """A phase is begun, or gone on with."""
+    del unit
+    self._before = self._done()
+    self._progress.skip(self._before)
+
+  def report(
+    self, steps: int, restored: bool, figures: Mapping[str, float]
+  ) -> None:
+    """So many steps of the phase are done; see `Options`."""
+    if restored:
+      self._progress.skip(self._before + steps)
+    else:
+      self._progress.update(self._before + steps, **figures)
+
+  def finished(self, unit: PhaseRun) -> None:
+    """Says what a phase has come to."""
+    end = unit.rows[-1]
+    accuracies = [
+      f'{network} {np.mean(end[f"{network}_test_accuracy"]):.4f}'
+      for network in results.NETWORKS
+    ]
+    say(
+      f'{self._names[unit.folder]}: phase {unit.phase + 1} of '
+      f'{unit.setting.num_phases} is finished, test accuracy: '
+      f'{", ".join(accuracies)} (seeds {", ".join(map(str, unit.seeds))})'
+    )
+
+  def failed(self, unit: PhaseRun, error: DivergedError) -> None:
+    """Says why a phase can't go on."""
+    say(f'{self._names[unit.folder]}: {one_line(error)}')
+
+  def close(self) -> None:
+    """Ends the line."""
+    self._progress.close()
+
+  def _done(self) -> int:
+    """Returns the number of steps of all finished phases."""
+    return sum(
+      self._steps[path] for path, u in self._units.items() if u.is_finished
+    )
+
+
+def _show(
+  experiment: Experiment,
+  there: Sequence[results.Result],
+  folder: pathlib.Path,
+) -> None:
+  """Writes the results, their table and their figure."""
+  listed = [dataclasses.asdict(result) for result in there]
+  text = json.dumps(listed, indent=1) + '\n'
+  files.write_text(folder / 'results.json', text)
+  if not there:
+    say('nothing is finished yet')
+    return
+  try:
+    table = experiment.tabulate(there)
+    figure = experiment.draw(with_unfinished(experiment, there))
+  except ValueError as error:
+    raise SettingsError(
+      f'the results can not be shown: {one_line(error)}'
+    ) from error
+  written = tables.write_tables({'table': table}, folder)
+  written += write_figures({'figure': figure}, folder)
+  print(tables.markdown(table), end='', flush=True)
+  say(f'written: {", ".join(map(str, written))}')

@@ -1,1 +1,0 @@
-"""The supervised experiments: warm starts and continual learning with noise."""

@@ -1,0 +1,644 @@
+"""What is typed for a supervised experiment, and what comes back."""
+
+import dataclasses
+import functools
+import gzip
+import json
+import pathlib
+import shutil
+
+from absl.testing import flagsaver
+import gin
+import numpy as np
+import pytest
+
+from agents import checkpoint
+from experiments import config
+from experiments.command import parse_flags
+from experiments.supervised import __main__ as command
+from experiments.supervised import data, prepare, results, run, units
+from experiments.supervised import experiment as experiment_lib
+from experiments.supervised.report import selection
+
+pytest.importorskip('mlxtend')
+pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
+
+ROOT = pathlib.Path(__file__).parents[3]
+CONFIGS = ROOT / 'gin_configs' / 'supervised'
+SEEDS = (3, 8)
+CELL = 'ratio 0.5, noise 0.5'
+# One cell of the grid of warm starts, on a fortieth of the digits.
+TINY = (
+  'warm_starts.ratios = (0.5,)',
+  'warm_starts.noises = (0.5,)',
+  'warm_starts.epochs = 2',
+  'Setting.train_size = 100',
+  'Setting.width = 0.1',
+  'Setting.batch_size = 50',
+  'Setting.learning_rate = 0.01',
+  f'experiment.seeds = {SEEDS}',
+  'experiment.evaluate_every = 1',
+)
+# What the cell is, said by hand: other settings can begin as it does.
+BY_HAND = {'ratios': (0.5, 1.0), 'noises': (0.5, 0.0), 'epochs': (4, 2)}
+FIRST_PHASE = {'ratios': (0.5,), 'noises': (0.5,), 'epochs': (4,)}
+SHOWN = ('table.md', 'table.csv', 'figure.svg', 'figure.png')
+
+
+@pytest.fixture(scope='module')
+def _trace_once():
+  """Traces a phase of a setting once for all tests."""
+  with pytest.MonkeyPatch.context() as patch:
+    trainer = functools.cache(units._trainer.__wrapped__)
+    patch.setattr(units, '_trainer', trainer)
+    yield
+
+
+def type_command(*arguments):
+  """Runs the command in this process; returns its exit code."""
+  with flagsaver.flagsaver():
+    try:
+      return command.main(parse_flags(['supervised', *arguments]))
+    except SystemExit as error:
+      return error.code
+
+
+def arguments(base_dir, *bindings):
+  return [
+    f'--gin_files={CONFIGS / "warm_start_mnist.gin"}',
+    f'--base_dir={base_dir}',
+    *(f'--gin_bindings={binding}' for binding in (*TINY, *bindings)),
+  ]
+
+
+def by_hand(base_dir, settings, *more):
+  """What is typed for an experiment of other settings."""
+  bindings = [line for line in TINY if not line.startswith('warm_starts')]
+  said = {name: BY_HAND | fields for name, fields in settings.items()}
+  bindings.append(f'experiment.settings = {said}')
+  return [
+    f'--gin_files={CONFIGS / "methods.gin"}',
+    f'--gin_files={CONFIGS / "mnist.gin"}',
+    f'--base_dir={base_dir}',
+    *(f'--gin_bindings={binding}' for binding in bindings),
+    *more,
+  ]
+
+
+def result_file(base_dir):
+  (file,) = base_dir.glob('*/results.json')
+  return file
+
+
+def read_results(base_dir):
+  return json.loads(result_file(base_dir).read_text())
+
+
+def contents(folder):
+  """The bytes of every file under a folder, and when it was written."""
+  return {
+    path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+    for path in folder.rglob('*')
+    if path.is_file()
+  }
+
+
+def phase_folders(base_dir):
+  return list((base_dir / 'phases').iterdir())
+
+
+def assert_refused(capfd, code, message):
+  """The command ended with code 2 and one line, which `message` is in."""
+  out, err = capfd.readouterr()
+  assert code == 2
+  assert out == ''
+  assert err.startswith('error: ')
+  assert err.endswith('\n')
+  assert err.count('\n') == 1
+  assert message in err
+
+
+# What is typed, and a part of what is said.
+WRONG_COMMANDS = [
+  (['--gin_files=nothing.gin'], "no gin file 'nothing.gin'"),
+  (
+    ['--gin_files=gin_configs/supervised/mehtods.gin'],
+    'did you mean gin_configs/supervised/methods.gin?',
+  ),
+  (['--gin_files=setup.py'], 'can read (in setup.py)'),
+  (['--base_dir=/proc/runs'], '/proc/runs/warm_start_mnist can not be written'),
+  (['--base_dir=setup.py'], 'setup.py/warm_start_mnist can not be written'),
+  (['--draw_onyl'], "flag 'draw_onyl'. Did you mean: draw_only"),
+  (['methods'], "unexpected argument 'methods'"),
+]
+
+
+@pytest.mark.parametrize(('words', 'message'), WRONG_COMMANDS)
+def test_a_wrong_command(capfd, tmp_path, monkeypatch, words, message):
+  monkeypatch.chdir(ROOT)
+  assert_refused(capfd, type_command(*arguments(tmp_path), *words), message)
+  assert contents(tmp_path) == {}
+
+
+def test_a_missing_file(capfd, tmp_path):
+  code = type_command(f'--base_dir={tmp_path}')
+  assert_refused(capfd, code, '--gin_files is missing')
+  assert contents(tmp_path) == {}
+
+
+WRONG_SETTINGS = {
+  # Names that there are not.
+  'Seting.width = 1.0': "unknown gin name 'Seting': did you mean Setting?",
+  'Setting.widht = 1.0': "no setting 'widht': did you mean width?",
+  'experiment.draw = @figures.bar': "unknown gin name 'figures.bar'",
+  "experiment.settings = {'H&T': {'momentun': 0.9}}": (
+    "'H&T' has an unknown setting 'momentun': did you mean momentum?"
+  ),
+  "Setting.dataset = 'mnist_5k'": "'mnist_5k': did you mean mnist5k",
+  "Setting.model = 'mpl'": "unknown model 'mpl': did you mean mlp?",
+  # What the settings of the experiment give.
+  'Setting.ratios = (0.5, 1.0)': "'Setting.ratios' has no effect",
+  'experiment.settings = 3': 'experiment.settings must be a dictionary',
+  'experiment.settings = {}': 'experiment.settings must be a dictionary',
+  "experiment.settings = {'WS': 3}": 'must have a text for each name and a di',
+  'experiment.settings = {1: {}}': 'must have a text for each name',
+  'warm_starts.ratios = (0.0,)': 'ratios must be a number from above 0',
+  'warm_starts.ratios = (-0.1,)': 'warm_starts.ratios must be a number',
+  'warm_starts.ratios = (1.1,)': 'warm_starts.ratios must be a number',
+  'warm_starts.ratios = ("x",)': 'warm_starts.ratios must be a number',
+  'warm_starts.noises = (1.1,)': 'noises must be a number from 0 to 1, not 1.1',
+  'warm_starts.epochs = 0': "'ratio 0.5, noise 0.5': epochs must be an integ",
+  "experiment.settings = {'WS': {'ratios': (0, 1.0)}}": (
+    "'WS': ratios must be a number from above 0 to 1, not 0\n"
+  ),
+  "experiment.settings = {'WS': {'noises': (0.5, -1)}}": (
+    "'WS': noises must be a number from 0 to 1, not -1\n"
+  ),
+  "experiment.settings = {'WS': {'ratios': (0.001, 1.0)}}": (
+    'phase 1 has no sample, 0.001 of 100 is too little'
+  ),
+  'Setting.dataset = 3': 'dataset must be a name or a function such as',
+  'Setting.model = 3': 'model must be a name or a function such as',
+  'Setting.folder = 3': 'folder must be a text, not 3',
+  'Setting.train_size = 4001': 'train_size must be 1 to 4000',
+  # The experiment itself.
+  'experiment.seeds = (1, -1)': 'experiment.seeds must be an integer of at lea',
+  'experiment.seeds = (1, 2.0)': 'experiment.seeds must be an integer of at le',
+  'experiment.seeds = ()': 'experiment.seeds must be one or more seeds',
+  'experiment.seeds = 1': 'experiment.seeds must be one or more seeds',
+  'experiment.seeds = (1, 2, 1)': 'experiment.seeds must be different',
+  'experiment.seeds = (4294967296,)': 'experiment.seeds must be different and',
+  'experiment.seeds_at_once = 0': 'experiment.seeds_at_once must be',
+  'experiment.evaluate_every = 0': 'experiment.evaluate_every must be',
+  'experiment.checkpoint_seconds = -1': 'experiment.checkpoint_seconds must be',
+  # What would fail when all is trained.
+  'experiment.draw = None': 'experiment.draw must be a figure',
+  'experiment.draw = 3': 'experiment.draw must be a figure',
+  'experiment.draw = @tables.grid_table': 'experiment.draw must be a figure',
+  'experiment.draw = @Setting': 'experiment.draw must be a figure',
+  'experiment.draw = @figures.lines': 'draw can not show these settings: lines',
+  "experiment.draw = @figures.lines\nfigures.lines.field = 'momentun'": (
+    "can not show these settings: a setting has no field 'momentun'"
+  ),
+  'experiment.tabulate = 3': 'experiment.tabulate can not show these settings',
+  'experiment.tabulate = @figures.grid': 'experiment.tabulate must be a table',
+  "tables.grid_table.beside = 'mnist5k'": "has no numbers of 'mnist5k'",
+}
+
+
+@pytest.mark.parametrize('setting', WRONG_SETTINGS)
+def test_a_wrong_setting(capfd, tmp_path, setting):
+  code = type_command(*arguments(tmp_path, *setting.split('\n')))
+  assert_refused(capfd, code, WRONG_SETTINGS[setting])
+  assert contents(tmp_path) == {}
+
+
+def write_idx(folder, size=(28, 28), cut=0, suffix=''):
+  """Writes a tiny copy of Fashion-MNIST."""
+  pack = gzip.compress if suffix else bytes
+  for part, count in (('train', 20), ('t10k', 10)):
+    sizes = np.array([count, *size], '>u4').tobytes()
+    images = bytes((0, 0, 8, 3)) + sizes + bytes(count * size[0] * size[1])
+    (folder / f'{part}-images-idx3-ubyte{suffix}').write_bytes(
+      pack(images)[: len(pack(images)) - cut]
+    )
+    labels = bytes(i % 10 for i in range(count))
+    (folder / f'{part}-labels-idx1-ubyte{suffix}').write_bytes(
+      pack(bytes((0, 0, 8, 1)) + sizes[:4] + labels)
+    )
+
+
+@pytest.mark.parametrize(
+  ('files', 'message'),
+  [
+    (None, 'there is no folder'),
+    ({'cut': 5}, 'bytes of data: by its header'),
+    ({'cut': 5, 'suffix': '.gz'}, 'train-images-idx3-ubyte.gz is damaged'),
+    ({'size': (32, 32)}, 'images of 32x32 pixels: those of fashion_mnist are'),
+  ],
+)
+def test_wrong_data(capfd, tmp_path, files, message):
+  folder = tmp_path / 'data'
+  if files is not None:
+    folder.mkdir()
+    write_idx(folder, **files)
+  base_dir = tmp_path / 'runs'
+  code = type_command(
+    *arguments(
+      base_dir,
+      "Setting.dataset = 'fashion_mnist'",
+      f"Setting.folder = '{folder}'",
+    )
+  )
+  assert_refused(capfd, code, message)
+  assert not base_dir.exists()
+
+
+def test_a_package_that_is_missing(capfd, tmp_path, monkeypatch):
+  def load(*args, **kwargs):
+    raise ImportError("this needs mlxtend: pip install 'ht_rl[supervised]'")
+
+  monkeypatch.setattr(data, 'load', load)
+  prepare._load.cache_clear()
+  code = type_command(*arguments(tmp_path))
+  assert_refused(capfd, code, "this needs mlxtend: pip install 'ht_rl[superv")
+  assert contents(tmp_path) == {}
+
+
+# Appendix A.2 of the paper; where the released code has another weight decay,
+# it is the code's. Then the number of seeds.
+DATASETS = {
+  'mnist': ('mnist5k', 'mlp', 1e-3, 1e-4, 5),
+  'fashion_mnist': ('fashion_mnist', 'mlp', 1e-3, 1e-4, 5),
+  'cifar10': ('cifar10', 'resnet18', 1e-3, 1e-3, 5),
+  'cifar100': ('cifar100', 'vit_tiny', 3e-3, 0.05, 5),
+  'tiny_imagenet': ('tiny_imagenet', 'vgg16', 1e-3, 1e-3, 3),
+  'cifar10_vgg16': ('cifar10', 'vgg16', 1e-3, 1e-3, 2),
+  'tiny_imagenet_resnet18': ('tiny_imagenet', 'resnet18', 1e-3, 1e-3, 2),
+}
+SIDES = {'cifar10': 32, 'cifar100': 32, 'tiny_imagenet': 64}
+WHOLE = ('warm_start_mnist', 'cifar10_small')  # With their data set.
+EXPERIMENTS = sorted(
+  {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE}
+)
+
+
+@pytest.fixture
+def _any_data(monkeypatch):
+  """In place of every data set one of the same shape, without content."""
+
+  def load(name, folder=None, *, train_size=None, validation_size=None):
+    side, channels = SIDES.get(name, 28), 3 if name in SIDES else 1
+    images = np.zeros((100, side, side, channels), np.uint8)
+    labels = np.arange(100, dtype=np.int32) % 10
+    constants = (0.5,) * channels
+    return data.Dataset(
+      name, *(images, labels) * 2, 10, mean=constants, std=constants
+    )
+
+  monkeypatch.setattr(data, 'load', load)
+  prepare._load.cache_clear()
+  yield
+  prepare._load.cache_clear()
+
+
+def load_experiment(*names):
+  """The experiment of some gin files, all of whose settings are made."""
+  config.load_config([str(CONFIGS / f'{name}.gin') for name in names], [])
+  experiment = experiment_lib.make_experiment()
+  config.check_effects()
+  return experiment
+
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_a_file_that_is_an_experiment_by_itself(name):
+  experiment_lib.check_shown(load_experiment(name))
+
+
+@pytest.mark.usefixtures('_any_data')
+@pytest.mark.parametrize('dataset', DATASETS)
+def test_every_file_with_every_data_set(dataset):
+  *fields, seeds = DATASETS[dataset]
+  for name in EXPERIMENTS:
+    experiment = load_experiment(name, dataset)
+    assert experiment.seeds == tuple(range(1, seeds + 1))
+    if dataset == 'mnist':  # Of all data it looks the same.
+      experiment_lib.check_shown(experiment)
+    # The others differ in what the file says of them.
+    plain = next(iter(experiment.settings.values()))
+    assert [
+      plain.dataset,
+      plain.model,
+      plain.learning_rate,
+      plain.weight_decay,
+    ] == fields
+    # Tables 3 and A.2 and section 5.
+    assert (plain.batch_size, plain.warmup, plain.max_grad_norm) == (
+      256,
+      0.1,
+      0.5,
+    )
+    assert (plain.b1, plain.b2, plain.eps) == (0.9, 0.999, 1e-8)
+    assert plain.momentum == 0.999
+    if name not in ('warm_start', 'metrics') and 'continual' not in name:
+      assert (plain.ratios, plain.noises) == ((0.1, 1.0), (0.5, 0.0))
+      assert plain.epochs == (1000, 100)
+    augmented = name in ('hare_tortoise', 'continual', 'continual_limited')
+    # The paper never augments digits.
+    assert plain.augment == (augmented and plain.dataset in SIDES)
+  prepare.check_setting(plain)  # Of the network: it can read the images.
+
+
+def test_the_grid_of_warm_starts():
+  for name, whole in (
+    ('warm_start', load_experiment('warm_start', 'mnist')),
+    ('metrics', load_experiment('metrics', 'mnist')),
+    ('whole', load_experiment('warm_start_mnist')),
+  ):
+    cells = {
+      (s.ratios[0], s.noises[0]): s.epochs for s in whole.settings.values()
+    }
+    epochs = {0.1: 1000, 0.2: 500, 0.4: 250, 0.6: 166, 0.8: 125, 1.0: 100}
+    noises = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    assert len(whole.settings) == len(cells) == 36, name
+    assert cells == {
+      (ratio, noise): (first, 100)
+      for ratio, first in epochs.items()
+      for noise in noises
+    }
+    for setting in whole.settings.values():
+      assert (setting.ratios[1:], setting.noises[1:]) == ((1.0,), (0.0,))
+
+
+def test_the_phases_of_continual_learning():
+  for name, buffer_size in (('continual', None), ('continual_limited', 5000)):
+    for setting in load_experiment(name, 'cifar10').settings.values():
+      np.testing.assert_allclose(setting.ratios, np.arange(1, 11) / 10)
+      assert setting.noises == (0.5, 0.4, 0.4, 0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0)
+      assert setting.epochs == (100,) * 10
+      assert setting.buffer_size == buffer_size
+
+
+# Appendix A.4, and section 5.1 for self-distillation.
+GRIDS = {
+  'S&P': ('shrink', {0.2, 0.4, 0.6, 0.8, 1.0}),  # 0 is the plain warm start.
+  'L2': ('weight_decay', {1.0, 0.1, 0.01, 0.001, 0.0001}),
+  'Regen': ('regenerate', {1.0, 0.1, 0.01, 0.001, 0.0001}),
+  'ReDo': ('redo', {0.01, 0.02, 0.05, 0.1, 0.2, 0.5}),
+  'Spectral': (
+    'spectral_decoupling',
+    {1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001},
+  ),
+  'SD': ('self_distillation', {1.0, 5.0, 10.0}),
+  'eps': ('eps', {1e-6, 1e-4, 1e-3, 1e-2}),
+  'b1': ('b1', {0.0, 0.5, 0.99}),
+  'b2': ('b2', {0.9, 0.99, 0.9999}),
+}
+
+
+def test_the_names_of_the_settings_say_what_they_are():
+  methods = load_experiment('methods', 'cifar10').settings
+  optimizer = load_experiment('optimizer', 'cifar10').settings
+  for method, (field, values) in GRIDS.items():
+    settings = methods | optimizer
+    grid = {
+      name: getattr(setting, field)
+      for name, setting in settings.items()
+      if selection.method(name) == method
+    }
+    assert set(grid.values()) == values
+    for name, value in grid.items():
+      assert float(name.split()[-1]) == value
+      rest = dataclasses.replace(
+        settings[name], **{field: getattr(settings['WS'], field)}
+      )
+      assert rest == settings['WS'], name
+
+
+def test_the_bars_are_of_settings_that_there_are():
+  there = set()
+  for file in ('methods', 'hare_tortoise', 'methods_augmented', 'controls'):
+    names = load_experiment(file, 'cifar10').settings
+    groups = gin.query_parameter('figures.bars.groups')
+    shown = {
+      name if name in groups else selection.method(name) for name in names
+    }
+    assert shown - set(groups) <= {'WS', 'fresh', 'fresh + Aug'}, file
+    there |= shown
+    if file == 'controls':
+      assert set(groups) <= shown
+    else:
+      of_methods = set(groups)
+  assert of_methods <= there
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """The base_dir of a finished experiment, and what was typed for it."""
+  base_dir = tmp_path_factory.mktemp('finished')
+  typed = arguments(base_dir)
+  assert type_command(*typed) == 0
+  return base_dir, typed
+
+
+def test_what_an_experiment_leaves(finished, capfd):
+  base_dir, typed = finished
+  folder = base_dir / 'warm_start_mnist'
+  assert {path.name for path in folder.iterdir()} == {
+    *SHOWN,
+    'lock',
+    'operative_config.gin',
+    'results.json',
+  }
+  before = contents(base_dir)
+  # Again: nothing is trained, and what is written is the same.
+  assert type_command(*typed) == 0
+  out, err = capfd.readouterr()
+  assert out == (folder / 'table.md').read_text()
+  assert out.count('\n') == 3
+  assert '| 0.5' in out.splitlines()[-1]
+  written = ', '.join(str(folder / name) for name in SHOWN)
+  assert err == f'written: {written}\n'
+  after = contents(base_dir)
+  for path, (content, written_at) in before.items():
+    assert after[path][0] == content, path
+    if path.parts[0] == 'phases' and path.name != 'lock':
+      assert after[path][1] == written_at, path
+  assert after.keys() == before.keys()
+
+  # It can be typed again from what it leaves.
+  config_file = folder / 'operative_config.gin'
+  assert (
+    type_command(f'--gin_files={config_file}', f'--base_dir={base_dir}') == 0
+  )
+  again = base_dir / 'operative_config'
+  assert (again / 'results.json').read_bytes() == (
+    folder / 'results.json'
+  ).read_bytes()
+  shutil.rmtree(again)
+  capfd.readouterr()
+
+  (read,) = read_results(base_dir)
+  result = results.Result(**read)
+  assert result.name == CELL
+  assert result.seeds == list(SEEDS)
+  places = [tuple(row[name] for name in results.PLACE) for row in result.rows]
+  # 50 and 100 images in batches of 50: one and two steps an epoch. Of a half
+  # of the data an epoch counts a half.
+  assert places == [
+    (0, 0, 0, 'start'),
+    (0, 2, 2, 'epoch'),
+    (0, 4, 4, 'end'),
+    (1, 0, 4, 'start'),
+    (1, 1, 6, 'epoch'),
+    (1, 2, 8, 'end'),
+  ]
+  # It learns, and a phase begins where the last one has ended.
+  accuracy = results.final_accuracy(result)
+  assert (accuracy > 0.2).all()
+  assert (accuracy > result.rows[0]['hare_test_accuracy']).all()
+  for name in ('hare_test_loss', 'tortoise_test_loss'):
+    assert result.rows[3][name] == result.rows[2][name]
+
+
+def test_draw_only(finished, tmp_path, capfd):
+  base_dir, _ = finished
+  copy = tmp_path / 'copy'
+  shutil.copytree(base_dir, copy)
+  written = result_file(copy).read_bytes()
+  shutil.rmtree(copy / 'warm_start_mnist')
+  before = contents(copy)
+  more = 'warm_starts.noises = (0.0, 0.5)'
+  assert type_command(*arguments(copy, more), '--draw_only') == 0
+  out, err = capfd.readouterr()
+  assert out.count('\n') == 3
+  assert err.startswith('written: ')
+  assert err.count('\n') == 1
+  # Of two cells, that which is there; the other is not begun.
+  assert result_file(copy).read_bytes() == written
+  after = contents(copy)
+  assert {k: after[k] for k in before} == before
+  assert len(phase_folders(copy)) == 2
+
+  assert type_command(*arguments(tmp_path / 'none'), '--draw_only') == 0
+  assert capfd.readouterr() == ('', 'nothing is finished yet\n')
+  assert not (tmp_path / 'none' / 'phases').exists()
+  assert read_results(tmp_path / 'none') == []
+
+
+def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):
+  copy, drawn = tmp_path / 'copy', []
+  shutil.copytree(finished[0], copy)
+
+  def keep(figures, folder):
+    del folder
+    drawn.append(figures['figure'])
+    return []
+
+  monkeypatch.setattr(run, 'write_figures', keep)
+  settings = {'EMA': {}, 'HR': {'head_reset': True}}
+  assert type_command(*by_hand(copy, settings), '--draw_only') == 0
+  said = drawn[0].texts[1].get_text()
+  assert said.startswith('1 of 2 settings.')
+
+
+def arrays(base_dir):
+  """What each phase has left, by the name of its folder."""
+  left = {}
+  for folder in phase_folders(base_dir):
+    stored = checkpoint.Checkpoints(folder / 'checkpoints').restore(pytest.fail)
+    left[folder.name] = {
+      name: (array.dtype, array.shape, array.tobytes())
+      for name, array in stored[1].items()
+    }
+  return left
+
+
+def test_settings_that_begin_alike_share_what_they_have_in_common(
+  finished, tmp_path
+):
+  settings = {
+    CELL: {},
+    'HR': {'head_reset': True},
+    'EMA': {'reported': 'tortoise'},
+    'shorter': FIRST_PHASE,
+  }
+  shared = tmp_path / 'shared'
+  assert type_command(*by_hand(shared, settings)) == 0
+  # One of the first phase, and one of the second without a reset and with it.
+  assert len(phase_folders(shared)) == 3
+  together = {result['name']: result for result in read_results(shared)}
+  assert list(together) == list(settings)
+  # The grid says the same of the same setting.
+  assert read_results(finished[0]) == [together[CELL]]
+  # And the other one has the same by itself.
+  alone = tmp_path / 'alone'
+  assert type_command(*by_hand(alone, {'HR': settings['HR']})) == 0
+  assert read_results(alone) == [together['HR']]
+  assert arrays(shared) == arrays(finished[0]) | arrays(alone)
+  rows = {name: result['rows'] for name, result in together.items()}
+  assert rows['shorter'] == rows['EMA'][:3] == rows['HR'][:3]
+  assert rows['EMA'] == rows[CELL]
+  assert rows['HR'][3] != rows[CELL][3]
+
+
+def test_seeds_one_at_a_time_or_all_at_once(finished, tmp_path, capfd):
+  by_one = '--gin_bindings=experiment.seeds_at_once = 1'
+  typed = by_hand(tmp_path, {'shorter': FIRST_PHASE}, by_one)
+  assert type_command(*typed) == 0
+  (result,) = read_results(tmp_path)
+  (beside,) = read_results(finished[0])
+  assert result['seeds'] == list(SEEDS)
+  assert len(result['rows']) == 3
+  for row, other in zip(result['rows'], beside['rows'], strict=False):
+    assert {name: row[name] for name in results.PLACE} == {
+      name: other[name] for name in results.PLACE
+    }
+    assert row.keys() == other.keys()
+    # A bias before a normalisation has rounding errors for gradients, and
+    # Adam makes whole steps of them: only tests see it, by the running means.
+    for name, rtol, atol in (
+      ('train_loss', 1e-5, 0),
+      ('weight_distance', 1e-3, 0),
+      ('hare_test_loss', 1e-2, 0),
+      ('tortoise_test_loss', 1e-2, 0),
+      ('hare_test_accuracy', 0, 0.02),
+    ):
+      if name in row:
+        np.testing.assert_allclose(row[name], other[name], rtol, atol, name)
+  # Else the order of the seeds would not be seen.
+  assert abs(np.subtract(*result['rows'][-1]['train_loss'])) > 0.01
+
+  # Where one seed is not finished, the others are shown.
+  for folder in phase_folders(tmp_path):
+    if json.loads((folder / 'setting.json').read_text())['seeds'] == [8]:
+      (folder / 'finished').unlink()
+  capfd.readouterr()
+  assert type_command(*typed, '--draw_only') == 0
+  (part,) = read_results(tmp_path)
+  assert part['seeds'] == [3]
+  assert [row['hare_test_loss'] for row in part['rows']] == [
+    row['hare_test_loss'][:1] for row in result['rows']
+  ]
+
+
+def test_a_setting_that_diverges_does_not_stop_the_others(tmp_path, capfd):
+  wild = {'learning_rate': 1e30, 'warmup': 0.0}
+  settings = {
+    'wild': wild,
+    'wild HR': wild | {'head_reset': True},
+    CELL: {},
+    'at its end': wild | FIRST_PHASE | {'epochs': (1,)},
+  }
+  why = 'the training loss of seed 3 was nan in epoch 2 of phase 1'
+  for _ in range(2):
+    assert type_command(*by_hand(tmp_path, settings)) == 76
+    out, err = capfd.readouterr()
+    assert [line for line in err.splitlines() if 'loss of' in line] == [
+      f'wild: {why}',
+      'at its end: the test loss of seed 3 was nan in epoch 1 of phase 1',
+      f'error: 3 of 4 settings failed; wild: {why}',
+    ]
+    assert 'Traceback' not in err
+    assert [result['name'] for result in read_results(tmp_path)] == [CELL]
+    assert CELL in out

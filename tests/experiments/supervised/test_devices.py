@@ -1,0 +1,60 @@
+"""Several devices share a batch, and train what one device trains."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+SCRIPT = """
+import sys
+import jax
+import numpy as np
+from experiments.supervised import data, settings, training
+
+rng = np.random.default_rng(0)
+dataset = data.Dataset(
+  'noise',
+  *(rng.integers(0, 256, (40, 4, 4, 1), np.uint8), np.arange(40) % 6),
+  *(rng.integers(0, 256, (30, 4, 4, 1), np.uint8), np.arange(30) % 6),
+  *(6, (0.4,), (0.3,)),
+)
+setting = settings.Setting(
+  ratios=(1.0,), noises=(0.5,), epochs=(1,), batch_size=16, width=0.1,
+  reset_steps=2, momentum=0.5, augment=True, eps=1e-2,
+)
+trainer = training.Trainer(setting, (1, 2), dataset)
+state = trainer.begin_phase(0)
+arguments = (
+  jax.vmap(jax.random.key)(np.arange(2)), state, trainer._images,
+  *map(np.asarray, trainer._phases[0]),
+)
+compiled = trainer._train_epoch(0).lower(*arguments).compile()
+leaves = jax.tree.leaves(compiled(*arguments))
+np.savez(sys.argv[1], 'all-reduce' in compiled.as_text(), *leaves)
+"""
+
+
+def leaves(folder, count):
+  root = pathlib.Path(__file__).parents[3]
+  file = folder / f'{count}.npz'
+  subprocess.run(
+    [sys.executable, '-c', SCRIPT, file],
+    env={
+      **os.environ,
+      'PYTHONPATH': str(root),
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={count}',
+    },
+    check=True,
+  )
+  with np.load(file) as arrays:
+    return [arrays[name] for name in arrays.files]
+
+
+def test_two_devices_train_what_one_does(tmp_path):
+  one, two = leaves(tmp_path, 1), leaves(tmp_path, 2)
+  assert (one[0], two[0]) == (False, True)  # Gradients are summed over both.
+  for a, b in zip(one[1:], two[1:], strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
