@@ -59,6 +59,20 @@ FLAGS = {
 }
 
 
+def check_flags(*, is_used: bool) -> None:
+  """Raises SettingsError if a launcher's flag is given that has no effect.
+
+  Args:
+    is_used: whether a launcher is going to be used.
+  """
+  allowed = FLAGS[EXECUTOR.value] if is_used else ()
+  names = [name for of_one in FLAGS.values() for name in of_one]
+  for name in sorted({*names, 'executor'} - {*allowed}):
+    if flags.FLAGS[name].present and not (name == 'executor' and is_used):
+      where = f'with --executor={EXECUTOR.value}' if is_used else 'here'
+      raise SettingsError(f'--{name} has no effect {where}')
+
+
 def launcher(folder: pathlib.Path, memory: int) -> Launcher:
   """Makes the launcher that the flags choose.
 

@@ -61,18 +61,9 @@ def run(
     CheckpointError: no checkpoint can be written or read.
     OSError: a file can't be written.
   """
-  load_config(gin_files, gin_bindings)
-  forget_own_data()
-  try:
-    experiment = make_experiment()
-    for setting in experiment.settings.values():
-      check_setting(setting)
-    check_shown(experiment)
-  except (ValueError, TypeError, ImportError) as error:
-    raise SettingsError(explain(error)) from error
-  check_effects()
+  experiment = load_experiment(gin_files, gin_bindings)
   root = pathlib.Path(base_dir)
-  folder = root / '+'.join(pathlib.Path(file).stem for file in gin_files)
+  folder = experiment_folder(gin_files, root)
   # Several processes may write this folder: each one does it under the claim.
   with runs.claim(folder, wait=True):
     config = gin.operative_config_str()
@@ -88,6 +79,34 @@ def run(
       f'{name}: {one_line(first)}'
     )
   return there
+
+
+def load_experiment(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> Experiment:
+  """Reads the gin files of an experiment, and checks its settings.
+
+  Raises:
+    SettingsError: a setting is wrong.
+  """
+  load_config(gin_files, gin_bindings)
+  forget_own_data()
+  try:
+    experiment = make_experiment()
+    for setting in experiment.settings.values():
+      check_setting(setting)
+    check_shown(experiment)
+  except (ValueError, TypeError, ImportError) as error:
+    raise SettingsError(explain(error)) from error
+  check_effects()
+  return experiment
+
+
+def experiment_folder(
+  gin_files: Sequence[str], base_dir: pathlib.Path
+) -> pathlib.Path:
+  """Returns the folder of an experiment's table and figure."""
+  return base_dir / '+'.join(pathlib.Path(file).stem for file in gin_files)
 
 
 def collect(

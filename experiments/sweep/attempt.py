@@ -57,13 +57,25 @@ class Unit:
 
   Attributes:
     folder: folder of the unit.
-    finished: file that exists once the unit is finished.
-    lock: file that the process that executes the unit locks.
+    finished: file that exists once the unit is finished; None if only the exit
+      code of the command tells.
+    lock: file that the process that executes the unit locks; None if there is
+      none.
   """
 
   folder: str
-  finished: str
-  lock: str
+  finished: str | None = None
+  lock: str | None = None
+
+  @property
+  def is_finished(self) -> bool:
+    """Whether the file says that it is finished."""
+    return self.finished is not None and os.path.exists(self.finished)
+
+  @property
+  def is_held(self) -> bool:
+    """Whether a process executes it."""
+    return self.lock is not None and locks.is_held(pathlib.Path(self.lock))
 
 
 def command(unit: Unit, argv: Sequence[str]) -> list[str]:
@@ -99,9 +111,9 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
   folder = pathlib.Path(unit.folder)
   folder.mkdir(parents=True, exist_ok=True)
   with locks.hold(folder / history.LOCK) as held:
-    if os.path.exists(unit.finished):
+    if unit.is_finished:
       return 0
-    if not held or locks.is_held(pathlib.Path(unit.lock)):
+    if not held or unit.is_held:
       _say(f'error: another process is running in {folder}')
       return EXIT_STOPPED
     number = len(history.read(folder).attempts) + 1
@@ -130,7 +142,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     if code < 0:
       lines.append(f'ended by {signal.Signals(-code).name}')
     outcome = _OUTCOMES.get(code, Outcome.FAILED)
-    if code == 0 and not os.path.exists(unit.finished):
+    if code == 0 and unit.finished and not unit.is_finished:
       outcome = Outcome.FAILED
       lines.append(f'exit code 0, but there is no {unit.finished}')
     if outcome is Outcome.FAILED and (

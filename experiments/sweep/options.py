@@ -41,7 +41,6 @@ _OF_COMMANDS = {
     'seeds',
     'retries',
     'dry_run',
-    'executor',
   ),
   'status': ('watch', 'json'),
   'retry': (),
@@ -51,20 +50,11 @@ _OF_COMMANDS = {
 
 def check_flags(command: str) -> None:
   """Raises SettingsError if a flag is given that has no effect."""
-  executor = launcher_options.EXECUTOR.value
-  allowed = {*_OF_COMMANDS[command]}
-  where = f'`{command}`'
-  if command == 'run':
-    allowed.update(launcher_options.FLAGS[executor])
-    where += f' with --executor={executor}'
-  known = {
-    name
-    for names in (*_OF_COMMANDS.values(), *launcher_options.FLAGS.values())
-    for name in names
-  }
-  for name in sorted(known - allowed):
+  known = {name for names in _OF_COMMANDS.values() for name in names}
+  for name in sorted(known - {*_OF_COMMANDS[command]}):
     if flags.FLAGS[name].present:
-      raise SettingsError(f'--{name} has no effect on {where}')
+      raise SettingsError(f'--{name} has no effect on `{command}`')
+  launcher_options.check_flags(is_used=command == 'run')
 
 
 def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:

@@ -642,3 +642,42 @@ def test_a_setting_that_diverges_does_not_stop_the_others(tmp_path, capfd):
     assert 'Traceback' not in err
     assert [result['name'] for result in read_results(tmp_path)] == [CELL]
     assert CELL in out
+
+
+def test_processes_share_the_work(tmp_path, capfd, monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  settings = {CELL: {}, 'wild': {'learning_rate': 1e30, 'warmup': 0.0}}
+  alone, shared = tmp_path / 'alone', tmp_path / 'shared'
+  assert type_command(*by_hand(alone, settings)) == 76
+  alone_says = capfd.readouterr().err.splitlines()[-1]
+  more = ('--workers=2', '--runs_per_device=2')
+  assert type_command(*by_hand(shared, settings, *more)) == 76
+  out, err = capfd.readouterr()
+  assert 'Traceback' not in err
+  # The reason is that of a single process, with the log of one of the two.
+  (line,) = [line for line in err.splitlines() if line.startswith('error: ')]
+  assert line.startswith(f'{alone_says} ({shared}/')
+  # (Not its numbers: the processes have fewer cores each.)
+  ours, theirs = (
+    [(x['name'], x['seeds'], len(x['rows'])) for x in read_results(folder)]
+    for folder in (shared, alone)
+  )
+  assert ours == theirs
+  finished = [path.name for path in phase_folders(shared)]
+  assert sorted(finished) == sorted(x.name for x in phase_folders(alone))
+  assert len(list(shared.glob('*/workers/*/attempts.jsonl'))) == 2
+
+  assert (
+    type_command(*by_hand(alone, settings, '--workers=2', '--executor=print'))
+    == 0
+  )
+  out, err = capfd.readouterr()
+  assert out.startswith('python -m experiments.supervised --gin_files=')
+  assert out.count('\n') == 2
+  for words, message in (
+    (['--executor=ray'], '--executor has no effect here'),
+    (['--workers=2', '--draw_only'], '--draw_only has no work'),
+    (['--workers=2', '--cpus=3'], '--cpus has no effect with --executor=local'),
+  ):
+    code = type_command(*by_hand(alone, settings, *words))
+    assert_refused(capfd, code, message)

@@ -234,7 +234,11 @@ def test_status_as_json(stub_sweep):
     (['run', '--watch'], '--watch has no effect on `run`'),
     (['status', 'x', '--retries=1'], '--retries has no effect on `status`'),
     (['run', '--runs_per_device=few'], "must be 'auto' or at least 1"),
-    (['run', '--executor=print', '--runs_per_device=2'], 'has no effect on'),
+    (
+      ['run', '--executor=print', '--runs_per_device=2'],
+      '--runs_per_device has no effect with --executor=print',
+    ),
+    (['status', 'x', '--executor=ray'], '--executor has no effect here'),
     (['run', '--games=Pong'], '--games needs --gin_files'),
     (['status'], 'one folder must be named'),
     (['status', '/nowhere'], 'there is no sweep in /nowhere'),
