@@ -125,7 +125,7 @@ WRONG_COMMANDS = [
     ['--gin_files=gin_configs/supervised/mehtods.gin'],
     'did you mean gin_configs/supervised/methods.gin?',
   ),
-  (['--gin_files=setup.py'], 'can read (in setup.py)'),
+  (['--gin_files=setup.py'], 'valid gin syntax (in setup.py)'),
   (['--base_dir=/proc/runs'], '/proc/runs/warm_start_mnist can not be written'),
   (['--base_dir=setup.py'], 'setup.py/warm_start_mnist can not be written'),
   (['--draw_onyl'], "flag 'draw_onyl'. Did you mean: draw_only"),
