@@ -136,7 +136,7 @@ class AtariEnvironment:
     Raises:
       ValueError: the game is unknown, or a number is out of range.
     """
-    arguments.check_int('seed', seed, 0)
+    arguments.check_seed('seed', seed)
     arguments.check_bool('terminal_on_life_loss', terminal_on_life_loss)
     arguments.check_int('max_noops', max_noops, 0)
     arguments.check_int('max_episode_steps', max_episode_steps, 1)

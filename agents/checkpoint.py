@@ -145,10 +145,10 @@ class Checkpoints:
     return None
 
   def remove(self) -> None:
-    """Removes all checkpoints; none can be written after that.
+    """Deletes all checkpoints; call nothing else afterwards.
 
     Raises:
-      OSError: they can't be removed.
+      OSError: a file can't be deleted.
     """
     self._manager.close()
     shutil.rmtree(self.directory)

@@ -79,7 +79,7 @@ def evaluate(
     ValueError: the game is unknown, or a number is out of range.
   """
   arguments.check_int('num_episodes', num_episodes, 1)
-  arguments.check_int('seed', seed, 0)
+  arguments.check_seed('seed', seed)
   arguments.check_int('max_noops', max_noops, 0)
   arguments.check_int('max_episode_steps', max_episode_steps, 1)
   environments = make_evaluation_environments(

@@ -1,6 +1,7 @@
-"""The weights of a network in a file of NumPy's: small, and nothing in it runs.
+"""Stores the weights of a network in an npz file, without pickle.
 
-Each array lies under its path in the pytree, such as `params.Conv_0.kernel`.
+Each array has the name of its path in the pytree, such as
+`params.Conv_0.kernel`.
 """
 
 import io
@@ -20,8 +21,8 @@ def save(path: pathlib.Path, params: Any) -> None:
   """Writes a pytree of arrays, whole or not at all.
 
   Args:
-    path: of the file, such as `tortoise.npz`.
-    params: of dtypes that NumPy has itself, so not bfloat16.
+    path: path of the file, such as `tortoise.npz`.
+    params: pytree of arrays with dtypes of NumPy itself, so not bfloat16.
 
   Raises:
     OSError: the file can't be written.
@@ -33,18 +34,18 @@ def save(path: pathlib.Path, params: Any) -> None:
 
 
 def load(path: pathlib.Path, template: Any) -> Any:
-  """Reads what `save` wrote.
+  """Reads a file that `save` wrote.
 
   Args:
-    path: of the file.
-    template: a pytree of the same structure, whose leaves have the shapes and
-      dtypes that the arrays must have.
+    path: path of the file.
+    template: pytree of the same structure, whose leaves have the expected
+      shapes and dtypes.
 
   Returns:
     The template's tree with the arrays as its leaves.
 
   Raises:
-    CheckpointError: the file can't be read, or is of another network.
+    CheckpointError: the file can't be read, or belongs to another network.
   """
   try:
     with np.load(path, allow_pickle=False) as file:

@@ -7,7 +7,7 @@ runs from a file of scores (see `ht_rl.atari100k.score_files`), whose aggregates
 are the truth. Prints how often 95% intervals contain the truth: those of one
 method's aggregates (as in a summary) and those of the difference of two (as
 `--compare` gives them), and how often the difference that `plan` calls
-detectable is told apart, which should be 80%.
+detectable is detected, which should be 80%.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from ht_rl.atari100k import score_files
 from ht_rl.atari100k.comparison import rescaled_counts
 from ht_rl.atari100k.runs import by_method
 
-_SCORES = flags.DEFINE_string('scores', None, 'A file with many runs a game.')
+_SCORES = flags.DEFINE_string('scores', None, 'File of many runs per game.')
 _SIMULATIONS = flags.DEFINE_integer('simulations', 1000, 'Of each kind.')
 
 _RUNS = (2, 3, 5, 10)
@@ -155,7 +155,7 @@ def main(argv: list[str]) -> None:
       detectable = atari100k.plan(runs, kind.pilot).detectable
       shares, power = difference_coverage(kind, runs, detectable)
       print(
-        f'{kind.name}, {runs} runs a game: summary: '
+        f'{kind.name}, {runs} runs per game: summary: '
         f'{shown(coverage(kind, runs))}; difference: {shown(shares)}; '
         f'power at {detectable:.2f}: {power:.2f}',
         flush=True,

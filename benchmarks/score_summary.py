@@ -1,11 +1,11 @@
-"""Times score summaries: the bootstrap beside rliable's, and a report.
+"""Measures the time of score summaries: our bootstrap, rliable's, a report.
 
     python -m benchmarks.score_summary
 
 The bootstrap gives the intervals of the four aggregates for 5 runs of 26 games;
 ours and rliable's take turns on the same scores. The report is
 `experiments.summarize` with all figures for a tree of 9 x 26 x 5 artificial
-runs, in a process of its own.
+runs, in a separate process.
 """
 
 from collections.abc import Mapping

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import difflib
 import inspect
+import io
 import os
 import pathlib
 import re
@@ -13,10 +14,14 @@ import gin
 
 from experiments.command import SettingsError
 
-# Find an `include` from any folder, and only as a file: gin would also look for
-# a Python package with the folder's name, and fail if it has no modules.
-gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
-del gin.config._FILE_READERS[1:]
+# An `include` names a file from the working folder, beside the file that
+# includes it, or in this project. (Gin knows search paths for all files alone,
+# and would also look for a Python package with the folder's name.)
+_ROOT = pathlib.Path(__file__).parents[1]
+_INCLUDE = re.compile(r'^(\s*include\s+)([\'"])(.+?)\2', re.MULTILINE)
+gin.config._FILE_READERS[:] = [
+  (lambda path: io.StringIO(_read(pathlib.Path(path))), os.path.isfile)
+]
 
 
 def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
@@ -32,13 +37,14 @@ def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
   for file in files:
     if not os.path.isfile(file):
       raise SettingsError(f'no gin file {file!r}{_near_files(file)}')
+    _check_includes(pathlib.Path(file), ())
   gin.clear_config()
   for file in files:
     with _explained(file):
       gin.parse_config_file(file)
   for binding in bindings:
     with _explained(binding):
-      gin.parse_config(binding)
+      gin.parse_config(_with_full_paths(binding, pathlib.Path()))
   with _explained('+'.join(files)):
     gin.finalize()
 
@@ -56,6 +62,55 @@ def _explained(source: str) -> Iterator[None]:
     OSError,
   ) as error:
     raise SettingsError(f'{explain(error)} (in {source})') from error
+
+
+def _text_of(path: pathlib.Path) -> str:
+  try:
+    return path.read_bytes().decode()
+  except UnicodeDecodeError as error:
+    raise SettingsError(f'{path} must be a text file in UTF-8') from error
+  except OSError as error:
+    raise SettingsError(f'{path} cannot be read ({error.strerror})') from error
+
+
+def _found(included: str, by: pathlib.Path) -> pathlib.Path | None:
+  """Returns the file that an `include` in the file `by` names."""
+  for folder in (pathlib.Path(), by.parent, _ROOT):
+    if (folder / included).is_file():
+      return folder / included
+  return None
+
+
+def _check_includes(
+  path: pathlib.Path, above: tuple[pathlib.Path, ...]
+) -> None:
+  """Raises SettingsError if an included file is missing or includes itself."""
+  above = (*above, path.resolve())
+  for _, _, included in _INCLUDE.findall(_text_of(path)):
+    found = _found(included, path)
+    if found is None:
+      raise SettingsError(
+        f'no gin file {included!r}, which {path} includes: name it from the '
+        f'working folder, from {path.parent} or from {_ROOT}'
+      )
+    if found.resolve() in above:
+      raise SettingsError(
+        f'{path} includes {included}, which includes it again'
+      )
+    _check_includes(found, above)
+
+
+def _read(path: pathlib.Path) -> str:
+  """Returns the text of a gin file, with the full paths of its includes."""
+  return _with_full_paths(_text_of(path), path)
+
+
+def _with_full_paths(text: str, by: pathlib.Path) -> str:
+  def full(match: re.Match[str]) -> str:
+    found = _found(match[3], by)
+    return match[0] if found is None else f'{match[1]}{str(found.resolve())!r}'
+
+  return _INCLUDE.sub(full, text)
 
 
 def check_effects() -> None:
@@ -113,9 +168,16 @@ def explain(error: Exception) -> str:
   if found := re.match(r"No bindings specified for '(.+)/gin\.macro'", text):
     return f'unknown gin name %{found[1]}'
   if isinstance(error, (SyntaxError, tokenize.TokenError)):
-    return 'this is not valid gin syntax'
+    return f'this is not valid gin syntax{_quotes_hint(error)}'
   called = re.search(r"In call to configurable '(.+?)'", text)
   return f'{called[1]}: {line}' if called and called[1] not in line else line
+
+
+def _quotes_hint(error: Exception) -> str:
+  """Says that quotes are missing, if a value is a word without them."""
+  line = getattr(error, 'text', None) or ''
+  word = re.fullmatch(r'\s*[\w./]+\s*=\s*([A-Za-z][\w./+-]*)\s*', line)
+  return f': text needs quotes, as in {word[1]!r}' if word else ''
 
 
 def _did_you_mean(text: str, name: str, known: Sequence[str]) -> str:

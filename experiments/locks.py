@@ -1,8 +1,8 @@
-"""Locks on files, which the system gives back however a process ends.
+"""Locks on files. The system releases them however a process ends.
 
-On one machine they always hold. Between machines they hold where the shared
-file system passes `flock` on to its server, as NFS does on Linux unless it is
-mounted with `nolock` or `local_lock`.
+They always work on one machine. Between machines they work if the shared file
+system passes `flock` on to its server. NFS on Linux does, unless it is mounted
+with `nolock` or `local_lock`.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import fcntl
 import pathlib
 import time
 
-# `is_held` takes a lock for a moment; whoever holds it longer means it.
+# `is_held` takes a lock for a moment, so a taken lock is tried for this long.
 _PATIENCE_SECONDS = 0.2
 
 
 @contextlib.contextmanager
 def hold(path: pathlib.Path) -> Iterator[bool]:
-  """Holds the lock of a file, which is made where it is missing.
+  """Locks a file, which is created if it does not exist.
 
   Yields:
-    Whether this process holds it; False where another one does.
+    Whether this process holds the lock; False if another process does.
 
   Raises:
     OSError: the file can't be written.
@@ -36,7 +36,7 @@ def hold(path: pathlib.Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def wait_for(path: pathlib.Path) -> Iterator[None]:
-  """Holds the lock of a file as soon as no other process does.
+  """Locks a file, after waiting until no other process holds the lock.
 
   Raises:
     OSError: the file can't be written.
@@ -47,17 +47,17 @@ def wait_for(path: pathlib.Path) -> Iterator[None]:
 
 
 def is_held(path: pathlib.Path) -> bool:
-  """Whether a process holds the lock of a file.
+  """Returns whether a process holds the lock of a file.
 
   Raises:
-    OSError: the file is there and can't be read.
+    OSError: the file exists and can't be read.
   """
   try:
     file = path.open('r')
   except FileNotFoundError:
     return False
   with file:
-    # Shared, so that two who look at once don't see each other.
+    # A shared lock, so that two callers do not see each other.
     return not _take(file.fileno(), fcntl.LOCK_SH)
 
 

@@ -10,7 +10,8 @@ output. Exit codes: 0, done; 1, a figure or the report could not be written; 2,
 a path or setting is wrong (a line for each problem); 75, stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import dataclasses
 import io
 import os
 import pathlib
@@ -29,9 +30,11 @@ from experiments.command import (
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
 from ht_rl.atari100k.comparison import Comparison, compare
+from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.power import plan, plan_sentence
 from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
+from ht_rl.atari100k.suspicions import suspicions
 from ht_rl.files import write_files
 
 _FORMAT = flags.DEFINE_enum(
@@ -43,11 +46,12 @@ _PLOTS = flags.DEFINE_string(
 _REPORT = flags.DEFINE_string(
   'report', None, 'HTML file with all tables and figures.'
 )
-_BASELINES = flags.DEFINE_enum(
+_KNOWN_BASELINES = ('paper', 'published')
+_BASELINES = flags.DEFINE_list(
   'baselines',
-  None,
-  ['paper'],
-  'Published numbers to compare with: those of Lee et al. (2024).',
+  [],
+  'Published numbers to compare with: paper (Lee et al., 2024, all scores), '
+  'published (aggregates of other systems), or both.',
 )
 _PARTIAL = flags.DEFINE_bool(
   'partial', False, 'Compare the common games, even if some are missing.'
@@ -67,10 +71,21 @@ _DETECT = flags.DEFINE_float(
 _PLAN = flags.DEFINE_integer(
   'plan',
   None,
-  'Runs a game of a planned experiment: prints the IQM difference that it can '
-  'tell apart, if runs vary like those of the paths, or else of BBF.',
+  'Runs per game of a planned experiment: prints the IQM difference that it '
+  'can detect, if runs vary like those of the paths, or else of BBF.',
   lower_bound=2,
   upper_bound=10_000,
+)
+_LAST = flags.DEFINE_float(
+  'last',
+  None,
+  'Part at the end of each curve whose mean is the score, such as 0.05; only '
+  'for files of curves.',
+  lower_bound=1e-6,
+  upper_bound=1,
+)
+_I_MEAN_IT = flags.DEFINE_bool(
+  'i_mean_it', False, 'Take scores as they are, even if they look wrong.'
 )
 _BOOTSTRAP_SEED = flags.DEFINE_integer(
   'bootstrap_seed', 0, 'Seed of the intervals, 0 or more.', lower_bound=0
@@ -95,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit code."""
   logging.set_verbosity(logging.WARNING)
   try:
-    _check_outputs(argv[1:])
+    _check_flags(argv[1:])
     if _PLAN.value is not None:
       _print(planned(argv[1:], _PLAN.value))
       return 0
@@ -123,8 +138,14 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def _check_outputs(paths: Sequence[str]) -> None:
-  """Raises SettingsError if the report would overwrite an input."""
+def _check_flags(paths: Sequence[str]) -> None:
+  """Raises SettingsError for wrong baselines or a report over an input."""
+  for name in _BASELINES.value:
+    if name not in _KNOWN_BASELINES:
+      raise SettingsError(
+        f'flag --baselines={name}: value should be one of '
+        f'<{"|".join(_KNOWN_BASELINES)}>'
+      )
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return
@@ -139,7 +160,7 @@ def _write(summary: Summary, comparison: Comparison | None) -> None:
   """Writes the figures and the report, if asked for."""
   if not (_PLOTS.value or _REPORT.value):
     return
-  # Only now: they load matplotlib.
+  # Here, since they load matplotlib.
   from ht_rl import drawing
   from ht_rl.atari100k import figures, report
 
@@ -154,17 +175,17 @@ def _write(summary: Summary, comparison: Comparison | None) -> None:
 
 
 def _print(text: str) -> None:
-  """Writes to standard output, whatever its encoding."""
+  """Writes to standard output, replacing what it cannot encode."""
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='replace')
   try:
     print(text, end='', flush=True)
-  except BrokenPipeError:  # The reader, such as `head`, has seen enough.
+  except BrokenPipeError:  # The reader, such as `head`, has closed it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: OSError | MemoryError) -> Exception:
-  """Returns an error with a message for a person."""
+  """Returns the error with a message for the user."""
   if isinstance(error, MemoryError):
     return MemoryError('the memory is too small for so many runs or replicates')
   file = f'{error.filename}: ' if error.filename else ''
@@ -182,13 +203,14 @@ def run(paths: Sequence[str]) -> Summary:
 
   Raises:
     SettingsError: no path is given, or games are missing.
-    ScoreFileError: something is wrong in what is under the paths.
+    ScoreFileError: something is wrong in what is under the paths, or looks
+      wrong.
   """
   if not paths:
     raise SettingsError(
       'no path is given: for example python -m experiments.summarize runs'
     )
-  read = score_files.read(paths)
+  read = score_files.read(paths, last=_LAST.value)
   runs = [run for run in read.runs if run.seed is not None]
   scores = by_method(runs)
   means = {
@@ -196,8 +218,13 @@ def run(paths: Sequence[str]) -> Summary:
     for name, games in by_method(read.runs).items()
     if name not in scores
   }
+  questions = suspicions({**scores, **_in_columns(means)})
+  if questions and not _I_MEAN_IT.value:
+    raise ScoreFileError(
+      [f'{line} (--i_mean_it takes the scores)' for line in questions]
+    )
   published = {}
-  if _BASELINES.value == 'paper':
+  if 'paper' in _BASELINES.value:
     for name, aggregates in paper.AGGREGATES.items():
       published[f'{name} (paper)'] = aggregates
       means[f'{name} (paper)'] = paper.SCORES[name]
@@ -214,13 +241,29 @@ def run(paths: Sequence[str]) -> Summary:
     )
   except MissingGamesError as error:
     raise SettingsError(
-      f'{error} (--partial compares what there is)'
+      f'{error} (--partial compares the games that all have)'
     ) from error
   except ValueError as error:
     raise SettingsError(str(error)) from error
+  if 'published' in _BASELINES.value:
+    if len(summary.games) < len(GAMES):
+      raise SettingsError(
+        '--baselines=published needs scores of all 26 games, over which the '
+        'published aggregates are taken'
+      )
+    summary = dataclasses.replace(summary, with_published=True)
   if not (_PLOTS.value or _REPORT.value):
     return summary
   return curves.with_curves(summary, runs)
+
+
+def _in_columns(
+  means: Mapping[str, Mapping[str, float]],
+) -> dict[str, dict[str, list[float]]]:
+  return {
+    name: {game: [mean] for game, mean in of.items()}
+    for name, of in means.items()
+  }
 
 
 def compared(summary: Summary) -> Comparison | None:
@@ -246,7 +289,7 @@ def compared(summary: Summary) -> Comparison | None:
 
 
 def planned(paths: Sequence[str], runs: int) -> str:
-  """Returns what an experiment can tell apart, a line for each method.
+  """Returns the IQM difference an experiment can detect, a line per method.
 
   Args:
     paths: folders of runs and score files whose variation is taken; none takes

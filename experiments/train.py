@@ -34,10 +34,11 @@ from experiments.command import (
 )
 from experiments.config import check_effects, explain, load_config
 from ht_rl import atari100k
+from ht_rl.arguments import check_seed
 from ht_rl.atari100k.run_folder import RunFolder, RunFolderError
 
 _GAME = flags.DEFINE_string('game', None, 'The game, such as Breakout.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run, 0 or more.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the run.')
 flags.adopt_module_key_flags(gin_flags)
 
 
@@ -71,7 +72,7 @@ def run(
     gin_files: configuration files.
     gin_bindings: settings that override those of the files.
     game: any game of ale-py, in any usual spelling.
-    seed: seed of the run, 0 or more.
+    seed: seed of the run.
     base_dir: folder of all runs.
 
   Returns:
@@ -90,8 +91,10 @@ def run(
     game = atari100k.canonical_game(game, atari.all_games())
   except ValueError as error:
     raise SettingsError(str(error)) from error
-  if seed < 0:
-    raise SettingsError(f'--seed must be 0 or more, not {seed}')
+  try:
+    check_seed('--seed', seed)
+  except ValueError as error:
+    raise SettingsError(str(error)) from error
   load_config(gin_files, gin_bindings)
   config = '+'.join(pathlib.Path(file).stem for file in gin_files)
   run = AtariRun(pathlib.Path(base_dir), config, game, seed)

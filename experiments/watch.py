@@ -2,9 +2,9 @@
 
     python -m experiments.watch runs/drq_ht/Pong/0 --output=pong.mp4
 
-The film, an MP4 or a GIF by its name, shows the game as a person sees it, with
-the score above. Each step of the agent is a frame, of 15 in a second: the
-game's own speed. Exit codes: 0, done; 1, a file can't be read or written; 2, a
+The film is an MP4 or a GIF, by its name. It shows the game's screen, with the
+score above it. Each agent step is a frame, and 15 frames per second are the
+speed of the game. Exit codes: 0, done; 1, a file can't be read or written; 2, a
 setting is wrong; 75, stopped.
 """
 
@@ -34,19 +34,19 @@ from ht_rl import files
 from ht_rl.atari100k.run_folder import RunFolder
 
 _OUTPUT = flags.DEFINE_string(
-  'output', None, 'The film: .mp4 or .gif. By default watch.mp4 of the run.'
+  'output', None, 'The film, .mp4 or .gif (default: watch.mp4 in the run).'
 )
-_EPISODES = flags.DEFINE_integer('episodes', 1, 'How many are played.', 1)
+_EPISODES = flags.DEFINE_integer('episodes', 1, 'Number of episodes.', 1)
 _START_SEED = flags.DEFINE_integer(
-  'start_seed', None, "Of the episodes' starts; by default the run's seed.", 0
+  'start_seed', None, "Seed of the no-op starts (default: the run's seed).", 0
 )
 _MAX_STEPS = flags.DEFINE_integer(
-  'max_steps', 4500, 'Agent steps after which an episode is cut (5 min).', 1
+  'max_steps', 4500, 'Agent steps after which an episode is cut.', 1
 )
 
 FRAMES_PER_SECOND = 15
-# A screen of 160 x 210 and the line above become a multiple of 16, as the codec
-# asks for.
+# A screen of 160 x 210 with the banner then has sides that are multiples of 16,
+# which the codec needs.
 _SCALE, _BANNER = 3, 42
 
 
@@ -55,7 +55,7 @@ class Scene(NamedTuple):
 
   Attributes:
     screen: uint8 [height, width, 3], in RGB.
-    episode: which episode, from 0.
+    episode: number of the episode, from 0.
     step: agent steps of the episode so far.
     score: points of the episode so far.
   """
@@ -81,14 +81,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(path: pathlib.Path) -> list[float]:
-  """Plays and films the run in a folder, as the flags say.
+  """Plays and films the run of a folder, with the flags' settings.
 
   Returns:
     The score of each episode.
 
   Raises:
-    SettingsError: there is no finished run, or no film can be made.
-    CheckpointError: its weights can't be read.
+    SettingsError: there is no finished run, or a flag is wrong.
+    CheckpointError: the weights can't be read.
     OSError: the film can't be written.
     StoppedError: a signal asked to stop.
   """
@@ -140,16 +140,16 @@ def run(path: pathlib.Path) -> list[float]:
 
 
 def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
-  """Makes the tortoise of a run into a policy of one environment.
+  """Returns the tortoise of a run as a policy for one environment.
 
   Args:
-    folder: of a finished run.
-    game: its game.
-    seed: of the exploration.
+    folder: folder of a finished run.
+    game: game of the run.
+    seed: seed of the exploration.
 
   Raises:
-    SettingsError: its settings can't be read.
-    CheckpointError: its weights can't be read.
+    SettingsError: the settings of the run can't be read.
+    CheckpointError: the weights can't be read.
   """
   load_config([str(folder.config_file)], [])
   environment = atari.AtariEnvironment(game, 0)
@@ -166,13 +166,13 @@ def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
 def play(
   policy: Policy, game: str, seed: int, *, episodes: int, max_steps: int
 ) -> Iterator[Scene]:
-  """Plays episodes as an evaluation does, and shows them.
+  """Plays episodes with the protocol of an evaluation.
 
   Args:
-    policy: of one environment.
-    game: canonical name.
-    seed: of the starts of the episodes.
-    episodes: how many.
+    policy: policy for one environment.
+    game: canonical name of the game.
+    seed: seed of the no-op starts.
+    episodes: number of episodes.
     max_steps: agent steps after which an episode is cut.
 
   Yields:
@@ -195,7 +195,7 @@ def play(
 
 
 def draw(scene: Scene, name: str) -> np.ndarray:
-  """Draws a scene, larger, with a line above it.
+  """Returns an enlarged screen with a line of text above it.
 
   Returns:
     uint8 [height, width, 3], in RGB.

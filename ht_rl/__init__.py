@@ -1,18 +1,17 @@
 """Hare & Tortoise networks in JAX: fast weights restart from slow ones."""
 
 from ht_rl import plasticity
-from ht_rl.transforms.hare_tortoise import (
-  HareTortoiseState,
-  hare_tortoise,
-  hare_tortoise_step,
-  replace_tortoise,
-  tortoise_params,
-)
+from ht_rl.transforms.hare_tortoise import hare_tortoise, hare_tortoise_step
 from ht_rl.transforms.regenerate import RegenerateState, regenerate
 from ht_rl.transforms.reinitialize import (
   ReinitializeState,
   reset_subtree,
   shrink_and_perturb,
+)
+from ht_rl.transforms.tortoise import (
+  HareTortoiseState,
+  replace_tortoise,
+  tortoise_params,
 )
 
 __version__ = '0.1.0'  # setup.py reads it from here.

@@ -17,6 +17,17 @@ def check_int(name: str, value: Any, minimum: int) -> None:
     refuse(name, f'an integer of at least {minimum}', value)
 
 
+def check_seed(name: str, value: Any) -> None:
+  """Raises ValueError unless `value` is an integer from 0 to 2**32 - 1.
+
+  JAX's keys take the low 32 bits of a larger seed, so that two seeds would draw
+  the same numbers.
+  """
+  is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  if not is_int or not 0 <= value < 2**32:
+    refuse(name, 'an integer from 0 to 4294967295 (2**32 - 1)', value)
+
+
 def check_float(
   name: str,
   value: Any,

@@ -1,7 +1,7 @@
 """Measures of plasticity: weight norms, zeros, dormant units and ranks.
 
 Pure functions of weights, gradients or activations; all of them work inside
-``jit`` and ``vmap``. Narrower dtypes than float32 are measured in float32.
+``jit`` and ``vmap``. Dtypes narrower than float32 are measured in float32.
 
 Lee et al., 2024, "Slow and Steady Wins the Race: Maintaining Plasticity with
 Hare and Tortoise Networks", appendix C, compares these measures with
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ht_rl import arguments
+from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
@@ -34,13 +34,14 @@ def weight_magnitude(params: PyTree) -> jax.Array:
       :math:`n_l` weights. (To leave biases out, pass the kernels alone.)
 
   Returns:
-    float32 scalar.
+    float32 scalar; float64 for float64 weights.
 
   References:
     Lee et al., 2024, appendix C.
   """
-  squares = [jnp.square(jnp.abs(_wide(w))) for w in _layers(params)]
-  return sum(map(jnp.mean, squares), start=jnp.float32(0))
+  means = [jnp.mean(jnp.square(jnp.abs(_wide(w)))) for w in _layers(params)]
+  dtype = dtypes.at_least_float32(*means)
+  return sum((mean.astype(dtype) for mean in means), jnp.zeros((), dtype))
 
 
 def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
@@ -56,7 +57,7 @@ def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
     initial: the weights at the start, of the same structure and shapes.
 
   Returns:
-    float32 scalar.
+    float32 scalar; float64 for float64 weights.
 
   Raises:
     ValueError: the structure or a shape differs.
@@ -65,9 +66,14 @@ def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
     Lee et al., 2024, appendix C.
   """
   checks.check_like('initial', initial, params, 'params')
+
+  def difference(w: Any, w_0: Any) -> jax.Array:
+    wide = dtypes.at_least_float32(w, w_0)
+    return jnp.asarray(w, wide) - jnp.asarray(w_0, wide)
+
   pairs = zip(jax.tree.leaves(params), jax.tree.leaves(initial), strict=True)
   return weight_magnitude(
-    [_wide(w) - _wide(w_0) for w, w_0 in pairs if _is_inexact(w)]
+    [difference(w, w_0) for w, w_0 in pairs if _is_inexact(w)]
   )
 
 
@@ -133,7 +139,7 @@ def dormant_units(activations: ArrayLike, threshold: ArrayLike) -> jax.Array:
   )
   magnitude = jnp.abs(_wide(activations))
   activity = jnp.mean(magnitude, axis=tuple(range(magnitude.ndim - 1)))
-  return activity <= threshold * jnp.mean(activity)
+  return activity <= jnp.asarray(threshold, activity.dtype) * jnp.mean(activity)
 
 
 def dormant_ratio(activations: PyTree, threshold: ArrayLike) -> jax.Array:
@@ -191,7 +197,8 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
     'threshold', threshold, 'a number in (0, 1]', lambda t: 0 < t <= 1
   )
   sums = jnp.cumsum(_singular_values(features))
-  rank = 1 + jnp.sum(sums < threshold * sums[-1], dtype=jnp.int32)
+  bound = jnp.asarray(threshold, sums.dtype) * sums[-1]
+  rank = 1 + jnp.sum(sums < bound, dtype=jnp.int32)
   return jnp.where(sums[-1] > 0, rank, 0)  # NaN > 0 is False, too.
 
 
@@ -212,7 +219,8 @@ def effective_rank(features: ArrayLike) -> jax.Array:
     features: the output of the backbone, [batch, units].
 
   Returns:
-    float32 scalar, from 1 to the smaller side of `features`; 0 if all are zero.
+    float32 scalar, from 1 to the smaller side of `features`; 0 if all are zero;
+    float64 for float64 features.
 
   References:
     Roy & Vetterli, 2007, "The Effective Rank: A Measure of Effective
@@ -220,7 +228,11 @@ def effective_rank(features: ArrayLike) -> jax.Array:
   """
   values = _singular_values(features)
   total = jnp.sum(values)
-  rank = jnp.exp(jnp.sum(jax.scipy.special.entr(values / total)))
+  # jax_debug_nans stops at a NaN even if it is not selected later: no 0 / 0
+  # and no 0 * log(0).
+  p = values / jnp.where(total == 0, 1, total)
+  p = jnp.where(p == 0, 1, p)
+  rank = jnp.exp(-jnp.sum(p * jnp.log(p)))
   return jnp.where(total == 0, 0, rank)
 
 
@@ -235,7 +247,7 @@ def _layers(tree: PyTree) -> list[Any]:
 
 
 def _wide(x: ArrayLike) -> jax.Array:
-  return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+  return jnp.asarray(x, dtypes.at_least_float32(x))
 
 
 def _share(name: str, masks: list[jax.Array]) -> jax.Array:
@@ -244,7 +256,7 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
   if not total:
     raise ValueError(f'{name} must hold at least one float, but is empty')
   counts = jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in masks])
-  return jnp.sum(counts / float(total))
+  return jnp.sum(counts.astype(jnp.float32) / total)
 
 
 def _singular_values(features: ArrayLike) -> jax.Array:

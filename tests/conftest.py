@@ -5,8 +5,8 @@ import subprocess
 import sys
 import tempfile
 
-# Tests and the processes that they start often compile the same program. (Said
-# before JAX is imported, for it reads these variables once.)
+# Tests and their subprocesses often compile the same program. (Set before the
+# import of JAX, which reads these variables once.)
 _COMPILED = tempfile.TemporaryDirectory(prefix='ht_rl-compiled-')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _COMPILED.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
@@ -17,7 +17,7 @@ import pytest  # noqa: E402
 
 @pytest.fixture(scope='module')
 def compile_fast():
-  """For tests that compile far more than they compute: half the time."""
+  """Halves the time of tests that compile far more than they compute."""
   name = 'jax_disable_most_optimizations'
   before = jax.config.read(name)
   jax.config.update(name, True)
@@ -29,11 +29,11 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
 class Environments:
-  """Makes virtual environments that hold the wheel of `ht_rl`."""
+  """Makes virtual environments with the wheel of `ht_rl`."""
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
-    # From a copy: a build writes into its source, and several may run at once.
+    # Build a copy: a build writes into its source, and several may run at once.
     source = folder / 'source'
     shutil.copytree(
       REPOSITORY / 'ht_rl',
@@ -46,12 +46,12 @@ class Environments:
     (self._wheel,) = folder.glob('*.whl')
 
   def make(self, name: str, *requirements: str) -> pathlib.Path:
-    """Returns the Python of a new environment with what is asked for.
+    """Returns the Python of a new environment with these requirements.
 
     Args:
-      name: of the environment.
-      *requirements: as pip takes them; `ht_rl` is the wheel. All come in the
-        versions of the lock file.
+      name: name of the environment.
+      *requirements: requirements for pip; `ht_rl` is the wheel. All versions
+        are those of the lock file.
     """
     ours = {'ht_rl': f'ht_rl @ {self._wheel.as_uri()}'}
     wanted = [
@@ -73,5 +73,5 @@ class Environments:
 
 @pytest.fixture(scope='session')
 def environments(tmp_path_factory) -> Environments:
-  """Makes environments for what a user installs."""
+  """Returns a maker of environments as a user would install them."""
   return Environments(tmp_path_factory.mktemp('environments'))

@@ -1,4 +1,4 @@
-"""Each gin file makes the agent of its row, and says no more than it must."""
+"""Each gin file makes the agent of its row, and repeats no setting."""
 
 import ast
 import pathlib
@@ -21,8 +21,8 @@ FOLDER = pathlib.Path(__file__).parents[1] / 'gin_configs'
 FILES = sorted(FOLDER.glob('*.gin'))
 
 # Momentum of the tortoise, gradient steps between restarts, replay ratio,
-# gradient steps between re-initialisations, and what these keep of encoder and
-# head; from the paper's section 5.3 and Table 1, and Dopamine's DrQ(eps).
+# gradient steps between resets, and the kept fractions of encoder and head;
+# from the paper's section 5.3 and Table 1, and Dopamine's DrQ(eps).
 ROWS = {
   'drq': (0.995, None, 2, None, 1.0, 0.0),
   'drq_ht': (0.995, 4000, 2, None, 1.0, 0.0),
@@ -33,8 +33,8 @@ ROWS = {
   'drq_eps': (0.0, None, 1, None, 1.0, 0.0),
 }
 
-# BBF as its paper and its release have it; the steps of the resets are in the
-# environment, as documented.
+# BBF as in its paper and its release; the steps of the resets are environment
+# steps, as documented.
 BBF = {
   'replay_ratio': 2,
   'encoder': bbf_networks.ImpalaEncoder((64, 128, 128)),
@@ -58,8 +58,8 @@ BBF = {
 NATURE = networks.NatureEncoder((32, 64, 64), flatten=False)
 EVERY_5000 = tuple(range(5000, 100_000, 5000))
 
-# How its relatives differ, as its release configures them; and the two other
-# rows of the paper's Table 1 (section 5.3).
+# The differences of BBF's relatives, as its release configures them, and of the
+# two other rows of the paper's Table 1 (section 5.3).
 BBF_ROWS = {
   'bbf': {},
   'bbf_no_ssl': {'jumps': 0},
@@ -106,7 +106,7 @@ BBF_ROWS = {
   },
 }
 
-# What the rows have in common does not depend on the size of these.
+# Small sizes: what the rows have in common does not depend on them.
 SMALL = (
   'DuelingQNetwork.channels = (2,)',
   'DuelingQNetwork.kernels = (12,)',
@@ -128,15 +128,14 @@ def _no_settings_left():
 
 
 def make_agent(file, run_dir):
-  """The agent of a run, in which each setting of the file has its effect."""
+  """Returns the agent of a run, after checking that all settings matter."""
   config.load_config([str(file)], SMALL)
-  runner = train._make_runner(run_dir, file.stem, 'Pong', 0)
-  config.check_effects()
-  return runner._agent
+  run = train.AtariRun(run_dir, file.stem, 'Pong', 0)
+  return run._make_runner(lambda: False)._agent.driver.loop
 
 
 def update_number(count, optimizer):
-  """Hare and tortoise after that update, of [1, -2] and [0.5, 4]."""
+  """Returns hare and tortoise after one update of [1, -2] and [0.5, 4]."""
   params = {'w': jnp.array([1.0, -2.0])}
   state = optimizer.init(params)
   state = ht_rl.replace_tortoise(state, {'w': jnp.array([0.5, 4.0])})
@@ -159,7 +158,7 @@ def test_the_agent_of_a_row(name, tmp_path):
   assert gin.query_parameter('hare_tortoise.reset_every') == restart
 
   hare, tortoise = update_number(3999, learner.optimizer)
-  # Adam's first step is the learning rate, 1e-4, all but for its epsilon.
+  # Adam's first step is the learning rate, 1e-4, up to its epsilon.
   np.testing.assert_allclose(
     hare,
     np.array([1.0, -2.0])
@@ -178,12 +177,12 @@ def test_the_agent_of_a_row(name, tmp_path):
     assert (np.abs(hare - tortoise) > 0.1).all()
 
   assert gin.query_parameter('DrQAgent.replay_ratio') == ratio
-  assert agent._replay_ratio == ratio
-  assert agent._reset_every == reset
+  assert agent.replay_ratio == ratio
+  assert learner.reset_every == reset
   assert (learner.keep_encoder, learner.keep_head) == (keep_encoder, keep_head)
   assert learner.target_action_selection == (name != 'drq_eps')
   assert learner.epsilon_decay_period == (5000 if name == 'drq_eps' else 2500)
-  # What all rows share.
+  # The settings of all rows.
   assert (learner.gamma, learner.update_horizon) == (0.99, 10)
   assert (learner.batch_size, learner.min_replay_history) == (32, 1600)
   assert (learner.epsilon_train, learner.epsilon_eval) == (0.01, 0.001)
@@ -202,15 +201,15 @@ def test_the_agent_of_a_row_of_bbf(name, tmp_path):
   assert_optimizer(agent.learner.optimizer, row)
   assert_settings(agent, row)
 
-  # All resets of a run, and the gradient steps before each.
-  due = []
-  for steps in range(1, 100_001):
-    agent.training_steps = steps + 1  # As it is when so many are done.
-    if agent._reset_is_due():
-      due.append(steps)
-  assert tuple(due) == row['resets']
-  ratio, warm_up = agent._replay_ratio, agent.min_replay_history
-  gradient_steps = [ratio * (steps - warm_up) for steps in due]
+  # All resets of a run: the environment and gradient steps done before each.
+  done, resets = 0, {}
+  for step in range(1, 100_001):
+    due = agent.due(step, done)
+    if due.reset:
+      resets[step - 1] = done
+    done += due.num_updates
+  assert tuple(resets) == row['resets']
+  gradient_steps = list(resets.values())
   if name == 'bbf':
     assert gradient_steps == [36_000, 76_000, 116_000, 156_000]
   if name == 'bbf_released':
@@ -218,7 +217,7 @@ def test_the_agent_of_a_row_of_bbf(name, tmp_path):
   if name == 'bbf_rr8':  # 40k between two resets, as at replay ratio 2.
     assert set(np.diff(gradient_steps)) == {40_000}
 
-  # What was small above.
+  # The sizes that were small above.
   config.load_config([str(file)], [])
   assert gin.query_parameter('BBFAgent.replay_capacity') == 100_000
   assert gin.query_parameter('Atari100kRunner.training_steps') == 100_000
@@ -236,7 +235,7 @@ def test_the_agent_of_a_row_of_bbf(name, tmp_path):
 
 def assert_settings(agent, row):
   learner = agent.learner
-  assert agent._replay_ratio == row['replay_ratio']
+  assert agent.replay_ratio == row['replay_ratio']
   n, gamma = jax.jit(jax.vmap(learner.schedule))(jnp.array([0, 10_000]))
   assert tuple(n.tolist()) == row['n']
   np.testing.assert_allclose(gamma, row['gamma'], rtol=1e-7)
@@ -267,8 +266,7 @@ def assert_settings(agent, row):
 
 
 def assert_optimizer(optimizer, row):
-  # Adam's first step, 1e-4 all but for its epsilon of 1.5e-4; vectors do not
-  # decay.
+  # Adam's first step is 1e-4, up to its epsilon of 1.5e-4. No decay of vectors.
   gradient = np.array([0.3, 0.1])
   expected = np.array([1.0, -2.0]) - 1e-4 * gradient / (gradient + 1.5e-4)
   for count in (3999, 4000, 8000):
@@ -293,7 +291,7 @@ def assert_optimizer(optimizer, row):
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 def test_a_file_says_only_what_differs(file):
   text = file.read_text()
-  assert text.startswith('# ')  # What it is.
+  assert text.startswith('# ')  # A first line that says what it is.
   includes = re.findall(r"^include '(.+)'$", text, re.MULTILINE)
   bindings = re.findall(r'^([\w.]+) = (.+)$', text, re.MULTILINE)
   assert bindings
@@ -317,4 +315,4 @@ def test_a_file_says_only_what_differs(file):
   ids=lambda file: file.stem,
 )
 def test_the_other_files_make_an_agent(file, tmp_path):
-  assert make_agent(file, tmp_path).num_actions == 6
+  assert make_agent(file, tmp_path).learner.num_actions == 6

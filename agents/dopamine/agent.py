@@ -12,7 +12,7 @@ from agents import checkpoint
 from agents.core.loop import Driver, Loop
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
-from ht_rl.arguments import check_int
+from ht_rl.arguments import check_seed
 
 
 class DeviceAgent(dqn_agent.JaxDQNAgent):
@@ -36,7 +36,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     """
     learner = loop.learner
     if seed is not None:
-      check_int(f'{learner.name}.seed', seed, minimum=0)
+      check_seed(f'{learner.name}.seed', seed)
     # The outcome that ended the last episode, until the first frame of the next
     # one: the learner takes the two together.
     self._pending: Outcome | None = None

@@ -1,1 +1,1 @@
-"""Starts processes on cores, GPUs and clusters; knows nothing of runs."""
+"""Launchers: they start commands on cores, GPUs and clusters."""

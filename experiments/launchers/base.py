@@ -1,4 +1,4 @@
-"""What a launcher is: it starts commands and tells how they ended."""
+"""The interface of launchers, which start commands and report their ends."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -7,11 +7,11 @@ from typing import Protocol
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-  """A command to be started.
+  """A command to start.
 
   Attributes:
-    name: what tells it apart from the others that run.
-    argv: its words.
+    name: a name that no other running command has.
+    argv: program and arguments.
   """
 
   name: str
@@ -23,9 +23,9 @@ class Ended:
   """A command that ended.
 
   Attributes:
-    name: of the command.
-    code: its exit code, -N where signal N ended it; None where it was lost.
-    last_line: the last line that it wrote, or why it was lost.
+    name: name of the command.
+    code: exit code, -N if signal N ended it; None if the launcher lost it.
+    last_line: last line of its output, or why it was lost.
   """
 
   name: str
@@ -34,40 +34,37 @@ class Ended:
 
 
 class Launcher(Protocol):
-  """Starts commands, each on its share of a device.
-
-  Attributes:
-    name: what it is called on the command line.
-    runs_per_device: how many commands share a device.
-  """
-
-  name: str
-  runs_per_device: int
+  """Starts commands, each on its share of a device."""
 
   def room(self, waiting: int) -> int:
-    """How many of `waiting` commands it would take now."""
+    """Returns how many of `waiting` commands can be started now."""
 
   def start(self, commands: Sequence[Command]) -> None:
-    """Starts commands, as many as there is room for."""
+    """Starts commands, at most as many as `room` says."""
 
   def ended(self) -> list[Ended]:
-    """The commands that ended since it was last asked; does not wait."""
+    """Returns the commands that ended since the last call; does not wait."""
 
   def fit(self, gpu_fraction: float) -> None:
-    """Is told which fraction of a GPU's memory a command needs."""
+    """Lets as many commands share a GPU as fit, if the number is automatic.
+
+    Args:
+      gpu_fraction: fraction of a GPU's memory that a command needs.
+    """
 
   def limit(self, runs_per_device: int) -> None:
-    """Lets no more commands than this share a device from now on."""
+    """Lets at most this many commands share a device from now on."""
 
   def stop(self) -> str | None:
-    """Asks all commands to stop; asked again, ends them.
+    """Asks all commands to stop; the second call does not wait for checkpoints.
 
     Returns:
-      None, or a line for a person where the commands go on without us.
+      None if `ended` will return them; a message for the user if the commands
+      continue without this process.
     """
 
 
 def last_line(text: str) -> str:
-  """The last line of a text that is not empty."""
+  """Returns the last line of a text that is not blank, or ''."""
   lines = [line.strip() for line in text.splitlines() if line.strip()]
   return lines[-1] if lines else ''

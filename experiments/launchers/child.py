@@ -1,10 +1,10 @@
-"""Becomes another command, which ends with the process that started it.
+"""Executes a command that is stopped when its parent process ends.
 
     python -m experiments.launchers.child PARENT CORES COMMAND...
 
-PARENT is the number of the process that starts it: where that ends, however it
-ends, the command is sent SIGTERM (on Linux). CORES are the cores that it may
-use, such as 0,1; all of them where it is empty.
+PARENT is the process id of the parent. When the parent ends, for any reason,
+the command receives SIGTERM (on Linux). CORES are the cores that the command
+may use, such as 0,1; if empty, all of them.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def command(argv: Sequence[str], cores: Sequence[int] = ()) -> list[str]:
-  """The words that start `argv` as a child of this process.
+  """Returns the command that starts `argv` as a child of this process.
 
   Args:
     argv: the command.
-    cores: the cores that it may use; all of them where there are none.
+    cores: the cores that it may use; if empty, all of them.
   """
   listed = ','.join(map(str, cores))
   this = [sys.executable, '-m', 'experiments.launchers.child']
@@ -29,16 +29,16 @@ def command(argv: Sequence[str], cores: Sequence[int] = ()) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-  """Does what the words after the program's name say; does not return."""
+  """Becomes the command; does not return."""
   parent, cores, *words = argv
   if cores and hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, map(int, cores.split(',')))
-  if sys.platform == 'linux':  # It lasts beyond the exec.
+  if sys.platform == 'linux':  # This setting survives the exec.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):  # It ended before.
+    if os.getppid() != int(parent):  # The parent ended before.
       sys.exit(f'the process {parent} has ended')
-  # Slurm tells every process of a job of the end of its time with this signal;
-  # the job answers it, by asking us to stop.
+  # Slurm sends this signal to all processes of a job before its time limit. The
+  # job handles it, and stops its children.
   signal.signal(signal.SIGUSR2, signal.SIG_IGN)
   os.execvp(words[0], words)
 

@@ -1,4 +1,4 @@
-"""What this machine has for runs: cores, GPUs, memory; and a run's share."""
+"""Cores, GPUs and memory of this machine, and the share of one run."""
 
 import dataclasses
 import importlib.util
@@ -7,22 +7,22 @@ import pathlib
 import socket
 import subprocess
 
-# Of a GPU's memory, what JAX may take; the rest is for CUDA and the display.
+# Fraction of a GPU's memory for JAX; CUDA and the display need the rest.
 _GPU_FRACTION = 0.9
-# What is measured of one run may be a little less than the next one needs.
+# Another run may need a little more memory than the one that was measured.
 _MARGIN = 1.1
-# Variables of a run's environment that say where it runs.
+# Environment variables that tell a run where it runs.
 _DEVICE, _SHARING = 'HT_RL_DEVICE', 'HT_RL_SHARING'
 _MEASURE = 'HT_RL_MEASURE_GPU'
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where a process runs.
+  """The device of a process.
 
   Attributes:
-    device: such as 'gpu 0' or 'cores 0-3'.
-    sharing: how many runs the device is meant for.
+    device: name, such as 'gpu 0' or 'cores 0-3'.
+    sharing: how many runs share the device.
   """
 
   device: str
@@ -30,7 +30,7 @@ class Place:
 
 
 def place() -> Place:
-  """Where this process runs, as its launcher said or as the system does."""
+  """Returns the device of this process, from its launcher or the system."""
   gpu = os.environ.get('CUDA_VISIBLE_DEVICES')
   seen = f'gpu {gpu}' if gpu else f'cores {ranges(cores())}'
   return Place(
@@ -39,27 +39,27 @@ def place() -> Place:
 
 
 def cores() -> list[int]:
-  """The cores that this process may use."""
+  """Returns the cores that this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return sorted(os.sched_getaffinity(0))
   return list(range(os.cpu_count() or 1))
 
 
 def main_memory() -> int:
-  """Bytes of main memory that processes of this machine may use."""
+  """Returns the main memory of this machine or container in bytes."""
   pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  try:  # Of the container.
+  try:  # The limit of the container.
     limit = pathlib.Path('/sys/fs/cgroup/memory.max').read_text()
     return min(pages, int(limit))
-  except (OSError, ValueError):  # There is none, or it says 'max'.
+  except (OSError, ValueError):  # No file, or 'max'.
     return pages
 
 
 def gpus() -> list[str]:
-  """The GPUs that JAX would use here; empty where it would use the CPU.
+  """Returns the GPUs that JAX would use; none if it would use the CPU.
 
   Returns:
-    Their numbers or UUIDs, as CUDA_VISIBLE_DEVICES takes them.
+    Numbers or UUIDs, as in CUDA_VISIBLE_DEVICES.
   """
   platforms = os.environ.get('JAX_PLATFORMS', '')
   plugins = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
@@ -76,7 +76,7 @@ def gpus() -> list[str]:
 
 
 def memory_in_use(gpu: str) -> float:
-  """The fraction of a GPU's memory in use, by whomever; 0 if unknown."""
+  """Returns the fraction of a GPU's memory in use by all; 0 if unknown."""
   lines = _nvidia_smi('memory.used,memory.total', f'--id={gpu}')
   if not lines:
     return 0.0
@@ -85,19 +85,19 @@ def memory_in_use(gpu: str) -> float:
 
 
 def measured_gpu() -> str:
-  """The GPU whose memory tells what this process needs; '' for none."""
+  """Returns the GPU whose memory use is to be measured; '' for none."""
   return os.environ.get(_MEASURE, '')
 
 
 def cpu_environ(label: str, sharing: int, width: int) -> dict[str, str]:
-  """The variables of a run on its share of the cores.
+  """Returns the environment variables of a run on some of the cores.
 
   Args:
-    label: what the share is called.
-    sharing: how many runs the machine is meant for.
-    width: how many cores are its own.
+    label: name of these cores.
+    sharing: how many runs share the machine.
+    width: number of cores of the run.
   """
-  # JAX and TensorFlow ask how many cores there are for them; OpenMP need not.
+  # JAX and TensorFlow see the number of cores; OpenMP may not.
   return {
     **common_environ(),
     _DEVICE: label,
@@ -107,25 +107,28 @@ def cpu_environ(label: str, sharing: int, width: int) -> dict[str, str]:
   }
 
 
-def gpu_environ(gpu: str | None, sharing: int, measure: bool) -> dict[str, str]:
-  """The variables of a run on its share of a GPU.
+def gpu_environ(gpu: str, sharing: int, measure: bool) -> dict[str, str]:
+  """Returns the environment variables of a run on a share of a GPU.
 
   Args:
-    gpu: its name; None where CUDA_VISIBLE_DEVICES is set by somebody else.
+    gpu: the GPU, as in CUDA_VISIBLE_DEVICES.
     sharing: how many runs share it.
-    measure: whether to take memory as it is needed, so that it can be measured.
+    measure: whether the run allocates memory as needed, and is measured.
   """
-  environ = {**common_environ(), _SHARING: str(sharing)}
-  if gpu is not None:
-    environ |= {_DEVICE: f'gpu {gpu}', 'CUDA_VISIBLE_DEVICES': gpu}
-  if measure and gpu is not None:
+  environ = {
+    **common_environ(),
+    _DEVICE: f'gpu {gpu}',
+    _SHARING: str(sharing),
+    'CUDA_VISIBLE_DEVICES': gpu,
+  }
+  if measure:
     return environ | {_MEASURE: gpu, 'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
   fraction = f'{_GPU_FRACTION / sharing:.4f}'
   return environ | {'XLA_PYTHON_CLIENT_MEM_FRACTION': fraction}
 
 
 def runs_that_fit(gpu_fraction: float) -> int:
-  """How many runs share a GPU whose memory one needs a fraction of.
+  """Returns how many runs fit on a GPU, from the memory that one needs.
 
   >>> runs_that_fit(0.2)
   4
@@ -136,10 +139,10 @@ def runs_that_fit(gpu_fraction: float) -> int:
 
 
 def common_environ() -> dict[str, str]:
-  """The variables of every run.
+  """Returns the environment variables of all runs.
 
-  Compiled programs are kept for each host by itself, unless the user says
-  where; and a run finds this checkout from any folder.
+  Each host has its own cache of compiled programs, unless the user has set one.
+  Runs find this checkout from any folder.
   """
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   cache = os.path.join(home, 'ht_rl', f'xla-{socket.gethostname()}')
@@ -154,7 +157,7 @@ def common_environ() -> dict[str, str]:
 
 
 def ranges(numbers: list[int]) -> str:
-  """Writes sorted numbers in short.
+  """Returns sorted numbers as text, with ranges.
 
   >>> ranges([0, 1, 2, 5])
   '0-2,5'

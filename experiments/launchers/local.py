@@ -1,4 +1,4 @@
-"""Starts commands on the cores or the GPUs of this machine."""
+"""A launcher for the cores or the GPUs of this machine."""
 
 from collections.abc import Sequence
 import os
@@ -19,39 +19,38 @@ class _Running(NamedTuple):
 
 
 class LocalLauncher:
-  """Starts commands on this machine; a `base.Launcher`.
+  """A `base.Launcher` that starts commands on this machine.
 
-  A command has a block of cores, or a GPU with a share of its memory. Commands
-  are sent SIGTERM when this process ends, however it does.
+  Each command gets a block of cores, or a share of a GPU's memory. If this
+  process ends, for any reason, its commands receive SIGTERM.
   """
 
-  name = 'local'
-
   def __init__(self, runs_per_device: int | None, memory: int):
-    """Looks what there is.
+    """Finds the cores and GPUs.
 
     Args:
       runs_per_device: how many commands share a GPU or, without GPUs, the
         cores; None for as many as fit.
-      memory: bytes of main memory that a command is known or guessed to need.
+      memory: main memory of a command in bytes, measured or guessed.
     """
     self._gpus = devices.gpus()
     self._cores = devices.cores()
     self._is_auto = runs_per_device is None
     self._limit = runs_per_device or 1_000_000
     if runs_per_device is None:
-      # Of a GPU's memory, what the first commands are seen to need decides.
+      # One command per GPU, until `fit` says how much of its memory it needs.
       fit = max(1, int(0.9 * devices.main_memory() / memory))
       runs_per_device = 1 if self._gpus else min(len(self._cores), fit)
     self.runs_per_device = runs_per_device
     self._width = max(1, len(self._cores) // runs_per_device)
     self._running: dict[str, _Running] = {}
+    self._not_started: list[Ended] = []
     self._is_stopping = False
 
   @property
   def is_busy(self) -> bool:
-    """Whether a command has not been told to have ended."""
-    return bool(self._running)
+    """Whether there are commands that `ended` has not returned yet."""
+    return bool(self._running or self._not_started)
 
   def room(self, waiting: int) -> int:
     """See `base.Launcher`."""
@@ -78,19 +77,26 @@ class LocalLauncher:
         label = f'cores {devices.ranges(list(cores))}'
         environ = devices.cpu_environ(label, self.runs_per_device, len(cores))
       output = tempfile.TemporaryFile()  # noqa: SIM115 (`ended` closes it)
-      process = subprocess.Popen(
-        child.command(command.argv, cores),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **environ},
-        start_new_session=True,  # Ctrl-C is told by `stop`.
-      )
+      try:
+        process = subprocess.Popen(
+          child.command(command.argv, cores),
+          stdin=subprocess.DEVNULL,
+          stdout=output,
+          stderr=subprocess.STDOUT,
+          env={**os.environ, **environ},
+          start_new_session=True,  # A terminal's Ctrl-C reaches us only.
+        )
+      except OSError as error:  # Such as too many processes.
+        output.close()
+        self._not_started.append(Ended(command.name, None, str(error)))
+        continue
       self._running[command.name] = _Running(process, output, device, slot)
+      if self._is_stopping:  # The signal came in the meantime.
+        process.terminate()
 
   def ended(self) -> list[Ended]:
     """See `base.Launcher`."""
-    ended = []
+    ended, self._not_started = self._not_started, []
     for name, running in list(self._running.items()):
       code = running.process.poll()
       if code is not None:
@@ -128,6 +134,6 @@ class LocalLauncher:
     return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
   def _block(self, slot: int) -> list[int]:
-    """The cores of a slot; those of others where there are more slots."""
+    """Returns the cores of a slot; slots share cores if there are too few."""
     start = slot * self._width % len(self._cores)
     return self._cores[start : start + self._width]

@@ -1,4 +1,4 @@
-"""The flags that choose a launcher, for all commands that have one."""
+"""Flags that choose a launcher."""
 
 import pathlib
 
@@ -10,33 +10,36 @@ from experiments.launchers.local import LocalLauncher
 from experiments.launchers.ray_launcher import RayLauncher
 from experiments.launchers.slurm_launcher import SlurmLauncher, slurm_executor
 
-# Bytes of main memory that a run is taken to need before one is measured.
+# Main memory of a run in bytes, as long as none has been measured.
 _FIRST_GUESS = 2 << 30
 
 EXECUTOR = flags.DEFINE_enum(
-  'executor', 'local', ('local', 'ray', 'slurm', 'print'), 'What starts runs.'
+  'executor',
+  'local',
+  ('local', 'ray', 'slurm', 'print'),
+  'What starts the runs.',
 )
 _RUNS_PER_DEVICE = flags.DEFINE_string(
   'runs_per_device',
   'auto',
   'How many runs share a GPU or, without GPUs, the cores of a machine; '
-  "'auto' for as many as fit, by what the runs are seen to need.",
+  "'auto' for as many as fit, as measured.",
 )
 _ADDRESS = flags.DEFINE_string(
-  'address', None, 'Of a running Ray cluster, such as auto or 10.0.0.1:6379.'
+  'address', None, 'Ray: address of a cluster, such as auto or 10.0.0.1:6379.'
 )
-_PARTITION = flags.DEFINE_string('partition', None, 'Of Slurm.')
-_ACCOUNT = flags.DEFINE_string('account', None, 'Of Slurm.')
+_PARTITION = flags.DEFINE_string('partition', None, 'Slurm: partition.')
+_ACCOUNT = flags.DEFINE_string('account', None, 'Slurm: account.')
 _TIME_LIMIT = flags.DEFINE_integer(
-  'time_limit', 240, 'Minutes of a job of Slurm; it goes on in the next.', 10
+  'time_limit', 240, 'Slurm: minutes of a job; the next job continues.', 10
 )
-_GPUS = flags.DEFINE_integer('gpus', 0, 'GPUs of a job of Slurm.', 0)
-_CPUS = flags.DEFINE_integer('cpus', 4, 'Cores of a job of Slurm.', 1)
+_GPUS = flags.DEFINE_integer('gpus', 0, 'Slurm: GPUs of a job.', 0)
+_CPUS = flags.DEFINE_integer('cpus', 4, 'Slurm: cores of a job.', 1)
 _MEMORY_GB = flags.DEFINE_integer(
-  'memory_gb', None, 'Main memory of a job of Slurm.', 1
+  'memory_gb', None, 'Slurm: main memory of a job in GB.', 1
 )
 _RUNS_PER_TASK = flags.DEFINE_integer(
-  'runs_per_task', 1, 'How many runs a job of Slurm does.', 1
+  'runs_per_task', 1, 'Slurm: runs of a job.', 1
 )
 
 FLAGS = {
@@ -57,14 +60,14 @@ FLAGS = {
 
 
 def launcher(folder: pathlib.Path, memory: int) -> Launcher:
-  """Makes the launcher that the flags ask for.
+  """Makes the launcher that the flags choose.
 
   Args:
-    folder: where the runs are; all machines must see it.
-    memory: bytes of main memory that a run was seen to need; 0 if unknown.
+    folder: folder of the runs, on a file system that all machines share.
+    memory: measured main memory of a run in bytes; 0 if unknown.
 
   Raises:
-    SettingsError: a flag is wrong, or what it names is not there.
+    SettingsError: a flag is wrong, or the launcher is not available.
   """
   sharing = runs_per_device()
   memory = int(1.1 * memory) or _FIRST_GUESS
@@ -85,16 +88,16 @@ def launcher(folder: pathlib.Path, memory: int) -> Launcher:
 
 
 def runs_per_device() -> int | None:
-  """What `--runs_per_device` says; None for as many as fit.
+  """Returns `--runs_per_device`; None for 'auto'.
 
   Raises:
-    SettingsError: it is no number.
+    SettingsError: it is neither 'auto' nor a positive number.
   """
   text = _RUNS_PER_DEVICE.value
   if text == 'auto':
     return None
   if not text.isdigit() or int(text) < 1:
     raise SettingsError(
-      f"--runs_per_device must be 'auto' or 1 and more, not {text!r}"
+      f"--runs_per_device must be 'auto' or at least 1, not {text!r}"
     )
   return int(text)

@@ -1,4 +1,4 @@
-"""Starts commands as tasks of a Ray cluster."""
+"""A launcher that starts tasks on a Ray cluster."""
 
 from collections.abc import Mapping, Sequence
 import logging
@@ -12,19 +12,17 @@ from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
 
-# How often Ray starts a task again whose node or worker was lost.
+# How often Ray restarts a task after the loss of its node or worker.
 _MAX_RETRIES = 3
 
 
 class RayLauncher:
-  """Starts commands as tasks of a Ray cluster; a `base.Launcher`.
+  """A `base.Launcher` that starts each command as a task of Ray.
 
-  All nodes must see this checkout, its environment and the folder of the runs
-  under the same paths. Ray chooses where a task runs and starts it again where
-  a node is lost. What a task works on must stand that, as an attempt does.
+  All nodes must have this checkout, its environment and the folder of the runs
+  under the same paths. Ray chooses the node of a task, and restarts the task on
+  another node if the first is lost.
   """
-
-  name = 'ray'
 
   def __init__(
     self, runs_per_device: int | None, memory: int, address: str | None = None
@@ -34,11 +32,11 @@ class RayLauncher:
     Args:
       runs_per_device: how many commands share a GPU or, without GPUs, the
         cores of a node; None for as many as fit.
-      memory: bytes of main memory that a command is known or guessed to need.
-      address: of a running cluster; None starts one on this machine.
+      memory: main memory of a command in bytes, measured or guessed.
+      address: address of a running cluster; None starts Ray on this machine.
 
     Raises:
-      SettingsError: Ray is not installed, or there is no cluster.
+      SettingsError: Ray is not installed, or no cluster answers.
     """
     try:
       import ray
@@ -75,7 +73,7 @@ class RayLauncher:
     self._running: dict[Any, str] = {}
 
   def room(self, waiting: int) -> int:
-    """See `base.Launcher`; Ray has a queue of its own."""
+    """See `base.Launcher`; Ray queues all of them."""
     return waiting
 
   def start(self, commands: Sequence[Command]) -> None:
@@ -123,7 +121,7 @@ class RayLauncher:
       return Ended(name, *self._ray.get(ref))
     except exceptions.TaskCancelledError:
       return Ended(name, EXIT_STOPPED, 'stopped')
-    except exceptions.OutOfMemoryError as error:  # Ray ended it in time.
+    except exceptions.OutOfMemoryError as error:  # Ray's monitor killed it.
       self.limit(self.runs_per_device - 1)
       return Ended(name, None, last_line(str(error)))
     except exceptions.RayError as error:
@@ -133,16 +131,16 @@ class RayLauncher:
 def _execute(
   argv: Sequence[str], folder: str, sharing: int, is_measured: bool
 ) -> tuple[int, str]:
-  """What a task does, on whichever node.
+  """Runs a command on the node of the task.
 
   Args:
     argv: the command.
-    folder: where to run it.
+    folder: working directory.
     sharing: how many commands share a device.
-    is_measured: whether the memory of the GPU is to be measured.
+    is_measured: whether to measure the memory in use on the GPU.
 
   Returns:
-    The exit code, and the last line of what was written.
+    The exit code, and the last line of the output.
   """
   environ: Mapping[str, str]
   gpu = os.environ.get('CUDA_VISIBLE_DEVICES')  # Set by Ray.

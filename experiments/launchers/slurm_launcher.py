@@ -1,4 +1,4 @@
-"""Starts commands as array jobs of Slurm, through submitit."""
+"""A launcher that submits array jobs to Slurm, through submitit."""
 
 from collections.abc import Sequence
 import pathlib
@@ -6,23 +6,22 @@ import time
 from typing import Any
 
 from experiments.command import SettingsError
+from experiments.launchers import devices
 from experiments.launchers.base import Command, Ended, last_line
 from experiments.launchers.local import LocalLauncher
 
-# Between Slurm's signal and the end of a job, for the checkpoints.
+# Time for checkpoints, between Slurm's signal and the end of a job.
 _SIGNAL_SECONDS = 120
 _TURN_SECONDS = 0.1
 
 
 class SlurmLauncher:
-  """Starts commands as array jobs of Slurm; a `base.Launcher`.
+  """A `base.Launcher` that submits array jobs to Slurm.
 
-  A task of the array runs several commands on its share of a node. Where Slurm
-  ends it for its time or for others, the commands are stopped and Slurm puts
-  the task back into its queue. The jobs outlive this process.
+  A task of the array runs several commands on its part of a node. At the time
+  limit or a preemption it stops them, and Slurm puts the task back into its
+  queue. The jobs continue when this process ends.
   """
-
-  name = 'slurm'
 
   def __init__(
     self,
@@ -34,17 +33,18 @@ class SlurmLauncher:
     """Prepares the jobs.
 
     Args:
-      executor: of submitit, such as `slurm_executor` makes.
-      runs_per_device: how many commands share the GPU or, without one, the
-        cores of a task; None for as many as fit.
+      executor: an executor of submitit, see `slurm_executor`.
+      runs_per_device: how many commands of a task share its GPU or, without
+        GPUs, its cores; None for as many as fit, and for one per GPU until a
+        command has been measured.
       runs_per_task: how many commands a task of the array runs.
-      memory: bytes of main memory that a command is known or guessed to need.
+      memory: main memory of a command in bytes, measured or guessed.
     """
     self._executor = executor
     self._is_auto = runs_per_device is None
+    self._sharing = runs_per_device
     self._memory = memory
     self._runs_per_task = runs_per_task
-    self.runs_per_device = runs_per_device or runs_per_task
     self._jobs: dict[Any, list[str]] = {}
 
   def room(self, waiting: int) -> int:
@@ -57,16 +57,14 @@ class SlurmLauncher:
     groups = [commands[i : i + size] for i in range(0, len(commands), size)]
     if not groups:
       return
-    is_free = self._is_auto and self.runs_per_device == self._runs_per_task
-    sharing = None if is_free else self.runs_per_device
-    batches = [Batch(group, sharing, self._memory) for group in groups]
+    batches = [Batch(group, self._sharing, self._memory) for group in groups]
     with self._executor.batch():
       jobs = [self._executor.submit(batch) for batch in batches]
     for job, group in zip(jobs, groups, strict=True):
       self._jobs[job] = [command.name for command in group]
 
   def ended(self) -> list[Ended]:
-    """See `base.Launcher`; told when the whole task of the array has ended."""
+    """See `base.Launcher`; commands of a task are returned together."""
     ended: list[Ended] = []
     for job in [job for job in self._jobs if job.done()]:
       names = self._jobs.pop(job)
@@ -79,38 +77,46 @@ class SlurmLauncher:
     return ended
 
   def fit(self, gpu_fraction: float) -> None:
-    """See `base.Launcher`; a task of the array finds out for itself."""
+    """See `base.Launcher`."""
+    if self._is_auto:
+      self._sharing = devices.runs_that_fit(gpu_fraction)
 
   def limit(self, runs_per_device: int) -> None:
     """See `base.Launcher`."""
-    self.runs_per_device = max(1, min(self.runs_per_device, runs_per_device))
+    self._is_auto = False
+    self._sharing = max(
+      1, min(self._sharing or runs_per_device, runs_per_device)
+    )
 
   def stop(self) -> str | None:
-    """See `base.Launcher`; the jobs go on."""
+    """See `base.Launcher`; the jobs continue."""
     ids = sorted({job.job_id.split('_')[0] for job in self._jobs})
     if not ids:
       return None
-    return f'the jobs go on without this command; scancel {" ".join(ids)} ends'
+    return (
+      'the jobs continue without this command (scancel '
+      f'{" ".join(ids)} stops them)'
+    )
 
 
 class Batch:
-  """What a task of the array does: it runs commands, each once."""
+  """The work of a task of the array: commands, each of which is run once."""
 
   def __init__(
     self, commands: Sequence[Command], runs_per_device: int | None, memory: int
   ):
-    """Notes what to do.
+    """Stores the commands.
 
     Args:
-      commands: they are run again where the task is, which must do no harm.
-      runs_per_device: as `LocalLauncher` takes it.
-      memory: as `LocalLauncher` takes it.
+      commands: the commands; a task that is requeued runs all of them again.
+      runs_per_device: see `LocalLauncher`.
+      memory: see `LocalLauncher`.
     """
     self._arguments = tuple(commands), runs_per_device, memory
     self._launcher: LocalLauncher | None = None
 
   def __call__(self) -> list[Ended]:
-    """Runs the commands; returns how they ended."""
+    """Runs the commands, and returns their ends."""
     commands, runs_per_device, memory = self._arguments
     self._launcher = LocalLauncher(runs_per_device, memory)
     waiting = list(commands)
@@ -124,7 +130,7 @@ class Batch:
     return ended
 
   def checkpoint(self) -> Any:
-    """Stops the commands; returns what submitit puts back into the queue."""
+    """Stops the commands; returns the task that submitit requeues."""
     from submitit.helpers import DelayedSubmission
 
     if self._launcher is not None:
@@ -145,19 +151,19 @@ def slurm_executor(
   cpus: int,
   memory_gb: int | None,
 ) -> Any:
-  """Makes what submits jobs to Slurm.
+  """Makes an executor of submitit.
 
   Args:
-    folder: for the jobs' files.
+    folder: folder for the files of the jobs.
     partition: None for Slurm's default.
     account: None for Slurm's default.
-    minutes: time limit of a task; it goes back into the queue after that.
-    gpus: of a task.
-    cpus: of a task.
-    memory_gb: main memory of a task; None for Slurm's default.
+    minutes: time limit of a task, after which it is requeued.
+    gpus: GPUs of a task.
+    cpus: cores of a task.
+    memory_gb: main memory of a task in GB; None for Slurm's default.
 
   Raises:
-    SettingsError: submitit is not installed, or there is no Slurm here.
+    SettingsError: submitit is not installed, or this machine has no Slurm.
   """
   try:
     import submitit
@@ -166,11 +172,11 @@ def slurm_executor(
       "--executor=slurm needs submitit: pip install '.[slurm]'"
     ) from error
   try:
-    # A run may go beyond any number of time limits.
+    # A run may need any number of time limits.
     executor = submitit.SlurmExecutor(folder, max_num_timeout=10_000)
   except RuntimeError as error:
     raise SettingsError(
-      'this machine has no sbatch: type the command where jobs are submitted'
+      'this machine has no Slurm: run the command where jobs are submitted'
     ) from error
   optional = {
     'partition': partition,

@@ -10,7 +10,7 @@ import gin
 from experiments.supervised import results
 from experiments.supervised.report import figures, tables
 from experiments.supervised.settings import Setting
-from ht_rl.arguments import check_float, check_int
+from ht_rl.arguments import check_float, check_int, check_seed
 from ht_rl.drawing import Figure
 
 
@@ -60,7 +60,7 @@ def make_experiment(
   Args:
     settings: for each name the fields of `Setting` by which it differs from
       those that the gin file gives (`Setting.model`, say).
-    seeds: integers of at least 0.
+    seeds: different integers from 0 to 2**32 - 1.
     seeds_at_once: None for all of them.
     evaluate_every: an integer of at least 1.
     checkpoint_seconds: a number of at least 0.
@@ -84,11 +84,9 @@ def make_experiment(
       f'experiment.seeds must be one or more seeds, as (1, 2), not {seeds!r}'
     )
   for seed in seeds:
-    check_int('experiment.seeds', seed, 0)
-  if len(set(seeds)) != len(seeds) or max(seeds) >= 2**32:
-    raise ValueError(
-      f'experiment.seeds must be different and below 2**32, not {seeds!r}'
-    )
+    check_seed('experiment.seeds', seed)
+  if len(set(seeds)) != len(seeds):
+    raise ValueError(f'experiment.seeds must be different, not {seeds!r}')
   if seeds_at_once is None:
     seeds_at_once = len(seeds)
   check_int('experiment.seeds_at_once', seeds_at_once, 1)

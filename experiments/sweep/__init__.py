@@ -1,1 +1,1 @@
-"""Many runs, each in a process of its own, until all are finished."""
+"""Sweeps: many runs, each in a process of its own."""

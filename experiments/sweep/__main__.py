@@ -1,15 +1,15 @@
-"""Runs many configurations, games and seeds until each has its result.
+"""Trains many configurations on many games with many seeds.
 
     python -m experiments.sweep run --games=all --seeds=0-4 --base_dir=runs \
       --gin_files=gin_configs/drq.gin,gin_configs/drq_ht.gin
     python -m experiments.sweep status runs [--watch] [--json]
     python -m experiments.sweep retry runs
 
-`run` without --gin_files goes on with all runs of the folder's sweep. What is
-done, running, waiting or failed follows from the folders of the runs: any
-number of sweeps, single `experiments.train` commands and machines can work on
-one folder, and be killed and started again. Exit codes: 0, all are done; 1, a
-run failed; 2, a setting is wrong (a line for each); 75, stopped.
+`run` without --gin_files continues all runs of the sweep in --base_dir. The
+status of a run follows from its folder. So several sweeps, `experiments.train`
+commands and machines can share one --base_dir, be killed, and be started again.
+Exit codes: 0, all runs are done; 1, a run failed; 2, a setting is wrong (one
+line for each); 75, stopped.
 """
 
 from collections import Counter
@@ -68,11 +68,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-  """Starts a sweep, or goes on with one; returns the exit code."""
+  """Starts or continues a sweep; returns the exit code."""
   if words:
     raise SettingsError(f'unexpected argument {words[0]!r}')
   base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
-  launcher_options.runs_per_device()  # It must be right before all else.
+  launcher_options.runs_per_device()  # Raises if it is wrong.
   if gin_flags.GIN_FILES.value:
     asked = preflight.check(
       gin_files=gin_flags.GIN_FILES.value,
@@ -118,7 +118,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _tell_the_end(driver: Driver) -> int:
-  """Writes the table, and what failed; returns the exit code."""
+  """Prints the table and the failed runs; returns the exit code."""
   monitor = driver.monitor
   if table := scores.table(monitor):
     print(table, flush=True)
@@ -132,7 +132,7 @@ def _tell_the_end(driver: Driver) -> int:
 
 
 def status(words: Sequence[str]) -> int:
-  """Shows what has become of the runs; returns the exit code."""
+  """Shows the status of the runs; returns the exit code."""
   sweep = plan.load(_base_dir(words))
   monitor = Monitor(sweep, plan.in_order(sweep.runs))
   monitor.refresh()
@@ -148,7 +148,7 @@ def status(words: Sequence[str]) -> int:
 
 
 def _watch(monitor: Monitor) -> None:
-  """Shows the runs until none runs or waits, or Ctrl-C is pressed."""
+  """Shows the status until no run waits or runs, or a signal stops it."""
   asked_to_stop: list[bool] = []
   with (
     on_stop_signals(lambda: asked_to_stop.append(True)),
@@ -168,7 +168,7 @@ def retry(words: Sequence[str]) -> int:
   sweep = plan.load(_base_dir(words))
   monitor = Monitor(sweep, plan.in_order(sweep.runs))
   monitor.refresh()
-  # A run may have failed for the sake of another one's wrong setting.
+  # The cause may be another run of the same configuration.
   causes = {
     look.cause_run: None
     for look in monitor.looks().values()
@@ -176,24 +176,24 @@ def retry(words: Sequence[str]) -> int:
   }
   forgiven = plan.forgive(sweep, causes)
   say(
-    f'{len(forgiven)} runs will be tried again, by the next '
-    f'`python -m experiments.sweep run --base_dir={sweep.base_dir}` or by one '
-    'that is at work'
+    f'failed runs are going to be tried again ({len(forgiven)} were marked) by '
+    'a running sweep, or by '
+    f'`python -m experiments.sweep run --base_dir={sweep.base_dir}`'
   )
   return 0
 
 
 def attempt(words: Sequence[str]) -> int:
-  """Makes one attempt at the run with a number; returns its exit code."""
+  """Makes one attempt at the run of an index; returns its exit code."""
   if len(words) != 2 or not words[1].isdigit():
     raise SettingsError(
-      'attempt needs a folder and a number: for example attempt runs 12'
+      'attempt needs a folder and an index: for example attempt runs 12'
     )
   sweep = plan.load(_base_dir(words[:1]))
   number = int(words[1])
   if number >= len(sweep.runs):
     raise SettingsError(
-      f'there is no run {number}: the {len(sweep.runs)} runs count from 0'
+      f'there is no run {number}; the {len(sweep.runs)} runs count from 0'
     )
   run = sweep.runs[number]
   monitor = Monitor(

@@ -1,11 +1,11 @@
-"""Makes one attempt at a unit of work, and tells of it in the unit's folder.
+"""Makes one attempt at a unit of work, and records it in the unit's folder.
 
     python -m experiments.sweep.attempt '{"folder": ..., ...}' COMMAND...
 
-This process only waits, and is small: it imports neither NumPy nor JAX. The
-work is done by COMMAND, a process of its own, whose output goes to a log file
-of the attempt. Exit codes: those of the command; 75 also where another process
-works on the unit; 74, the attempt could not be told of.
+COMMAND does the work in a process of its own; its output goes to a log file.
+This process only waits. It imports neither NumPy nor JAX, so it takes little
+memory. Exit codes: those of the command; 75 also if another process holds the
+unit; 74, the attempt could not be recorded.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from typing import Any
 from experiments import locks
 from experiments.exit_codes import (
   EXIT_DIVERGED,
-  EXIT_NOT_TOLD,
+  EXIT_NOT_RECORDED,
   EXIT_STOPPED,
   EXIT_WRONG_SETTING,
 )
@@ -37,12 +37,12 @@ _OUTCOMES = {
   EXIT_STOPPED: Outcome.STOPPED,
   EXIT_WRONG_SETTING: Outcome.WRONG_SETTING,
   EXIT_DIVERGED: Outcome.DIVERGED,
-  # It was asked to stop before it could write a checkpoint.
+  # A signal stopped it before it could handle signals.
   -signal.SIGTERM: Outcome.STOPPED,
   -signal.SIGINT: Outcome.STOPPED,
   -signal.SIGHUP: Outcome.STOPPED,
 }
-# What JAX, NumPy, C++ and CUDA say where memory is short.
+# Errors of JAX, NumPy, C++ and CUDA.
 _OUT_OF_MEMORY = re.compile(
   r'RESOURCE_EXHAUSTED|[Oo]ut of memory|MemoryError|std::bad_alloc'
   r'|CUDA_ERROR_OUT_OF_MEMORY'
@@ -53,12 +53,12 @@ _MEASURE_SECONDS = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-  """What an attempt must know of a unit of work.
+  """A unit of work, as far as an attempt must know it.
 
   Attributes:
-    folder: its folder.
-    finished: the file that is there when it is finished.
-    lock: the file whose lock is held by the process that works on it.
+    folder: folder of the unit.
+    finished: file that exists once the unit is finished.
+    lock: file that the process that executes the unit locks.
   """
 
   folder: str
@@ -67,9 +67,9 @@ class Unit:
 
 
 def command(unit: Unit, argv: Sequence[str]) -> list[str]:
-  """The words that make an attempt at `unit` by running `argv`."""
-  told = json.dumps(dataclasses.asdict(unit))
-  return [sys.executable, '-m', 'experiments.sweep.attempt', told, *argv]
+  """Returns the command that makes an attempt at `unit` by running `argv`."""
+  described = json.dumps(dataclasses.asdict(unit))
+  return [sys.executable, '-m', 'experiments.sweep.attempt', described, *argv]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,15 +80,15 @@ def main(argv: Sequence[str]) -> int:
   except OSError as error:
     where = error.filename or unit.folder
     _say(f'error: {where} can not be written ({error.strerror})')
-    return EXIT_NOT_TOLD
+    return EXIT_NOT_RECORDED
 
 
 def attempt(unit: Unit, argv: Sequence[str]) -> int:
-  """Makes an attempt, unless the unit is finished or another works on it.
+  """Makes an attempt, unless the unit is finished or another process holds it.
 
   Args:
     unit: the unit.
-    argv: the command that works on it.
+    argv: the command that executes it.
 
   Returns:
     The exit code.
@@ -132,7 +132,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     outcome = _OUTCOMES.get(code, Outcome.FAILED)
     if code == 0 and not os.path.exists(unit.finished):
       outcome = Outcome.FAILED
-      lines.append(f'it ended well, but there is no {unit.finished}')
+      lines.append(f'exit code 0, but there is no {unit.finished}')
     if outcome is Outcome.FAILED and (
       _OUT_OF_MEMORY.search(text)
       or (code == -signal.SIGKILL and _oom_kills() > oom_kills)
@@ -154,15 +154,15 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
 def _run(
   argv: Sequence[str], log: pathlib.Path, measured: Callable[[float], None]
 ) -> int:
-  """Runs the command to its end, or asks it to stop where a signal says so.
+  """Runs the command to its end; signals to stop are passed on to it.
 
   Args:
     argv: the command.
-    log: the file for what it says.
-    measured: is told the fraction of the GPU's memory in use, when it grew.
+    log: file for its output.
+    measured: called with the fraction of the GPU's memory in use, when it grew.
 
   Returns:
-    The exit code; -N where signal N ended it.
+    The exit code; -N if signal N ended it.
   """
   process: subprocess.Popen | None = None
   asked: list[int] = []
@@ -171,8 +171,8 @@ def _run(
     del frame
     asked.append(signum)
     if process is not None:
-      # Who presses Ctrl-C twice won't wait for the checkpoint. (Slurm and its
-      # job may both send SIGTERM.)
+      # A second Ctrl-C does not wait for the checkpoint. A second SIGTERM does:
+      # Slurm and its job may both send one.
       is_last = signum == signal.SIGINT and len(asked) > 1
       process.send_signal(signal.SIGKILL if is_last else signal.SIGTERM)
 
@@ -184,9 +184,9 @@ def _run(
       stdin=subprocess.DEVNULL,
       stdout=output,
       stderr=subprocess.STDOUT,
-      start_new_session=True,  # Ctrl-C of a terminal is told once, by us.
+      start_new_session=True,  # A terminal's Ctrl-C reaches it through us only.
     )
-  if asked:  # While it was started.
+  if asked:  # The signal came before the process was there.
     process.terminate()
   gpu = devices.measured_gpu()
   most = 0.0
@@ -212,7 +212,7 @@ def _tail(log: pathlib.Path) -> str:
 
 
 def _oom_kills() -> int:
-  """How many processes the kernel has killed for want of main memory."""
+  """Returns how many processes the kernel has killed for lack of memory."""
   try:
     lines = pathlib.Path('/proc/vmstat').read_text().splitlines()
   except OSError:
@@ -223,7 +223,7 @@ def _oom_kills() -> int:
 
 
 def _peak_memory() -> int:
-  """Most bytes of main memory that the command had in use."""
+  """Returns the peak main memory of the command in bytes."""
   peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
   return peak if sys.platform == 'darwin' else peak * 1024
 

@@ -1,4 +1,4 @@
-"""The figures of a sweep: how far it is, how fast, and its scores so far."""
+"""The figures of a sweep: progress, speed, time left, scores so far."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ from ht_rl.atari100k.run_folder import RunFolderError
 
 
 class Running(NamedTuple):
-  """A run at work.
+  """A running run.
 
   Attributes:
-    run: which.
-    attempt: what is told of it; None where a single command runs it.
-    step: the last agent step that was logged.
+    run: the run.
+    attempt: its attempt; None if a single command runs it.
+    step: last agent step that was logged.
     steps: agent steps of its training.
-    rate: agent steps a second; None where that is not known yet.
+    rate: agent steps per second; None if unknown.
   """
 
   run: Run
@@ -32,7 +32,7 @@ class Running(NamedTuple):
   rate: float | None
 
   def __str__(self) -> str:
-    """Returns a line for a person."""
+    """Returns the progress as text."""
     words = [f'{self.run}: step {self.step:,} of {self.steps:,}']
     if self.step >= self.steps:
       words = [f'{self.run}: evaluation']
@@ -44,15 +44,15 @@ class Running(NamedTuple):
 
 
 class Figures(NamedTuple):
-  """How a sweep is.
+  """The figures of a sweep.
 
   Attributes:
-    statuses: how many runs there are of each status.
+    statuses: number of runs of each status.
     configs: the same for each configuration.
-    scores: a line on the scores of each configuration so far.
-    running: the runs at work.
-    rate: agent steps a second of all together.
-    left: seconds that are left; None where that is not known yet.
+    scores: a line about the scores so far of each configuration.
+    running: running runs.
+    rate: agent steps per second of all runs together.
+    left: seconds until all runs are done; None if unknown.
   """
 
   statuses: Mapping[Status, int]
@@ -64,7 +64,7 @@ class Figures(NamedTuple):
 
 
 class Board:
-  """Takes the figures of a sweep, again and again."""
+  """Computes the figures of a sweep, repeatedly."""
 
   def __init__(self, monitor: Monitor):
     self._monitor = monitor
@@ -73,14 +73,11 @@ class Board:
     self._costs: dict[str, estimate.Cost] = {}
     self._finished = 0
 
-  def figures(
-    self, status: Callable[[Run], Status], at_once: int | None = None
-  ) -> Figures:
-    """Takes the figures as the monitor last saw the runs.
+  def figures(self, status: Callable[[Run], Status]) -> Figures:
+    """Returns the figures, from the monitor's last look.
 
     Args:
-      status: what has become of a run.
-      at_once: how many runs there is room for; None for as many as run.
+      status: returns the status of a run.
     """
     monitor = self._monitor
     statuses = {run: status(run) for run in monitor.runs}
@@ -107,18 +104,20 @@ class Board:
         monitor,
         self._costs,
         {one.run: one.step for one in running},
-        max(len(running), at_once or 1),
+        len(running),
       ),
     )
 
   def _running(self, run: Run) -> Running:
     sweep = self._monitor.sweep
     step = 0
-    with contextlib.suppress(RunFolderError, OSError):  # The run will tell.
+    with contextlib.suppress(
+      RunFolderError, OSError
+    ):  # The run itself reports it.
       step = sweep.folder(run).progress().step or 0
     now = time.monotonic()
     since, first = self._first.setdefault(run, (now, step))
-    if step < first:  # It was killed, and went on from a checkpoint.
+    if step < first:  # It was killed, and continued from a checkpoint.
       since, first = self._first[run] = now, step
     rate = (step - first) / (now - since) if step > first else None
     attempts = self._monitor.look(run).history.attempts

@@ -1,4 +1,4 @@
-"""The loop of a sweep: starts what waits, and tells what came of it."""
+"""The loop of a sweep: it starts waiting runs and reports their ends."""
 
 from collections.abc import Callable
 import dataclasses
@@ -12,30 +12,31 @@ from experiments.sweep.monitor import Look, Monitor, Status
 from experiments.sweep.plan import Run
 
 _TURN_SECONDS = 0.05
-# Between two looks at runs that others may have changed, at the least; and how
-# many times as long as a look takes.
+# Pause between two looks at all runs: at least so many seconds, and so many
+# times the duration of a look.
 _LOOK_SECONDS, _LOOK_FACTOR = 1.0, 20.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclasses.dataclass
 class _Pause:
-  """How long a run that ended without a word is left alone."""
+  """The pause before a run that was stopped is started again."""
 
   until: float = 0.0
   seconds: float = 0.0
 
 
 class Driver:
-  """Starts the runs that wait, until nothing waits and nothing runs.
+  """Starts waiting runs until no run waits or runs.
 
-  Nothing that matters is kept here: it can be killed and started again, and
-  several can work on the same runs.
+  All state that matters is in the folders of the runs. So a driver can be
+  killed and started again, and several drivers can share the same runs.
 
   Attributes:
-    monitor: what has become of the runs.
-    launched: the runs that this driver has started and that have not ended.
-    lost: runs that could not even be attempted, and why. They count as failed.
+    monitor: status of the runs.
+    launched: runs that this driver has started and that have not ended.
+    lost: runs whose attempts could not even start, and the reasons. They count
+      as failed.
   """
 
   def __init__(
@@ -47,9 +48,9 @@ class Driver:
     """Looks at all runs.
 
     Args:
-      monitor: of the runs.
-      launcher: starts them.
-      say: is given a line for each run that ended.
+      monitor: status of the runs.
+      launcher: starts the runs.
+      say: called with a line about each run that ended.
     """
     self.monitor = monitor
     self.launched: set[Run] = set()
@@ -58,33 +59,33 @@ class Driver:
     self._say = say
     self._names = {str(run): run for run in monitor.runs}
     self._pauses: dict[Run, _Pause] = {}
-    self._told: dict[Run, int] = {}
+    self._ends_before: dict[Run, int] = {}
     self._not_attempted: dict[Run, int] = {}
     self._stopping = False
-    self._goes_on: str | None = None
+    self._detached: str | None = None
     self._next_look = 0.0
     self._look_at_all()
 
   def status(self, run: Run) -> Status:
-    """What has become of a run."""
+    """Returns the status of a run."""
     status = self.monitor.look(run).status
     is_lost = run in self.lost and status is Status.WAITING
     return Status.FAILED if is_lost else status
 
   def run(self, show: Callable[['Driver'], None]) -> None:
-    """Goes on until nothing waits and nothing runs.
+    """Starts runs until no run waits or runs.
 
     Args:
-      show: is called every turn.
+      show: called in each turn of the loop.
 
     Raises:
-      StoppedError: `stop` was called, and all has stopped.
+      StoppedError: `stop` was called, and all runs have stopped.
     """
     while True:
       self._turn()
       show(self)
-      if self._goes_on:
-        raise StoppedError(self._goes_on)
+      if self._detached:
+        raise StoppedError(self._detached)
       if not self.launched:
         statuses = {self.status(run) for run in self.monitor.runs}
         if not statuses & {Status.RUNNING, Status.WAITING}:
@@ -94,9 +95,9 @@ class Driver:
       time.sleep(_TURN_SECONDS)
 
   def stop(self) -> None:
-    """Starts nothing more, and asks what runs to stop; may be called twice."""
+    """Asks the runs to stop, and starts no others; see `Launcher.stop`."""
     self._stopping = True
-    self._goes_on = self._launcher.stop()
+    self._detached = self._launcher.stop()
 
   def _turn(self) -> None:
     for ended in self._launcher.ended():
@@ -116,7 +117,7 @@ class Driver:
     taken = waiting[: self._launcher.room(len(waiting))]
     for run in taken:
       self.launched.add(run)
-      self._told[run] = _ends(self.monitor.look(run))
+      self._ends_before[run] = _ends(self.monitor.look(run))
     sweep = self.monitor.sweep
     self._launcher.start(
       [Command(str(run), sweep.attempt(run)) for run in taken]
@@ -133,7 +134,7 @@ class Driver:
     self._next_look = ended + pause
 
   def _end(self, run: Run, ended: Ended) -> None:
-    """Notes how a run that this driver started has ended."""
+    """Handles the end of a run that this driver started."""
     self.launched.discard(run)
     self.monitor.refresh([run])
     look = self.monitor.look(run)
@@ -143,42 +144,41 @@ class Driver:
       return
     if self._stopping:
       return
-    is_told = _ends(look) > self._told[run]
-    last = look.history.counted[-1] if is_told else None
+    has_ended = _ends(look) > self._ends_before[run]
+    last = look.history.attempts[-1] if has_ended else None
     if look.status is Status.FAILED:
       cause = look.cause
       assert cause is not None
-      self._say(f'{run}: {cause.outcome}: {cause.last_line} (not tried again)')
+      self._say(f'{run}: {cause.outcome}: {cause.last_line} (no retry)')
     elif last is None:
       self._pause(run)
       if ended.code != EXIT_STOPPED:
         self._not_attempted[run] = self._not_attempted.get(run, 0) + 1
-        why = ended.last_line or f'its process ended with {ended.code}'
+        why = ended.last_line or f'its process ended with code {ended.code}'
         if self._not_attempted[run] > self.monitor.sweep.retries:
           self.lost[run] = why
-          self._say(f'{run}: {why} (not tried again)')
+          self._say(f'{run}: {why} (no retry)')
         else:
-          self._say(f'{run}: {why}')
+          self._say(f'{run}: {why} (retry)')
     elif last.outcome is Outcome.STOPPED:
       self._pause(run)
       self._say(f'{run}: {last.last_line}')
+    elif last.outcome is Outcome.OUT_OF_MEMORY:
+      self._launcher.limit(last.sharing - 1)
+      self._say(
+        f'{run}: out of memory (retry with at most {last.sharing - 1} runs per '
+        'device)'
+      )
     else:
-      if last.outcome is Outcome.OUT_OF_MEMORY:
-        self._launcher.limit(last.sharing - 1)
-        self._say(
-          f'{run}: out of memory; from now on {last.sharing - 1} runs share a '
-          'device'
-        )
-      else:
-        self._say(f'{run}: {last.outcome}: {last.last_line} (tried again)')
+      self._say(f'{run}: {last.outcome}: {last.last_line} (retry)')
 
   def _pause(self, run: Run) -> None:
-    """Leaves a run alone for a while, each time for longer."""
+    """Delays the next start of a run, each time for longer."""
     pause = self._pauses.setdefault(run, _Pause())
     pause.seconds = min(max(1.0, 2 * pause.seconds), _LONGEST_PAUSE_SECONDS)
     pause.until = time.monotonic() + pause.seconds
 
 
 def _ends(look: Look) -> int:
-  """How many attempts at a run have an end."""
+  """Returns how many attempts at a run have an end."""
   return sum(x.end is not None for x in look.history.attempts)

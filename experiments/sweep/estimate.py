@@ -1,4 +1,4 @@
-"""What the runs of a sweep cost, from those that are finished."""
+"""Estimates of time and disk, from the finished runs of a sweep."""
 
 from collections.abc import Mapping
 import datetime
@@ -9,17 +9,17 @@ from experiments.sweep.monitor import Monitor, Status
 from experiments.sweep.plan import Run
 from ht_rl.atari100k.run_folder import RunFolderError
 
-# Of each configuration, how many finished runs are looked at.
+# At most this many finished runs of each configuration are read.
 _SAMPLE = 5
 
 
 class Cost(NamedTuple):
-  """What one run takes.
+  """The cost of a run.
 
   Attributes:
     training: seconds of training.
     other: seconds of start and evaluation.
-    disk: bytes that it leaves.
+    disk: bytes of its folder when finished.
   """
 
   training: float
@@ -28,7 +28,7 @@ class Cost(NamedTuple):
 
 
 def costs(monitor: Monitor) -> dict[str, Cost]:
-  """The mean cost of the finished runs of each configuration that has some."""
+  """Returns the mean cost of the finished runs of each configuration."""
   samples: dict[str, list[Cost]] = {}
   for run, look in monitor.looks().items():
     sample = samples.setdefault(run.config, [])
@@ -55,16 +55,17 @@ def seconds_left(
   steps: Mapping[Run, int],
   at_once: int,
 ) -> float | None:
-  """How long all that is not finished will take.
+  """Returns the time until all runs are done.
 
   Args:
-    monitor: of the runs.
-    costs: of a run of each configuration; the mean of all stands in for others.
-    steps: how far the running ones are.
-    at_once: how many run side by side.
+    monitor: status of the runs.
+    costs: cost of a run of each configuration. A configuration without one gets
+      the mean of the others.
+    steps: agent steps that the running runs have done.
+    at_once: number of runs at the same time.
 
   Returns:
-    Seconds; None where nothing is finished.
+    Seconds; None if `costs` is empty.
   """
   if not costs:
     return None
@@ -81,7 +82,7 @@ def seconds_left(
 
 
 def dry_run(monitor: Monitor) -> list[str]:
-  """Lines on what there is to do, and what it takes."""
+  """Returns lines that list the runs and estimate their cost."""
   looks = monitor.looks()
   lines = [f'{look.status:8} {run}' for run, look in looks.items()]
   measured = costs(monitor)
@@ -92,7 +93,7 @@ def dry_run(monitor: Monitor) -> list[str]:
   disk = 0.0
   for config, count in to_do.items():
     if config not in measured:
-      lines.append(f'{config}: no run is finished: its time is not known')
+      lines.append(f'{config}: no finished run, so its cost is unknown')
       continue
     cost = measured[config]
     disk += count * cost.disk
@@ -114,7 +115,7 @@ def dry_run(monitor: Monitor) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-  """Writes a duration.
+  """Returns a duration as text.
 
   >>> duration(3661.4)
   '1:01:01'
@@ -123,7 +124,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-  """Writes a number of bytes.
+  """Returns a number of bytes as text.
 
   >>> [size(x) for x in (12, 3_400_000, 5.6e9)]
   ['0 MB', '3 MB', '5.6 GB']

@@ -1,7 +1,7 @@
-"""What is told of the attempts at a run: `attempts.jsonl` in its folder.
+"""The record of the attempts at a run: `attempts.jsonl` in its folder.
 
-Each attempt appends a line when it starts and another when it ends. One that
-has no end was killed, or still goes on: then it holds `attempt.lock`.
+Each attempt appends a line when it starts and another when it ends. An attempt
+without an end is still at work and holds `attempt.lock`, or was killed.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ class Outcome(enum.StrEnum):
   """How an attempt ended."""
 
   DONE = 'done'
-  STOPPED = 'stopped'  # It was asked to, or another process runs the same.
+  STOPPED = 'stopped'  # On request, or because another process held the run.
   WRONG_SETTING = 'wrong setting'
   DIVERGED = 'diverged'
   OUT_OF_MEMORY = 'out of memory'
   FAILED = 'failed'
-  KILLED = 'killed'  # With the process that would have told of its end.
+  KILLED = 'killed'  # Together with the process that records its end.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Attempt:
   """One attempt at a run.
 
   Attributes:
-    number: from 1.
+    number: its number, from 1.
     host: name of the machine.
-    pid: of the process that tells of it.
+    pid: process that records the attempt.
     device: what it runs on, such as 'gpu 0' or 'cores 0-3'.
-    sharing: how many runs the device is meant for.
+    sharing: how many runs share the device.
     start: when it started.
-    log: the file of what it says, in the run's folder.
-    end: when it ended; None where it has not, or was killed.
-    exit_code: of the trainer, -9 where signal 9 ended it; None without an end.
-    outcome: what the exit code means.
-    last_line: the last that it said.
-    memory: most bytes of main memory in use; None where unknown.
-    gpu_fraction: most of the GPU's memory in use; None where unknown.
+    log: file of its output, relative to the run's folder.
+    end: when it ended; None if it has no end yet, or was killed.
+    exit_code: of the trainer, -9 if signal 9 ended it; None without an end.
+    outcome: meaning of the exit code.
+    last_line: last line of its output.
+    memory: peak main memory in bytes; None if unknown.
+    gpu_fraction: peak fraction of the GPU's memory in use; None if unknown.
   """
 
   number: int
@@ -65,7 +65,7 @@ class Attempt:
 
   @property
   def seconds(self) -> float | None:
-    """How long it took; None where that is unknown."""
+    """Duration; None if unknown."""
     return (self.end - self.start).total_seconds() if self.end else None
 
 
@@ -75,7 +75,7 @@ class History:
 
   Attributes:
     attempts: oldest first.
-    forgiven: how many of them came before it was asked to be tried again.
+    forgiven: how many of them came before the last `retry`.
   """
 
   attempts: tuple[Attempt, ...] = ()
@@ -83,11 +83,11 @@ class History:
 
   @property
   def counted(self) -> tuple[Attempt, ...]:
-    """Those that bear on whether it is tried again."""
+    """The attempts since the last `retry`."""
     return self.attempts[self.forgiven :]
 
   def verdict(self, retries: int) -> Attempt | None:
-    """The attempt after which the run is not tried again; None if it may be.
+    """Returns the attempt that ended the run for good, or None.
 
     Args:
       retries: how often a failed run is tried again.
@@ -105,12 +105,12 @@ class History:
 
 
 def read(folder: pathlib.Path) -> History:
-  """Reads what is told of the attempts at a run.
+  """Reads the attempts at a run.
 
-  A line that was cut off, by a kill or a full disk, is left out.
+  Lines that a kill or a full disk cut off are skipped.
 
   Raises:
-    OSError: the file is there and can't be read.
+    OSError: the file exists and can't be read.
   """
   try:
     lines = (folder / FILE).read_text(errors='replace').splitlines()
@@ -140,7 +140,7 @@ def read(folder: pathlib.Path) -> History:
 
 
 def append(folder: pathlib.Path, event: str, **fields: Any) -> None:
-  """Appends an event; only the holder of `attempt.lock` may.
+  """Appends an event; call it only while holding `attempt.lock`.
 
   Raises:
     OSError: the file can't be written.
@@ -150,7 +150,7 @@ def append(folder: pathlib.Path, event: str, **fields: Any) -> None:
   with path.open('ab+') as file:
     if file.tell() > 0:
       file.seek(-1, os.SEEK_END)
-      if file.read(1) != b'\n':  # A line that was cut off ends here.
+      if file.read(1) != b'\n':  # The last line was cut off.
         line = '\n' + line
     file.write(line.encode())
     file.flush()
@@ -158,7 +158,7 @@ def append(folder: pathlib.Path, event: str, **fields: Any) -> None:
 
 
 def now() -> datetime.datetime:
-  """The time, in UTC."""
+  """Returns the time in UTC."""
   return datetime.datetime.now(datetime.UTC)
 
 

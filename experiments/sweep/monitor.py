@@ -1,4 +1,4 @@
-"""What has become of each run of a sweep, read from the runs' folders."""
+"""The status of each run of a sweep, read from the folders of the runs."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -13,7 +13,7 @@ from experiments.sweep.plan import Run, Sweep
 
 
 class Status(enum.StrEnum):
-  """What has become of a run."""
+  """The status of a run."""
 
   DONE = 'done'
   RUNNING = 'running'
@@ -23,14 +23,14 @@ class Status(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-  """What has become of a run.
+  """What a look at a run's folder shows.
 
   Attributes:
-    status: in a word.
-    history: the attempts at it.
-    cause: the attempt for which it is not tried again, its own or one of
-      another run of its configuration; None where it did not fail.
-    cause_run: the run of that attempt.
+    status: status of the run.
+    history: attempts at the run.
+    cause: attempt because of which the run has failed; it may be that of
+      another run of the same configuration. None if it has not failed.
+    cause_run: run of that attempt.
   """
 
   status: Status
@@ -44,7 +44,7 @@ class Monitor:
 
   Attributes:
     sweep: the sweep.
-    runs: those that are looked at.
+    runs: the runs to look at.
   """
 
   def __init__(self, sweep: Sweep, runs: Sequence[Run]):
@@ -54,11 +54,7 @@ class Monitor:
     self._wrong: dict[str, tuple[Run, Attempt]] = {}
 
   def refresh(self, runs: Iterable[Run] | None = None) -> None:
-    """Looks again at some runs; at all that may have changed by default.
-
-    Raises:
-      OSError: a run's folder can't be read.
-    """
+    """Looks again at some runs, by default at all that are not done."""
     for run in self.runs if runs is None else runs:
       if run in self._own and self._own[run].status is Status.DONE:
         continue
@@ -67,10 +63,10 @@ class Monitor:
       if cause is not None and cause.outcome is Outcome.WRONG_SETTING:
         self._wrong[run.config] = run, cause
       elif self._wrong.get(run.config, (None,))[0] == run:
-        del self._wrong[run.config]  # It is to be tried again.
+        del self._wrong[run.config]  # It is going to be tried again.
 
   def look(self, run: Run) -> Look:
-    """What has become of a run, when it was last looked at."""
+    """Returns the result of the last look at a run."""
     look = self._own[run]
     if look.status is Status.WAITING and run.config in self._wrong:
       cause_run, cause = self._wrong[run.config]
@@ -78,14 +74,14 @@ class Monitor:
     return look
 
   def looks(self) -> dict[Run, Look]:
-    """What has become of each run."""
+    """Returns the results of the last looks at all runs."""
     return {run: self.look(run) for run in self.runs}
 
   def footprint(self) -> tuple[int, float]:
-    """Most main memory, in bytes, and most of a GPU's that a run needed.
+    """Returns the largest peaks of memory of all attempts.
 
     Returns:
-      0 for what is not known.
+      Main memory in bytes, and the fraction of a GPU's memory; 0 if unknown.
     """
     attempts = [x for look in self._own.values() for x in look.history.attempts]
     return (
@@ -96,26 +92,28 @@ class Monitor:
 
 def _look(sweep: Sweep, run: Run) -> Look:
   folder = sweep.folder(run)
-  if not folder.path.exists():
+  try:
+    if not folder.path.exists():
+      return Look(Status.WAITING)
+    # The locks first: a run that ends in between is seen as running or done.
+    is_held = locks.is_held(folder.lock_file) or locks.is_held(
+      folder.path / history.LOCK
+    )
+    attempts = history.read(folder.path)
+  except OSError:  # An attempt will fail, and say why.
     return Look(Status.WAITING)
-  told = history.read(folder.path)
-  # In this order: a run that ends in between is seen as running or as done.
-  is_held = locks.is_held(folder.lock_file) or locks.is_held(
-    folder.path / history.LOCK
-  )
   if folder.is_finished:
-    return Look(Status.DONE, told)
+    return Look(Status.DONE, attempts)
   if is_held:
-    return Look(Status.RUNNING, told)
-  told = history.read(folder.path)  # With the end of one that ended just now.
-  cause = told.verdict(sweep.retries)
+    return Look(Status.RUNNING, attempts)
+  cause = attempts.verdict(sweep.retries)
   if cause is not None:
-    return Look(Status.FAILED, told, cause, run)
-  return Look(Status.WAITING, told)
+    return Look(Status.FAILED, attempts, cause, run)
+  return Look(Status.WAITING, attempts)
 
 
 def as_json(monitor: Monitor) -> dict[str, Any]:
-  """What has become of the runs, for other programs."""
+  """Returns the status of the runs as JSON."""
   return {
     'base_dir': str(monitor.sweep.base_dir),
     'runs': [
@@ -132,7 +130,7 @@ def as_json(monitor: Monitor) -> dict[str, Any]:
 
 
 def log_file(sweep: Sweep, look: Look) -> pathlib.Path:
-  """The log of the attempt for which a run is not tried again."""
+  """Returns the log of the attempt because of which a run has failed."""
   assert look.cause is not None
   assert look.cause_run is not None
   return sweep.folder(look.cause_run).path / look.cause.log

@@ -1,4 +1,4 @@
-"""The flags of a sweep, and what they mean."""
+"""The flags of a sweep."""
 
 from collections.abc import Sequence
 import pathlib
@@ -10,6 +10,7 @@ from experiments.command import SettingsError
 from experiments.launchers import options as launcher_options
 from experiments.sweep.plan import Run, in_order
 from ht_rl import atari100k
+from ht_rl.arguments import check_seed
 
 flags.adopt_module_key_flags(launcher_options)
 
@@ -18,13 +19,18 @@ GAMES = flags.DEFINE_string(
 )
 SEEDS = flags.DEFINE_string('seeds', None, 'Seeds, such as 0-4 or 0,2,7-9.')
 RETRIES = flags.DEFINE_integer(
-  'retries', None, 'How often a failed run is tried again (2).', lower_bound=0
+  'retries',
+  None,
+  'How often a failed run is tried again (default: 2).',
+  lower_bound=0,
 )
 DRY_RUN = flags.DEFINE_bool(
-  'dry_run', False, 'Show what there is to do and what it takes; run nothing.'
+  'dry_run', False, 'List the runs and their cost; start nothing.'
 )
-WATCH = flags.DEFINE_bool('watch', False, 'Show it until all is done.')
-JSON = flags.DEFINE_bool('json', False, 'Show it as JSON.')
+WATCH = flags.DEFINE_bool(
+  'watch', False, 'Show the status until all runs have ended.'
+)
+JSON = flags.DEFINE_bool('json', False, 'Print the status as JSON.')
 
 _OF_COMMANDS = {
   'run': (
@@ -44,7 +50,7 @@ _OF_COMMANDS = {
 
 
 def check_flags(command: str) -> None:
-  """Raises SettingsError where a flag is given that would do nothing."""
+  """Raises SettingsError if a flag is given that has no effect."""
   executor = launcher_options.EXECUTOR.value
   allowed = {*_OF_COMMANDS[command]}
   where = f'`{command}`'
@@ -58,21 +64,21 @@ def check_flags(command: str) -> None:
   }
   for name in sorted(known - allowed):
     if flags.FLAGS[name].present:
-      raise SettingsError(f'--{name} means nothing to {where}')
+      raise SettingsError(f'--{name} has no effect on {where}')
 
 
 def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
-  """The files of each configuration, by its name.
+  """Returns the gin files of each configuration by its name.
 
   >>> configurations(['gin_configs/drq.gin,drq.gin+mine.gin'])
   {'drq': ['gin_configs/drq.gin'], 'drq+mine': ['drq.gin', 'mine.gin']}
 
   Args:
-    gin_files: each one or more configurations, divided by commas; the files of
-      one configuration are joined by +.
+    gin_files: values of --gin_files, each with one or more configurations,
+      separated by commas; + joins the files of a configuration.
 
   Raises:
-    SettingsError: two are called the same.
+    SettingsError: two configurations have the same name.
   """
   named: dict[str, list[str]] = {}
   for word in ','.join(gin_files).split(','):
@@ -87,14 +93,14 @@ def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
 
 
 def games(text: str | None, known: Sequence[str]) -> list[str]:
-  """The games that `--games` names.
+  """Returns the games of `--games`.
 
   Args:
     text: 'all', or names in any usual spelling.
-    known: the names of all games that can be run.
+    known: names of all games.
 
   Raises:
-    SettingsError: there is none, or one is not known.
+    SettingsError: no game is given, or one is unknown.
   """
   if not text:
     raise SettingsError('--games is missing: for example --games=Pong,Breakout')
@@ -108,13 +114,13 @@ def games(text: str | None, known: Sequence[str]) -> list[str]:
 
 
 def seeds(text: str | None) -> list[int]:
-  """The seeds that `--seeds` names.
+  """Returns the seeds of `--seeds`.
 
   >>> seeds('0-2,7')
   [0, 1, 2, 7]
 
   Raises:
-    SettingsError: it names none.
+    SettingsError: no seeds are given, or they can't be read.
   """
   if not text:
     raise SettingsError('--seeds is missing: for example --seeds=0-4')
@@ -123,7 +129,11 @@ def seeds(text: str | None) -> list[int]:
     ends = re.fullmatch(r'\s*(\d+)(?:-(\d+))?\s*', word)
     first, last = (ends[1], ends[2] or ends[1]) if ends else (1, 0)
     if int(last) < int(first):
-      raise SettingsError(f'--seeds must be as 0-4 or 0,2,7, not {text!r}')
+      raise SettingsError(f'--seeds must look like 0-4 or 0,2,7, not {text!r}')
+    try:
+      check_seed('--seeds', int(last))
+    except ValueError as error:
+      raise SettingsError(str(error)) from error
     found += range(int(first), int(last) + 1)
   return list(dict.fromkeys(found))
 
@@ -131,7 +141,7 @@ def seeds(text: str | None) -> list[int]:
 def runs(
   configs: Sequence[str], games: Sequence[str], seeds: Sequence[int]
 ) -> list[Run]:
-  """All runs, in the order in which they are started."""
+  """Returns all runs, in the order in which they start."""
   return in_order(
     Run(config, game, seed)
     for config in configs

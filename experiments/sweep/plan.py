@@ -1,8 +1,8 @@
-"""What a sweep consists of: `sweep.json`, and each configuration's settings.
+"""The runs and the settings of a sweep: `sweep.json`.
 
-The settings of a configuration are kept as text in the folder of its runs, and
-the runs are started with that text. So a gin file can be edited while a sweep
-goes on: the sweep goes on with what it began with.
+The settings of each configuration are also stored as a gin file beside its
+runs, and the runs start from this file. So edits of the user's gin files do not
+change a sweep that has begun.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Run(NamedTuple):
   seed: int
 
   def __str__(self) -> str:
-    """Returns the name of its folder below the sweep's."""
+    """Returns the path of the run's folder below that of the sweep."""
     return f'{self.config}/{self.game}/{self.seed}'
 
 
@@ -40,8 +40,8 @@ class Configuration(NamedTuple):
   """A configuration of a sweep.
 
   Attributes:
-    settings: what gin knows of it, as text that gin can read.
-    training_steps: agent steps of each of its runs.
+    settings: all settings given, as text of a gin file.
+    training_steps: agent steps of each run.
   """
 
   settings: str
@@ -50,15 +50,15 @@ class Configuration(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-  """The runs in a folder.
+  """The sweep of a folder.
 
   Attributes:
     base_dir: the folder.
-    configurations: by their names.
-    runs: in the order in which they were asked for; none is ever removed, so
-      that the place of a run in it stays.
+    configurations: configurations by name.
+    runs: all runs. New ones are appended and none is removed, so that the index
+      of a run does not change.
     retries: how often a failed run is tried again.
-    program: what trains, as the words after the name of Python.
+    program: arguments of Python for the program that trains.
   """
 
   base_dir: pathlib.Path
@@ -68,11 +68,11 @@ class Sweep:
   program: tuple[str, ...] = PROGRAM
 
   def folder(self, run: Run) -> RunFolder:
-    """The folder of a run."""
+    """Returns the folder of a run."""
     return RunFolder.of(self.base_dir, *run)
 
   def arguments(self, run: Run) -> list[str]:
-    """The words after the name of Python that train a run."""
+    """Returns the arguments of Python that train a run."""
     return [
       *self.program,
       f'--gin_files={settings_file(self.base_dir, run.config)}',
@@ -82,7 +82,7 @@ class Sweep:
     ]
 
   def attempt(self, run: Run) -> tuple[str, ...]:
-    """The command that makes an attempt at a run."""
+    """Returns the command that makes an attempt at a run."""
     folder = self.folder(run)
     unit = attempt.Unit(
       folder=str(folder.path),
@@ -93,7 +93,7 @@ class Sweep:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-  """Sorts runs by their seeds, so that a whole table comes first.
+  """Returns runs sorted by seed, so that a whole table is done first.
 
   >>> names = [('drq', 'Pong', 0), ('drq', 'Pong', 1), ('bbf', 'Pong', 0)]
   >>> [str(run) for run in in_order(Run(*name) for name in names)]
@@ -103,7 +103,7 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 
 
 def settings_file(base_dir: pathlib.Path, config: str) -> pathlib.Path:
-  """Where the settings of a configuration are."""
+  """Returns the gin file with the settings of a configuration."""
   return base_dir / config / f'{config}.gin'
 
 
@@ -111,7 +111,7 @@ def load(base_dir: pathlib.Path) -> Sweep:
   """Reads the sweep of a folder.
 
   Raises:
-    SettingsError: there is none, or it can't be read.
+    SettingsError: there is no sweep, or it can't be read.
   """
   path = base_dir / FILE
   try:
@@ -133,7 +133,7 @@ def load(base_dir: pathlib.Path) -> Sweep:
     )
   except FileNotFoundError:
     raise SettingsError(
-      f'there is no sweep in {base_dir}: `python -m experiments.sweep run` '
+      f'there is no sweep in {base_dir}; `python -m experiments.sweep run` '
       'with --gin_files, --games and --seeds starts one'
     ) from None
   except OSError as error:
@@ -146,7 +146,7 @@ def load(base_dir: pathlib.Path) -> Sweep:
 
 
 def save(sweep: Sweep) -> None:
-  """Writes `sweep.json` and the files of the settings.
+  """Writes `sweep.json` and the gin files of the configurations.
 
   Raises:
     OSError: a file can't be written; none is, then.
@@ -180,14 +180,14 @@ def extend(
   *,
   dry_run: bool = False,
 ) -> Sweep:
-  """Adds runs to the sweep of a folder, or begins one.
+  """Adds runs to the sweep of a folder, or starts a sweep.
 
   Args:
     base_dir: the folder.
-    configurations: of the runs.
-    runs: those that are there already stay where they are.
-    retries: how often a failed run is tried again; None for what was said
-      before, or for `RETRIES`.
+    configurations: configurations of the runs.
+    runs: the runs; some may be in the sweep already.
+    retries: how often a failed run is tried again; None keeps the number of the
+      sweep, or takes `RETRIES`.
     dry_run: whether to write nothing.
 
   Returns:
@@ -222,7 +222,7 @@ def _extended(
   runs: Sequence[Run],
   retries: int | None,
 ) -> tuple[Sweep, Sweep]:
-  """The sweep that is there and the one that is asked for."""
+  """Returns the sweep of the folder, and the sweep with the new runs."""
   there = Sweep(base_dir, {}, ())
   if (base_dir / FILE).exists():
     there = load(base_dir)
@@ -239,9 +239,9 @@ def _extended(
 def _check_settings(
   sweep: Sweep, configurations: Mapping[str, Configuration], runs: Sequence[Run]
 ) -> None:
-  """Raises SeveralSettingsError for each configuration that had other settings.
+  """Raises SeveralSettingsError if configurations had other settings before.
 
-  One that failed for a wrong setting, and began no run, may get better ones.
+  The settings of a configuration may change if one was wrong and no run began.
   """
   problems = []
   for name, configuration in configurations.items():
@@ -267,7 +267,7 @@ def _check_settings(
       shown = f'here: {here}' if here else f'there: {there}'
       differences.append((sweep.base_dir / FILE, shown))
     found = [(path, shown) for path, shown in differences if shown]
-    if found:  # The others are likely to say the same.
+    if found:  # One line per configuration is enough.
       path, shown = found[0]
       problems.append(
         f'{path} has {name} with other settings ({shown}); choose another '
@@ -278,10 +278,10 @@ def _check_settings(
 
 
 def forgive(sweep: Sweep, runs: Iterable[Run]) -> list[Run]:
-  """Lets runs be tried again, whatever came of them before.
+  """Lets runs be tried again, whatever happened to them before.
 
   Returns:
-    Those that had been tried and that nobody runs now.
+    The runs that had been tried and that no process holds.
 
   Raises:
     OSError: a run's folder can't be written.

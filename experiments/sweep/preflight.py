@@ -1,7 +1,7 @@
-"""Checks what is asked of a sweep before anything runs.
+"""Checks the flags and gin files of a sweep before anything runs.
 
-Reading a gin file needs JAX, TensorFlow and Dopamine, which the sweep does not
-need while it waits: another process does it and ends.
+Gin files need JAX, TensorFlow and Dopamine. A sweep that only waits does not,
+so a process of its own reads the gin files.
 
     python -m experiments.sweep.preflight '{"configurations": ...}'
 """
@@ -18,11 +18,11 @@ from experiments.sweep.plan import Configuration, Run
 
 
 class Asked(NamedTuple):
-  """What is asked of a sweep.
+  """The configurations and runs that the flags ask for.
 
   Attributes:
-    configurations: by their names.
-    runs: in the order in which they are started.
+    configurations: configurations by name.
+    runs: runs in the order in which they start.
   """
 
   configurations: Mapping[str, Configuration]
@@ -36,16 +36,16 @@ def check(
   games: str | None,
   seeds: str | None,
 ) -> Asked:
-  """Reads what the flags ask for.
+  """Returns what the flags ask for.
 
   Args:
-    gin_files: as `options.configurations` takes them.
-    gin_bindings: settings that override those of each configuration.
-    games: as `options.games` takes them.
-    seeds: as `options.seeds` takes them.
+    gin_files: see `options.configurations`.
+    gin_bindings: settings for all configurations.
+    games: see `options.games`.
+    seeds: see `options.seeds`.
 
   Raises:
-    SeveralSettingsError: something is wrong, with a line for each thing.
+    SeveralSettingsError: something is wrong; one line for each problem.
   """
   problems: list[str] = []
 
@@ -77,14 +77,14 @@ def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
     [*this, json.dumps(asked)], capture_output=True, text=True, check=False
   )
   if process.returncode:
-    lines = process.stderr.strip().splitlines() or ['no word']
+    lines = process.stderr.strip().splitlines() or ['no output']
     raise SettingsError(f'the gin files can not be read: {lines[-1]}')
   return json.loads(process.stdout.splitlines()[-1])
 
 
 def main(argv: Sequence[str]) -> None:
-  """Prints what there is to tell of the gin files."""
-  # Only here: these load JAX, TensorFlow and Dopamine, and gin knows of them.
+  """Prints the configurations, the problems and all games as JSON."""
+  # Imported here, because these are slow and load TensorFlow.
   from experiments import config, train  # isort: skip  (Dopamine's repair)
   import gin
   import numpy as np
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
       continue
     try:
       settings = configurables.run_settings()
-      # Only what is of the wrong type or out of its range; of any game.
+      # This checks types and ranges; the number of actions does not matter.
       train.agent_factory()(
         num_actions=18, observation_shape=(84, 84), observation_dtype=np.uint8
       )

@@ -1,4 +1,4 @@
-"""The runs of a sweep as commands, for whatever else starts them."""
+"""The runs of a sweep as commands, for other programs that start them."""
 
 import shlex
 
@@ -6,7 +6,7 @@ from experiments.sweep.monitor import Monitor, Status
 
 
 def commands(monitor: Monitor) -> list[str]:
-  """A command for each run that is not done, with the run's number in it."""
+  """Returns a command for each run that is not done, with the run's index."""
   sweep = monitor.sweep
   folder = shlex.quote(str(sweep.base_dir))
   number = {run: i for i, run in enumerate(sweep.runs)}

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a live view on a terminal, lines elsewhere."""
+"""Shows a sweep: a live view on a terminal, lines elsewhere."""
 
 from collections.abc import Callable, Mapping
 import sys
@@ -14,17 +14,14 @@ from experiments.sweep.board import Board, Figures
 from experiments.sweep.monitor import Monitor, Status, log_file
 from experiments.sweep.plan import Run
 
-# Between two lines, and between two pictures on a terminal.
+# Time between two lines, and between two pictures on a terminal.
 _LINE_SECONDS, _PICTURE_SECONDS = 60.0, 1.0
-# Of more than these, a terminal shows the first.
+# A terminal shows at most this many running runs.
 _MAX_RUNNING = 20
 
 
 class View:
-  """Shows the figures of a sweep, again and again.
-
-  Use it as a context, within which `say` writes above the live view.
-  """
+  """Shows the figures of a sweep; use it as a context manager."""
 
   def __init__(self, monitor: Monitor):
     self._board = Board(monitor)
@@ -44,19 +41,17 @@ class View:
       self._live.stop()
 
   def say(self, line: str) -> None:
-    """Writes a line."""
+    """Writes a line, above the live view if there is one."""
     if self._live is not None:
       self._live.console.print(line, markup=False, highlight=False)
     else:
       say(line)
 
-  def show(
-    self, status: Callable[[Run], Status], at_once: int | None = None
-  ) -> None:
-    """Shows the figures, if it is time; see `Board.figures`."""
+  def show(self, status: Callable[[Run], Status]) -> None:
+    """Shows the figures if the last ones are old; see `Board.figures`."""
     if time.monotonic() < self._next:
       return
-    figures = self._board.figures(status, at_once)
+    figures = self._board.figures(status)
     if self._live is None:
       self._next = time.monotonic() + _LINE_SECONDS
       say(one_line(figures))
@@ -66,7 +61,7 @@ class View:
 
 
 def one_line(figures: Figures) -> str:
-  """A sweep in one line."""
+  """Returns the figures of a sweep in one line."""
   words = [counts(figures.statuses)]
   if figures.rate:
     words.append(f'{figures.rate:.1f} steps/s')
@@ -76,7 +71,7 @@ def one_line(figures: Figures) -> str:
 
 
 def all_lines(monitor: Monitor) -> list[str]:
-  """A sweep in many lines."""
+  """Returns the figures of a sweep, its scores, running and failed runs."""
   figures = Board(monitor).figures(lambda run: monitor.look(run).status)
   return [
     one_line(figures),
@@ -87,17 +82,17 @@ def all_lines(monitor: Monitor) -> list[str]:
 
 
 def counts(statuses: Mapping[Status, int]) -> str:
-  """How many runs there are of each status, in words."""
+  """Returns the number of runs of each status, as text."""
   words = [f'{statuses.get(status, 0)} {status}' for status in Status]
   return f'{sum(statuses.values())} runs: {", ".join(words)}'
 
 
 def failures(monitor: Monitor, lost: Mapping[Run, str]) -> list[str]:
-  """Lines on the runs that failed, grouped by what they said last.
+  """Returns lines about the failed runs, grouped by their last line of output.
 
   Args:
-    monitor: of the runs.
-    lost: runs that could not be attempted, and why.
+    monitor: status of the runs.
+    lost: see `Driver`.
   """
   groups: dict[str, list[Run]] = {}
   for run, look in monitor.looks().items():
@@ -118,7 +113,7 @@ def failures(monitor: Monitor, lost: Mapping[Run, str]) -> list[str]:
 
 
 def _picture(figures: Figures) -> Group:
-  """The same for a terminal, as something that rich draws."""
+  """Returns the figures as a picture for a terminal."""
   table = Table(box=None, padding=(0, 2, 0, 0))
   table.add_column('configuration')
   for status in Status:

@@ -83,6 +83,7 @@ def render(
     metrics=[figures.METRIC_TITLES[metric] for metric in METRICS],
     aggregates=[_aggregate_row(method) for method in methods],
     improvement=_improvement_rows(summary),
+    published=tables.published_rows(summary) if summary.with_published else [],
     compared=_comparison_rows(summary, comparison),
     comparison=comparison,
     runs=[tables.runs(method) for method in methods],

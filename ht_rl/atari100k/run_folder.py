@@ -1,15 +1,13 @@
 """The folder of a run: its files, their format, reading and writing them.
 
-| file | content |
-| --- | --- |
-| `run.json` | what is run: version, config, game, seed, protocol |
-| `config.gin` | the settings that the user gave |
-| `operative_config.gin` | every setting in use |
-| `metrics.jsonl` | a JSON object a line, each with its `step` |
-| `result.json` | the score of a finished run, see `check_result` |
-| `checkpoints/` | the newest checkpoints of a run that is not finished |
-| `tortoise.npz` | the weights of the tortoise of a finished run |
-| `lock` | held by the process that runs it |
+- `run.json`: what is run: version, config, game, seed and protocol;
+- `config.gin`: the settings that the user gave;
+- `operative_config.gin`: every setting in use;
+- `metrics.jsonl`: a JSON object a line, each with its `step`;
+- `result.json`: the score of a finished run, see `check_result`;
+- `checkpoints/`: the newest checkpoints of a run that is not finished;
+- `tortoise.npz`: the weights of the tortoise of a finished run;
+- `lock`: held by the process that runs it.
 
 `run.json` and `result.json` carry the `version` of the format. Files without
 one were written before there were versions and are read too; a newer version
@@ -40,7 +38,6 @@ __all__ = [
   'first_line_only_in',
 ]
 
-_VERSION = {'version': VERSION}
 _RESULT, _RUN = 'result.json', 'run.json'
 _CONFIG, _OPERATIVE_CONFIG = 'config.gin', 'operative_config.gin'
 
@@ -166,18 +163,16 @@ class RunFolder:
         `training_steps`.
       OSError: a file can't be written; none is, then.
     """
-    run = run_records.check_run(
-      {
-        **_VERSION,
-        'config': config,
-        'game': game,
-        'seed': seed,
-        'protocol': dict(protocol),
-      }
-    )
+    run = {
+      'version': VERSION,
+      'config': config,
+      'game': game,
+      'seed': seed,
+      'protocol': dict(protocol),
+    }
     files.write_files(
       {
-        self.path / _RUN: run_records.encode(run),
+        self.path / _RUN: run_records.encode(run, run_records.check_run),
         self.config_file: settings.encode(),
         self.path / _OPERATIVE_CONFIG: operative_settings.encode(),
       }
@@ -195,14 +190,15 @@ class RunFolder:
     """Writes the result of a finished run, with the format's version.
 
     Args:
-      result: what `check_result` asks for, and anything else that is JSON.
+      result: what `check_result` asks for, and anything else that JSON or
+        NumPy has.
 
     Raises:
       ValueError: something is missing in the result, or wrong.
       OSError: the file can't be written.
     """
-    content = check_result({**_VERSION, **result, **_VERSION})
-    files.write_files({self.result_file: run_records.encode(content)})
+    content = run_records.encode({'version': VERSION, **result}, check_result)
+    files.write_files({self.result_file: content})
 
   def read_result(self) -> dict[str, Any] | None:
     """Returns the result, or None where the run is not finished.

@@ -5,6 +5,8 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from ht_rl.atari100k.parsing import (
   json_of,
   method_of,
@@ -96,9 +98,28 @@ def read(
     ) from error
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
-  """Returns the content of the file."""
-  return (json.dumps(record, indent=2) + '\n').encode()
+def encode(
+  record: Mapping[str, Any], check: Callable[[Any], dict[str, Any]]
+) -> bytes:
+  """Returns the content of a file, which `read` takes.
+
+  Args:
+    record: JSON values or NumPy numbers and arrays.
+    check: as in `read`.
+
+  Raises:
+    ValueError: the record is wrong.
+  """
+  text = json.dumps({**record, 'version': VERSION}, indent=2, default=_plain)
+  check(json_of(text))
+  return f'{text}\n'.encode()
+
+
+def _plain(value: Any) -> Any:
+  """Returns a NumPy number or array as a JSON value."""
+  if isinstance(value, (np.generic, np.ndarray)):
+    return value.tolist()
+  raise ValueError(f'{value!r} can not be written as JSON')
 
 
 class _NewerVersionError(ValueError):

@@ -4,18 +4,22 @@ The content of a path decides how it is read:
 
 - a folder with runs of `experiments.train` in or below it (see
   `ht_rl.atari100k.run_folder`);
-- a CSV file with the columns `config`, `game`, `seed` and `score`, in game
-  points, or a JSON list of objects with these keys. The seed `mean` marks a
-  mean over runs. Other columns are ignored;
-- a CSV file in the layout of the scores released with BBF: `game`, `seed` and
-  `GameScoreAverage`. The method has the name of the file;
-- a JSON file with the scores of a method, which has the name of the file,
-  ``{game: [score of each run]}``; or with those of several methods,
-  ``{method: {game: [score of each run]}}``, in game points; or with
-  ``{method: [[score of each game] of each run]}``, human-normalised scores of
-  the 26 games in alphabetical order, as in rliable's dictionaries.
+- a CSV file, in one of the layouts of `ht_rl.atari100k.readers.rows`: a row a
+  run with the columns `config`, `game`, `seed` and `score` (or, as released
+  with BBF, `game`, `seed` and `GameScoreAverage`); a row a run and a column a
+  game; or means. The seed `mean` marks a mean over runs. Other columns are
+  ignored. A method without a `config` has the name of the file;
+- a JSON list of objects with these keys, or with the steps `xs` and the scores
+  `ys` of curves;
+- a JSON object of one method or, one level deeper, of several: for each game
+  the list of the scores of its runs, an object of seeds, or ``{"mean":
+  score}``;
+- a JSON object of arrays ``{method: [[score of each game] of each run]}``,
+  human-normalised scores of the 26 games in alphabetical order, as in rliable's
+  dictionaries.
 
-Files may be gzipped. An empty list is a game that has no run yet.
+Scores are in game points unless it says otherwise. Files may be gzipped. An
+empty list is a game that has no run yet.
 
 `read` guesses nothing and drops nothing: it takes every row, or says in a note
 what it leaves out and why, or raises an error that names all that is wrong in
@@ -37,6 +41,9 @@ from ht_rl.atari100k.readers.run_folders import read_runs
 from ht_rl.atari100k.run_folder import RunFolderError
 from ht_rl.atari100k.runs import Run, ScoreFileError
 
+# Where Dopamine's loggers write.
+_PICKLED = ('**/logs/log_*', '**/pickle/pickle_*.pkl')
+
 
 class ScoreFiles(NamedTuple):
   """The content of the files.
@@ -50,11 +57,15 @@ class ScoreFiles(NamedTuple):
   notes: tuple[str, ...]
 
 
-def read(paths: Iterable[str | os.PathLike[str]]) -> ScoreFiles:
+def read(
+  paths: Iterable[str | os.PathLike[str]], *, last: float | None = None
+) -> ScoreFiles:
   """Reads the runs of all files and folders.
 
   Args:
     paths: files and folders in the layouts above.
+    last: the part at the end of a curve whose mean is the score, in (0, 1].
+      None refuses files of curves.
 
   Returns:
     The runs of the 26 games, and notes.
@@ -66,7 +77,9 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> ScoreFiles:
   paths = list(paths)
   if '' in paths:
     raise ScoreFileError(['a path is empty'])
-  contents = [_read_path(pathlib.Path(path)) for path in paths]
+  contents = [
+    _read_path(Content(pathlib.Path(path), last=last)) for path in paths
+  ]
   runs = tuple(run for content in contents for run in content.runs)
   problems = [
     *(line for content in contents for line in content.problem_lines()),
@@ -80,8 +93,8 @@ def read(paths: Iterable[str | os.PathLike[str]]) -> ScoreFiles:
   return ScoreFiles(runs, (*notes, *checks.protocol_notes(runs)))
 
 
-def _read_path(path: pathlib.Path) -> Content:
-  content = Content(path)
+def _read_path(content: Content) -> Content:
+  path = content.path
   try:
     if path.is_dir():
       read_runs(content)
@@ -129,6 +142,13 @@ def _why_empty(content: Content) -> str:
     )
   if not content.path.is_dir():
     return 'no score is in this file'
+  for pattern in _PICKLED:
+    if file := next(content.path.glob(pattern), None):
+      return (
+        f"{file} is one of Dopamine's pickled files, which can execute code "
+        'when they are read; load them yourself and write a CSV file with '
+        'config, game, seed, score'
+      )
   reason = 'no run is in this folder (a finished run has a result.json)'
   files = sorted(
     str(path)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,15 @@ from ht_rl.atari100k.aggregates import (
   probability_of_improvement,
 )
 from ht_rl.atari100k.games import GAMES, human_normalized_score
+from ht_rl.atari100k.inputs import methods_of
+from ht_rl.atari100k.suspicions import suspicions
+
+METRIC_TITLES: dict[str, str] = {
+  'iqm': 'IQM',
+  'median': 'median',
+  'mean': 'mean',
+  'optimality_gap': 'optimality gap',
+}
 
 THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
 
@@ -72,6 +81,14 @@ class Method:
   curve: Curve | None = None
   is_published: bool = False
 
+  def __str__(self) -> str:
+    """Returns the aggregates in one line."""
+    parts = [
+      f'{METRIC_TITLES[metric]} {format_estimate(estimate)}'
+      for metric, estimate in self.estimates.items()
+    ]
+    return f'{self.name}: {", ".join(parts)}'
+
   @property
   def has_runs(self) -> bool:
     """Whether the scores of single runs are known, not only means."""
@@ -93,6 +110,8 @@ class Summary:
       profiles and curves at most 2000.
     confidence: of the intervals.
     seed: of the bootstrap.
+    with_published: whether to show the published systems of `published` beside
+      the methods.
   """
 
   methods: tuple[Method, ...]
@@ -103,6 +122,22 @@ class Summary:
   replicates: int
   confidence: float
   seed: int
+  with_published: bool = False
+
+  def __str__(self) -> str:
+    """Returns the heading, and a line of aggregates for each method."""
+    return '\n'.join([self.heading, *map(str, self.methods)])
+
+  @property
+  def heading(self) -> str:
+    """The games, and how the intervals were computed."""
+    games, all_games = len(self.games), len(GAMES)
+    of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
+    return (
+      f'Atari-100k, {of_games} games: human-normalised scores with '
+      f'{100 * self.confidence:g}% intervals (stratified bootstrap, '
+      f'{self.replicates:,} replicates, seed {self.seed})'
+    )
 
 
 class MissingGamesError(ValueError):
@@ -110,7 +145,7 @@ class MissingGamesError(ValueError):
 
 
 def summarize(
-  scores: Mapping[str, Mapping[str, ArrayLike]],
+  scores: Any,
   *,
   means: Mapping[str, Mapping[str, float]] | None = None,
   published: Mapping[str, Mapping[str, float]] | None = None,
@@ -125,14 +160,21 @@ def summarize(
   Each method has its own bootstrap, seeded by `seed` and its name, so its
   intervals don't depend on what it is compared with.
 
-  >>> from ht_rl import atari100k
-  >>> human = {g: [s.human] for g, s in atari100k.REFERENCE_SCORES.items()}
-  >>> summary = summarize({'human': human})
-  >>> float(summary.methods[0].estimates['iqm'].value)
-  1.0
+  >>> scores = {'Pong': [12.0, 14.5, 9.0], 'Breakout': [20.1, 31.0, 18.2]}
+  >>> summary = summarize({'mine': scores}, partial=True)
+  >>> print(summary)
+  Atari-100k, 2 of 26 games: human-normalised scores with 95% intervals \
+(stratified bootstrap, 50,000 replicates, seed 0)
+  mine: IQM 0.851 [0.724, 0.990], median 0.832 [0.732, 0.958], \
+mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
 
   Args:
-    scores: for each method and game the scores of the runs, in game points.
+    scores: for each method the scores of its runs, in game points:
+      ``{game: [score of each run]}``, ``{game: {seed: score}}``, or a data
+      frame (pandas, polars) with the columns game, seed and score or with a
+      column for each game; or an array [runs, 26] of human-normalised scores.
+      Instead of a dictionary of methods, a data frame with the columns config,
+      game, seed and score. See `inputs.scores_of`.
     means: for methods with known means only, the mean of each game, in game
       points.
     published: for those of `means` that come from a paper, the aggregates of
@@ -150,6 +192,7 @@ def summarize(
     MissingGamesError: a game is missing and `partial` is not set.
     ValueError: no game is left, or a method is among both `scores` and `means`.
   """
+  scores = methods_of(scores)
   means, published = means or {}, published or {}
   twice = [name for name in scores if name in means]
   if twice:
@@ -235,12 +278,23 @@ def summarize(
     notes=(
       *notes,
       *left_out,
+      *suspicions(raw),
       *(note for name in scores for note in _notes_on_runs(name, raw[name])),
     ),
     replicates=replicates,
     confidence=confidence,
     seed=seed,
   )
+
+
+def format_estimate(estimate: Estimate, digits: int = 3) -> str:
+  """Formats a value and its interval, if it has one.
+
+  >>> format_estimate(Estimate(np.array(0.5), np.array(0.4), np.array(0.625)))
+  '0.500 [0.400, 0.625]'
+  """
+  value, low, high = (f'{float(number):.{digits}f}' for number in estimate)
+  return value if np.isnan(estimate.low) else f'{value} [{low}, {high}]'
 
 
 def _common_games(

@@ -13,17 +13,21 @@ import tabulate
 from ht_rl.atari100k.aggregates import METRICS, Estimate
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.summary import Method, Summary
-
-METRIC_TITLES: dict[str, str] = {
-  'iqm': 'IQM',
-  'median': 'median',
-  'mean': 'mean',
-  'optimality_gap': 'optimality gap',
-}
+from ht_rl.atari100k.published import SYSTEMS, ranked
+from ht_rl.atari100k.summary import (
+  METRIC_TITLES,
+  Method,
+  Summary,
+  format_estimate,
+)
 
 # Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
+
+PUBLISHED_TITLE = (
+  'Beside published systems, by IQM: 26 games, 100,000 agent steps; protocols '
+  'differ'
+)
 
 _Rows = list[list[str]]
 
@@ -52,17 +56,6 @@ def render(
       f'the style must be one of {", ".join(STYLES)}, not {style!r}'
     )
   return STYLES[style](summary, comparison)
-
-
-def heading(summary: Summary) -> str:
-  """Returns the title: games, and how the intervals were computed."""
-  games, all_games = len(summary.games), len(GAMES)
-  of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
-  return (
-    f'Atari-100k, {of_games} games: human-normalised scores with '
-    f'{100 * summary.confidence:g}% intervals (stratified bootstrap, '
-    f'{summary.replicates:,} replicates, seed {summary.seed})'
-  )
 
 
 def aggregate_rows(summary: Summary) -> _Rows:
@@ -98,6 +91,22 @@ def improvement_rows(summary: Summary) -> _Rows:
   for x in names:
     pairs = [summary.improvement.get((x, y)) for y in names]
     rows.append([x, *(_with_interval(p, digits=2) for p in pairs)])
+  return rows
+
+
+def published_rows(summary: Summary) -> _Rows:
+  """Returns a header and rows of methods and published systems in order."""
+  systems = {system.name: system for system in SYSTEMS}
+  header = ['method', 'runs', *METRIC_TITLES.values(), 'source', 'evaluation']
+  rows = [header]
+  for method in ranked(summary):
+    numbers = [_with_interval(method.estimates.get(k)) for k in METRICS]
+    if method.scores:
+      rows.append([method.name, runs(method), *numbers, '', ''])
+    else:
+      system = systems[method.name]
+      about = [system.source, system.evaluation]
+      rows.append([system.name, system.runs, *numbers, *about])
   return rows
 
 
@@ -145,18 +154,15 @@ def points(score: float) -> str:
 
 
 def _with_interval(estimate: Estimate | None, digits: int = 3) -> str:
-  if estimate is None:
-    return UNKNOWN
-  value, low, high = (f'{float(number):.{digits}f}' for number in estimate)
-  if math.isnan(estimate.low):
-    return value
-  return f'{value} [{low}, {high}]'
+  return UNKNOWN if estimate is None else format_estimate(estimate, digits)
 
 
 def _tables(
   summary: Summary, comparison: Comparison | None
 ) -> Iterator[tuple[str, _Rows]]:
-  yield heading(summary), aggregate_rows(summary)
+  yield summary.heading, aggregate_rows(summary)
+  if summary.with_published:
+    yield PUBLISHED_TITLE, published_rows(summary)
   if comparison is not None:
     rows = comparison_rows(summary, comparison)
     yield comparison_title(comparison), rows
@@ -231,6 +237,11 @@ def _csv(summary: Summary, comparison: Comparison | None) -> str:
   for (x, y), estimate in summary.improvement.items():
     row = [x, 'probability_of_improvement', y, '', games]
     writer.writerow([*row, *_numbers(estimate)])
+  if summary.with_published:
+    for system in SYSTEMS:
+      for metric, value in system.aggregates.items():
+        row = [system.name, metric, '', system.runs, len(GAMES), value]
+        writer.writerow([*row, '', ''])
   if comparison is not None:
     for quantity, estimate in _comparison_numbers(comparison).items():
       row = [comparison.first, quantity, comparison.second, comparison.runs]
@@ -293,6 +304,11 @@ def _json(summary: Summary, comparison: Comparison | None) -> str:
       for x in names
     },
   }
+  if summary.with_published:
+    content['published'] = [
+      {**system._asdict(), 'aggregates': dict(system.aggregates)}
+      for system in SYSTEMS
+    ]
   if comparison is not None:
     content['comparison'] = {
       'first': comparison.first,

@@ -43,6 +43,19 @@ def as_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:
   return checked
 
 
+def as_key(name: str, key: Any) -> jax.Array:
+  """Returns a random key, or the one that an integer seeds."""
+  if isinstance(key, jax.Array) and jnp.issubdtype(
+    key.dtype, jax.dtypes.prng_key
+  ):
+    return key
+  try:
+    return jax.random.key(key)
+  except (TypeError, ValueError) as error:
+    wanted = 'a random key, from jax.random.key, or an integer'
+    raise ValueError(f'{name} must be {wanted}, not {key!r}') from error
+
+
 def as_count(name: str, count: ArrayLike) -> jax.Array:
   """Returns an integer scalar as an array; ValueError if it is none."""
   array = jnp.asarray(count)
@@ -131,6 +144,48 @@ def check_like(name: str, tree: Any, like: Any, wanted: str) -> None:
       )
 
   jax.tree_util.tree_map_with_path(check, tree, like)
+
+
+def check_arrays(name: str, tree: Any) -> None:
+  """Raises ValueError if a leaf of `tree` is neither an array nor a number."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    if not (hasattr(leaf, 'dtype') or isinstance(leaf, int | float | complex)):
+      raise ValueError(
+        f'{name} must be a tree of arrays, but '
+        f'{name}{jax.tree_util.keystr(path)} is {leaf!r}; filter them, as '
+        '`equinox.filter(model, equinox.is_array)` does'
+      )
+
+
+def check_update(state: Any, kind: type, params: Any) -> None:
+  """Raises ValueError unless `update` is given its state and parameters."""
+  if params is None:
+    raise ValueError(
+      '`update` needs the parameters: `update(updates, state, params)`'
+    )
+  if not isinstance(state, kind):
+    check_structure(state, kind)
+    raise ValueError(
+      f'state must be the {kind.__name__} that `init` made, not {state!r}'
+    )
+  check_arrays('params', params)
+
+
+def check_structure(state: Any, kind: Any) -> None:
+  """Raises ValueError if there is a dict where `state` had a NamedTuple.
+
+  Orbax without a template and `flax.serialization.to_state_dict` make dicts.
+  """
+
+  def is_lost(node: Any) -> bool:
+    return isinstance(node, dict) and node.keys() == set(kind._fields)
+
+  if any(map(is_lost, jax.tree.leaves(state, is_leaf=is_lost))):
+    raise ValueError(
+      f'state has a dict in place of its {kind.__name__}: its checkpoint was '
+      'restored without the structure; restore it into the template '
+      '`optimizer.init(params)`'
+    )
 
 
 def _broadcast(name: str, wanted: str, prefix: Any, tree: Any) -> Any:

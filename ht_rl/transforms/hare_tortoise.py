@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import functools
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +11,12 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
+from ht_rl.transforms.line_search import forget_values
+from ht_rl.transforms.tortoise import HareTortoiseState
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
 Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
-
-
-class HareTortoiseState(NamedTuple):
-  """State of :func:`hare_tortoise`.
-
-  Attributes:
-    count: int32 scalar, the number of updates done.
-    tortoise: the slow weights, a tree like the parameters.
-    inner_state: the state of the inner transformation.
-  """
-
-  count: jax.Array  # type: ignore[assignment]
-  tortoise: optax.Params
-  inner_state: optax.OptState
 
 
 def hare_tortoise(
@@ -68,6 +56,12 @@ def hare_tortoise(
 
   A restart leaves the hare and the tortoise bitwise equal, unless the tortoise
   has the narrower dtype: then it is the hare, rounded.
+
+  ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
+  True. An optimizer that has its own copy of the weights, such as
+  ``optax.contrib.schedule_free``, needs True. The value and the gradient that a
+  line search keeps (``optax.lbfgs`` does) are always marked as unknown, so that
+  ``optax.value_and_grad_from_state`` computes them at the new weights.
 
   .. warning::
     This must be the outermost wrapper. It averages the parameters that its own
@@ -147,6 +141,8 @@ def hare_tortoise(
     tortoise_dtype = checks.as_floating_dtype('tortoise_dtype', tortoise_dtype)
 
   def init_fn(params: optax.Params) -> HareTortoiseState:
+    checks.check_arrays('params', params)
+
     def copy(p: ArrayLike) -> jax.Array:
       # A copy, so that parameters and state can both be donated.
       return jnp.array(p, dtype=_slow_dtype(p, tortoise_dtype))
@@ -163,12 +159,8 @@ def hare_tortoise(
     params: optax.Params | None = None,
     **extra_args: Any,
   ) -> tuple[optax.Updates, HareTortoiseState]:
-    if params is None:
-      raise ValueError(
-        'hare_tortoise averages the parameters, so `update` needs them: '
-        '`update(updates, state, params)`'
-      )
-    checks.check_like('tortoise', state.tortoise, params, 'the parameters')
+    checks.check_update(state, HareTortoiseState, params)
+    checks.check_like('params', params, state.tortoise, 'the tortoise')
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
@@ -194,6 +186,7 @@ def hare_tortoise(
     hare = optax.apply_updates(params, updates)
     tortoise = jax.tree.map(average, hare, state.tortoise)
     tortoise = jax.tree.map(restart, restarts, tortoise, hare)
+    inner_state = forget_values(inner_state, due)
     if reset_inner_state:
       inner_state = jax.tree.map(
         lambda new, old: jnp.where(due, new, old), inner.init(hare), inner_state
@@ -256,7 +249,6 @@ def hare_tortoise_step(
     As for :func:`hare_tortoise`, section 4.2.
   """
   _check_rule(momentum, reset_every, update_every)
-  _check_rule(momentum, reset_every, update_every)
   checks.check_like('tortoise', tortoise, hare, 'the hare')
   count = checks.as_count('count', count)
   average = _averaging(count, momentum, update_every)
@@ -267,72 +259,6 @@ def hare_tortoise_step(
   hare = jax.tree.map(restart, restarts, hare, tortoise)
   # Where the hare has the narrower dtype, the tortoise is rounded, too.
   return hare, jax.tree.map(restart, restarts, tortoise, hare)
-
-
-def tortoise_params(state: optax.OptState) -> optax.Params:
-  """Returns the slow weights that the state of an optimizer holds.
-
-  Args:
-    state: the state of :func:`hare_tortoise`, or of anything around it
-      (``optax.chain``, ``optax.MultiSteps``, ``optax.masked``, a dict, ...).
-
-  Returns:
-    The tortoise, a tree like the parameters. Inside ``optax.masked`` or
-    ``optax.partition`` it holds the parameters that `hare_tortoise` was given,
-    and an ``optax.MaskedNode`` in place of each other one.
-
-  Raises:
-    ValueError: if ``state`` does not hold exactly one
-      :class:`HareTortoiseState`.
-  """
-  states = _states(state)
-  if len(states) != 1:
-    raise ValueError(
-      'state must hold exactly one HareTortoiseState, made by the init of '
-      f'hare_tortoise, not {len(states)}; with several optimizers, pass the '
-      'state of one of them'
-    )
-  return states[0].tortoise
-
-
-def replace_tortoise(
-  state: optax.OptState, tortoise: optax.Params
-) -> optax.OptState:
-  """Returns the state of an optimizer with other slow weights in it.
-
-  Args:
-    state: as for :func:`tortoise_params`.
-    tortoise: the new slow weights, with the structure and shapes of the present
-      ones. They are copied and cast to the dtypes of the present ones.
-
-  Returns:
-    A state that differs from ``state`` in the tortoise alone.
-
-  Raises:
-    ValueError: if ``state`` does not hold exactly one
-      :class:`HareTortoiseState`, or if the structure or a shape differs.
-  """
-  present = tortoise_params(state)
-  checks.check_like('tortoise', tortoise, present, 'the present tortoise')
-  copied = jax.tree.map(
-    lambda old, new: jnp.array(new, dtype=old.dtype), present, tortoise
-  )
-  return jax.tree.map(
-    lambda node: node._replace(tortoise=copied) if _is_state(node) else node,
-    state,
-    is_leaf=_is_state,
-  )
-
-
-def _is_state(node: Any) -> bool:
-  return isinstance(node, HareTortoiseState)
-
-
-def _states(tree: PyTree) -> list[HareTortoiseState]:
-  """Returns all HareTortoiseStates in a tree, also nested ones."""
-  nodes = jax.tree.leaves(tree, is_leaf=_is_state)
-  found = [node for node in nodes if _is_state(node)]
-  return found + [s for node in found for s in _states(node.inner_state)]
 
 
 def _averaging(
@@ -348,7 +274,8 @@ def _averaging(
       wide = dtypes.at_least_float32(s)
       h, slow = h.astype(wide), s.astype(wide)
       # Written this way, equal weights stay exactly equal.
-      mean = (h + mu * (slow - h)).astype(s.dtype)
+      rate = jnp.asarray(mu, wide)
+      mean = (h + rate * (slow - h)).astype(s.dtype)
     return jnp.where(due, mean, s)
 
   return average

@@ -8,7 +8,8 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from ht_rl import arguments
+from ht_rl import arguments, dtypes
+from ht_rl.transforms import checks
 
 
 class RegenerateState(NamedTuple):
@@ -72,6 +73,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
   )
 
   def init_fn(params: optax.Params) -> RegenerateState:
+    checks.check_arrays('params', params)
     # Copies, so that parameters and state can both be donated.
     return RegenerateState(jax.tree.map(jnp.array, params))
 
@@ -80,16 +82,16 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
     state: RegenerateState,
     params: optax.Params | None = None,
   ) -> tuple[optax.Updates, RegenerateState]:
-    if params is None:
-      raise ValueError(
-        'regenerate pulls the parameters to their initial values, so `update` '
-        'needs them: `update(updates, state, params)`'
-      )
+    checks.check_update(state, RegenerateState, params)
 
     def add(u: Any, p: Any, first: Any) -> Any:
       if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
         return u
-      return (u + 2 * strength * (p - first)).astype(jnp.result_type(u))
+      dtype = jnp.result_type(u)
+      wide = dtypes.at_least_float32(u, p)
+      factor = jnp.asarray(2 * strength, wide)
+      u, p, first = (jnp.asarray(x, wide) for x in (u, p, first))
+      return (u + factor * (p - first)).astype(dtype)
 
     return jax.tree.map(add, updates, params, state.initial), state
 

@@ -9,8 +9,9 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from ht_rl import arguments
+from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
+from ht_rl.transforms.line_search import forget_values
 
 PyTree: TypeAlias = Any
 Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
@@ -69,8 +70,8 @@ def shrink_and_perturb(
 
   By default a reset also initializes the whole state of ``inner`` again: Adam's
   moments, the count that corrects their bias, and with the counts every
-  schedule of a learning rate (``reset_inner_state=False`` keeps all of it).
-  Then
+  schedule of a learning rate. ``reset_inner_state=False`` keeps all of it, but
+  marks the value and the gradient that a line search keeps as unknown. Then
 
   - ``shrink_and_perturb(hare_tortoise(...), ...)`` makes the tortoise a copy of
     the re-initialised hare and starts the interval to the next restart; with
@@ -164,7 +165,7 @@ def shrink_and_perturb(
       'a positive integer or a function of the number of updates',
     )
   arguments.check_bool('reset_inner_state', reset_inner_state)
-  key = _as_key(key)
+  key = checks.as_key('key', key)
 
   # Outside jit, lax.cond compiles both branches at each call.
   @jax.jit
@@ -176,6 +177,7 @@ def shrink_and_perturb(
     inner_state: optax.OptState,
   ) -> tuple[optax.Updates, optax.OptState]:
     fractions = checks.broadcast_fractions('keep', keep, params)
+    updates = jax.tree.map(_as_varying_as, params, updates)
 
     def reset() -> tuple[optax.Updates, optax.OptState]:
       fresh = _fresh(init, jax.random.fold_in(key, count), params)
@@ -184,17 +186,20 @@ def shrink_and_perturb(
       # the parameters here than the caller gets.
       mixed = jax.lax.optimization_barrier(mixed)
       if not reset_inner_state:
-        return mixed, inner_state
+        return mixed, forget_values(inner_state, True)
       landed = optax.apply_updates(params, mixed)
       new = inner.init(jax.lax.optimization_barrier(landed))
       # An update may have widened the dtypes that init chose.
       return mixed, jax.tree.map(
-        lambda n, old: jnp.asarray(n, old.dtype), new, inner_state
+        lambda old, n: _as_varying_as(old, jnp.asarray(n, old.dtype)),
+        inner_state,
+        new,
       )
 
     return jax.lax.cond(due, reset, lambda: (updates, inner_state))
 
   def init_fn(params: optax.Params) -> ReinitializeState:
+    checks.check_arrays('params', params)
     return ReinitializeState(jnp.zeros([], jnp.int32), inner.init(params))
 
   def update_fn(
@@ -203,11 +208,7 @@ def shrink_and_perturb(
     params: optax.Params | None = None,
     **extra_args: Any,
   ) -> tuple[optax.Updates, ReinitializeState]:
-    if params is None:
-      raise ValueError(
-        'a re-initialisation changes the parameters, so `update` needs them: '
-        '`update(updates, state, params)`'
-      )
+    checks.check_update(state, ReinitializeState, params)
     updates, inner_state = inner.update(
       updates, state.inner_state, params, **extra_args
     )
@@ -373,7 +374,7 @@ def _lead_to_mixed(keep: Any, p: Any, u: Any, fresh: Any) -> Any:
   left_alone = known and np.asarray(keep) == 1
   if left_alone or not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
     return u
-  wide = _at_least_float32(p)
+  wide = dtypes.at_least_float32(p)
   mixed = _mix_leaf(keep, jnp.asarray(p + u, wide), fresh)
   return (mixed - jnp.asarray(p, wide)).astype(jnp.result_type(u))
 
@@ -382,28 +383,16 @@ def _mix_leaf(keep: Any, old: Any, fresh: Any) -> Any:
   dtype = jnp.result_type(old)
   if not jnp.issubdtype(dtype, jnp.inexact):
     return old
-  wide = _at_least_float32(old)
+  wide = dtypes.at_least_float32(old)
   # 1 - keep is taken before keep is rounded to a dtype.
-  keep, rest = (jnp.asarray(x, jnp.finfo(wide).dtype) for x in (keep, 1 - keep))
+  keep, rest = (jnp.asarray(x, wide) for x in (keep, 1 - keep))
   # 0 * NaN is NaN, so select instead of multiplying.
   kept = jnp.where(keep == 0, 0, keep * jnp.asarray(old, wide))
   return (kept + rest * jnp.asarray(fresh, wide)).astype(dtype)
 
 
-def _at_least_float32(x: Any) -> Any:
-  return jnp.promote_types(jnp.result_type(x), jnp.float32)
-
-
-def _as_key(key: Any) -> jax.Array:
-  """Returns a random key, or the one that an integer seeds."""
-  if isinstance(key, jax.Array) and jnp.issubdtype(
-    key.dtype, jax.dtypes.prng_key
-  ):
-    return key
-  try:
-    return jax.random.key(key)
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-      'key must be a random key, from jax.random.key, or an integer, '
-      f'not {key!r}'
-    ) from error
+def _as_varying_as(like: Any, x: Any) -> Any:
+  """Returns x, typed as varying over the mesh axes over which `like` varies."""
+  # Inside shard_map, both branches of a cond must have the same type. XLA
+  # removes the selection.
+  return jnp.where(False, jnp.asarray(like, jnp.result_type(x)), x)

@@ -40,12 +40,12 @@ def random_actions(environment, seed):
 # --- The training environment ---
 
 
-# AirRaid's screen is 250 pixels high, the others' 210. Assault's start depends
-# on the restarts before it. Breakout and Qbert lose lives quickly.
+# AirRaid's screen is 250 pixels high, the others are 210. The start of Assault
+# depends on the restarts before it. Lives in Breakout and Qbert are short.
 @pytest.mark.parametrize('game', ['Pong', 'Breakout', 'Assault', 'AirRaid'])
 @pytest.mark.parametrize('terminal_on_life_loss', [True, False])
 def test_frames_equal_dopamines(game, terminal_on_life_loss):
-  """Frames, rewards and terminals, across life losses and episodes' ends."""
+  """Compares frames, rewards and terminals across lives and episodes."""
   theirs = atari_lib.create_atari_environment(game, sticky_actions=False)
   theirs.terminal_on_life_loss = terminal_on_life_loss
   ours = atari.AtariEnvironment(
@@ -112,7 +112,7 @@ def test_noops_are_uniform_and_both_ends_are_drawn():
 
 
 def test_game_that_ends_while_idle_starts_anew():
-  """Idle, RoadRunner lasts 270 steps: here it ends several times."""
+  """With no-ops RoadRunner lasts 270 steps: here it ends several times."""
   environment = atari.AtariEnvironment(
     'RoadRunner', seed=0, max_noops=2000, terminal_on_life_loss=False
   )
@@ -124,7 +124,7 @@ def test_game_that_ends_while_idle_starts_anew():
 
 
 def play(environment, actions):
-  """Returns all that an agent sees while it plays these actions."""
+  """Returns everything that an agent observes with these actions."""
   seen = []
   for action in actions:
     if environment.game_over:
@@ -151,10 +151,10 @@ for path in sys.argv[1:]:
 
 
 def test_resumes_in_a_fresh_process(tmp_path):
-  """2,000 steps go on bit for bit, over life losses and ends of episodes.
+  """Compares 2,000 steps after resuming, across lives and episodes.
 
-  Qbert does not resume from the state that ale-py itself saves, and Assault
-  only after the right number of restarts.
+  Qbert does not resume exactly from the state that ale-py itself saves, and
+  Assault only after the correct number of restarts.
   """
   paths, expected = [], []
   for game in ['Pong', 'Breakout', 'Qbert', 'Assault']:
@@ -202,7 +202,7 @@ def test_state_at_an_episodes_end():
 
 
 def test_states_have_one_structure():
-  """So that one state is a template for reading any other."""
+  """One state can serve as the template for reading any other."""
   environment = atari.AtariEnvironment('Pong', seed=0)
   before = environment.get_state()
   play(environment, [1] * 20)

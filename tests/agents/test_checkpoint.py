@@ -41,7 +41,7 @@ def write(folder, *steps):
 
 
 def read(folder):
-  """Restores as a new process would; checks that the arrays are the step's."""
+  """Restores as a new process would, and checks the arrays of the step."""
   lines = []
   restored = checkpoint.Checkpoints(folder).restore(lines.append)
   if restored is None:
@@ -144,21 +144,21 @@ def test_damage_to_any_file_is_noticed(tmp_path, damage, caplog, capfd):
     folder = tmp_path / str(i)
     write(folder, 1, 2)
     paths = files(folder / '2')
-    path = paths[i % len(paths)]  # How many there are may vary by one or two.
+    path = paths[i % len(paths)]  # Their number can vary by one or two.
     damage(path)
     step, lines = read(folder)
     assert step == 1
     if damage is pathlib.Path.unlink and path.name == 'sha256':
-      assert lines == []  # Not damaged: its write was cut off.
+      assert lines == []  # Not damaged, but unfinished.
     else:
       assert lines == [
         'the checkpoint of step 2 is damaged (its digest does not match); '
         'going on from that of step 1'
       ]
-    # The run writes it again.
+    # The run can write it again.
     write(folder, 2)
     assert read(folder) == (2, [])
-  # The line is all there is to read.
+  # There is no other output.
   assert caplog.records == []
   assert capfd.readouterr() == ('', '')
 
@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, before):
   assert error.endswith(kept)
   assert steps == str(before)
   assert read(tmp_path) == ((1, []) if before else (None, []))
-  write(tmp_path, 2)  # With room again.
+  write(tmp_path, 2)  # There is space again.
   assert read(tmp_path) == (2, [])
 
 

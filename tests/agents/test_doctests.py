@@ -1,4 +1,4 @@
-"""The examples in the docstrings, which the documentation shows."""
+"""Runs the examples in the docstrings, which the documentation shows."""
 
 import doctest
 import importlib

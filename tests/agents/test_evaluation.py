@@ -32,7 +32,7 @@ class StackingPolicy:
 
 
 def play_alone(environment, policy, noops, max_steps):
-  """The return and length of one episode, by a plain loop."""
+  """Returns return and length of one episode, played in a plain loop."""
   frame = environment.reset()
   for _ in range(noops):
     frame, *_ = environment.step(0)
@@ -50,7 +50,7 @@ def play_alone(environment, policy, noops, max_steps):
   ('game', 'max_steps'), [('Assault', 400), ('AirRaid', 320)]
 )
 def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
-  """Returns and lengths; some episodes end, others come to the time limit."""
+  """Some episodes end, others reach the time limit."""
   expected = []
   for episode in range(6):
     environment = atari.AtariEnvironment(
@@ -75,7 +75,7 @@ def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
 
 
 def test_evaluation_leaves_out_games_that_end_while_idle():
-  """Idle, Assault lasts 161 steps: here it ends before the episode starts."""
+  """With no-ops Assault lasts 161 steps: it ends before the episode starts."""
   assert atari.draw_noops(0, 0, 1000) > 350
   environment = atari.AtariEnvironment(
     'Assault', seed=0, max_noops=1000, terminal_on_life_loss=False
@@ -95,7 +95,7 @@ def test_evaluation_leaves_out_games_that_end_while_idle():
 
 @pytest.mark.parametrize('game', ['Pong', 'Breakout', 'Assault', 'AirRaid'])
 def test_evaluation_frames_equal_training_frames(game):
-  """Without life-loss terminals, until the game's end and from it on."""
+  """Without life-loss terminals, before and after the end of the game."""
   environment = atari.AtariEnvironment(
     game, seed=0, max_noops=0, terminal_on_life_loss=False
   )
@@ -117,7 +117,7 @@ def test_evaluation_frames_equal_training_frames(game):
 
 
 def test_evaluation_of_episodes_that_are_cut():
-  """The last step's reward counts, and progress is told of."""
+  """The reward of the last step counts, and progress is reported."""
   heard = []
   played = evaluation.evaluate(
     lambda frames, first: np.zeros(len(frames), int),

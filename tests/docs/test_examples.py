@@ -1,4 +1,4 @@
-"""Every example, as its reader runs it: with the wheel and what it asks for."""
+"""Runs every example as a reader does: with the wheel and its dependencies."""
 
 from collections.abc import Callable
 import os
@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / 'docs' / 'examples'
-LIMIT = 600  # Seconds, against one that hangs.
-# What the numbers in the last line of each must satisfy.
+LIMIT = 600  # Seconds, in case an example hangs.
+# Conditions on the numbers in the last line of each example.
 CHECKS: dict[str, Callable[..., bool]] = {
   'batchnorm.py': lambda update, hare, tortoise: min(hare, tortoise) > 0.95,
   'dqn_equinox.py': lambda score: score >= 400,
   'dqn_flax.py': lambda score: score >= 400,
   'dqn_nnx.py': lambda score: score >= 400,
   'drq_jax.py': lambda fraction: fraction > 0.9,
+  'head_reset_nnx.py': lambda before, reset, end: (
+    max(before, end) < 0.01 < reset
+  ),
   'quickstart.py': lambda hare, tortoise: tortoise < 0.05 < hare,
   'resume.py': lambda number: number == 10,
   'sharded.py': lambda difference: difference < 1e-5,
@@ -40,7 +43,7 @@ assert accuracies[1].mean() > 30
 
 
 def metadata(script: pathlib.Path) -> dict[str, Any]:
-  """What a script states in its first lines (PEP 723)."""
+  """Returns the metadata in the first lines of a script (PEP 723)."""
   block = re.match(r'# /// script\n((?:#.*\n)*?)# ///\n', script.read_text())
   assert block, f'{script.name} must begin with its inline metadata.'
   lines = [line[2:] for line in block[1].splitlines()]

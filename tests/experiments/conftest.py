@@ -1,4 +1,4 @@
-"""A tiny run, and what it takes to type its command."""
+"""Commands of tiny runs."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from experiments.command import parse_flags
 
 
 class Command:
-  """`python -m experiments.train` for a tiny run of DrQ + H&T."""
+  """The command `python -m experiments.train` for a tiny run of DrQ + H&T."""
 
   root = pathlib.Path(__file__).parents[2]
   config_file = str(root / 'gin_configs' / 'drq_ht.gin')
@@ -21,7 +21,7 @@ class Command:
   training_steps = 300
   checkpoint_every = 50
   settings = (
-    # Nothing that the agent does makes an episode of this game long.
+    # Episodes of this game are short, whatever the agent does.
     f'Atari100kRunner.training_steps = {training_steps}',
     f'Atari100kRunner.checkpoint_every = {checkpoint_every}',
     'Atari100kRunner.log_every = 2',
@@ -39,7 +39,7 @@ class Command:
   )
 
   def arguments(self, base_dir, *more):
-    """The words after `python -m experiments.train`; `more` overrides."""
+    """Returns the arguments of the command; those in `more` override."""
     return [
       f'--gin_files={self.config_file}',
       '--game=RoadRunner',
@@ -50,12 +50,12 @@ class Command:
     ]
 
   def argv(self, base_dir, *more):
-    """The whole command for a process of its own."""
+    """Returns the whole command, for a subprocess."""
     arguments = self.arguments(base_dir, *more)
     return [sys.executable, '-m', 'experiments.train', *arguments]
 
   def environ(self):
-    """The environment of that process, in any folder."""
+    """Returns the environment of the subprocess, for any folder."""
     return {**os.environ, 'PYTHONPATH': str(self.root)}
 
   def type(self, *arguments):
@@ -68,7 +68,7 @@ class Command:
 
 
 class BBFCommand(Command):
-  """The same for a tiny run of BBF or a relative."""
+  """The command for a tiny run of BBF or a relative."""
 
   training_steps = 100
   checkpoint_every = 25

@@ -1,4 +1,4 @@
-"""BBF and its relatives, each by its gin file, from warm-up to evaluation."""
+"""Runs of BBF and its relatives from their gin files, warm-up to evaluation."""
 
 import json
 
@@ -12,9 +12,9 @@ pytestmark = pytest.mark.usefixtures('compile_fast')
 RESETS = ('BBFAgent.reset_every = 40', 'BBFAgent.no_resets_after = 100')
 ONE = ('BBFAgent.jumps = 1', 'BBFAgent.replay_ratio = 1')
 
-# Settings; gradient steps a step, those since the last reset, and whether the
-# encoder predicts. Warm-up has 15 steps of the 100, resets are after 40 and 80,
-# with the released counting after 42 alone.
+# Settings, gradient steps per environment step, gradient steps since the last
+# reset, and whether SPR is on. The first 15 of 100 steps are warm-up. Resets
+# are due after 40 and 80, or with the released counting only after 42.
 FILES = {
   'bbf': ((*ONE, *RESETS), 1, 20, True),
   'bbf_released': (('BBFAgent.jumps = 1', *RESETS), 2, 116, True),
@@ -49,9 +49,9 @@ def test_a_file_trains_resets_and_evaluates(name, bbf_command, tmp_path):
 
   checkpoints = checkpoint.Checkpoints(folder / 'checkpoints')
   _, arrays = checkpoints.restore(pytest.fail)
-  learner = 'agent.run.learner'
-  assert arrays[f'{learner}.cycle_steps'] == since_reset
-  assert arrays[f'{learner}.opt_state.count'] == since_reset
+  train = 'agent.run.train'
+  assert arrays[f'{train}.cycle_steps'] == since_reset
+  assert arrays[f'{train}.opt_state.count'] == since_reset
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from experiments import progress
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that stands still until a test sets it."""
+  """Replaces the clock by one that only a test moves."""
   now = [100.0]
   monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
   return now
@@ -92,16 +92,16 @@ def test_a_terminal_shows_one_line_that_is_redrawn():
   with os.fdopen(slave, 'w') as stream:
     shown = progress.Progress('train', 'step', 20, 5, stream)
     for step in (6, 12, 20):
-      time.sleep(0.15)  # More often than this it is not redrawn.
+      time.sleep(0.15)  # The shortest time between two redraws.
       shown.update(step, loss=1.0 / step, **{'return': 3.0})
     shown.close()
   text = ''
-  with contextlib.suppress(OSError):  # The end of a terminal that was closed.
+  with contextlib.suppress(OSError):  # The other end of the terminal is closed.
     while True:
       text += os.read(master, 4096).decode(errors='replace')
   os.close(master)
   draws = text.rstrip('\r\n').split('\r')
-  # Only the end starts a new line.
+  # Only the last line ends with a newline.
   assert '\n' not in text.rstrip('\r\n')
   assert text.endswith('\n')
   middle = next(draw for draw in draws if '12/20' in draw)

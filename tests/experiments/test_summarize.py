@@ -327,8 +327,8 @@ class TestComparison:
   @pytest.fixture
   def paths(self, tmp_path):
     rng = np.random.default_rng(0)
-    for name, mean in {'one': 900, 'the, other': 850}.items():
-      data = {g: (mean + rng.normal(size=5)).tolist() for g in GAMES}
+    for name, mean in {'one': 18, 'the, other': 8}.items():
+      data = {g: (mean + rng.uniform(size=5)).tolist() for g in GAMES}
       (tmp_path / f'{name}.json').write_text(json.dumps(data))
     return [tmp_path / 'one.json', tmp_path / 'the, other.json', '--partial']
 
@@ -427,3 +427,68 @@ class TestComparison:
     assert '--plan: a: a plan needs two runs of a game, unlike Pong' in (
       capsys.readouterr().err
     )
+
+
+class TestScoresThatLookWrong:
+  @pytest.fixture
+  def path(self, tmp_path):
+    """Episodes of one run in place of runs."""
+    rng = np.random.default_rng(0)
+    data = {game: rng.integers(5, 20, 100).tolist() for game in GAMES}
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(data))
+    return path
+
+  def test_are_asked_for(self, path, capsys):
+    assert type_command(path, '--partial') == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err == (
+      'error: a: are these runs? 100 whole numbers a game look like episodes. '
+      'A run has one score, the mean of its episodes. (--i_mean_it takes the '
+      'scores)\n'
+    )
+
+  def test_are_taken_if_they_are_meant(self, path, capsys):
+    assert type_command(path, '--partial', '--i_mean_it') == 0
+    assert 'note: a: are these runs? 100 whole' in capsys.readouterr().out
+
+  def test_means_are_asked_for_too(self, tmp_path, capsys):
+    rows = [f'a,{game},mean,0.5\n' for game in atari100k.GAMES]
+    path = tmp_path / 'a.csv'
+    path.write_text('config,game,seed,score\n' + ''.join(rows))
+    assert type_command(path) == 2
+    assert 'error: a: are these game points? ' in capsys.readouterr().err
+
+
+def test_curves_need_a_part(tmp_path, capsys):
+  path = tmp_path / 'a.json'
+  path.write_text(json.dumps({game: [[1, 2, 4, 8]] * 2 for game in GAMES}))
+  assert type_command(path, '--partial') == 2
+  assert 'such as --last=0.05' in capsys.readouterr().err
+  assert type_command(path, '--partial', '--last=0.5', '--format=json') == 0
+  summary = json.loads(capsys.readouterr().out)
+  assert summary['methods']['a']['scores']['Pong'] == [6, 6]
+  assert any('the last 50% of a curve' in note for note in summary['notes'])
+
+
+def test_published_systems(tmp_path, capsys):
+  means = {game: of.human for game, of in atari100k.REFERENCE_SCORES.items()}
+  path = tmp_path / 'human.json'
+  path.write_text(json.dumps({game: {'mean': x} for game, x in means.items()}))
+  report = tmp_path / 'report.html'
+  words = ('--baselines=published,paper', f'--report={report}')
+  assert type_command(path, *words) == 0
+  out = capsys.readouterr().out
+  assert 'Beside published systems, by IQM: 26 games' in out
+  assert 'Ye et al. (2021)' in out
+  assert 'bbf_ht (paper)' in out
+  assert 'Beside published systems' in report.read_text()
+
+
+def test_published_systems_need_all_games(runs, capsys):
+  assert type_command(runs, '--partial', '--baselines=published') == 2
+  assert capsys.readouterr().err == (
+    'error: --baselines=published needs scores of all 26 games, over which the '
+    'published aggregates are taken\n'
+  )

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, starved of disk and damaged end the same."""
+"""Killed runs, stopped runs, full disks, damaged files: the result is equal."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from agents import checkpoint
 
 
 class Run:
-  """A run's folder, and the processes that work on it one after another."""
+  """The folder of a run, and the processes that run it one after another."""
 
   def __init__(self, command, base_dir):
     self.command = command
@@ -35,12 +35,12 @@ class Run:
       )
 
   def wait(self):
-    """Returns the exit code and what the process said, line by line."""
+    """Returns the exit code and the lines that the process printed."""
     code = self.process.wait(timeout=300)
     return code, self.stderr_file.read_text().splitlines()
 
   def until(self, condition):
-    """Waits for a moment of the running process."""
+    """Waits until a condition on the running process holds."""
     deadline = time.monotonic() + 300
     while not condition():
       assert self.process.poll() is None, self.stderr_file.read_text()
@@ -61,12 +61,12 @@ class Run:
     return [json.loads(line) for line in lines if line.endswith('\n')]
 
   def step(self):
-    """The last step that metrics.jsonl tells of."""
+    """Returns the last step in metrics.jsonl."""
     return max((row['step'] for row in self.rows()), default=0)
 
   def checkpoints(self):
-    """Steps of the complete checkpoints."""
-    # Each ends with the digest of its files.
+    """Returns the steps of the complete checkpoints."""
+    # The digest is written last.
     digests = (self.folder / 'checkpoints').glob('*/sha256')
     names = [path.parent.name for path in digests]
     return sorted(int(name) for name in names if name.isdigit())
@@ -76,7 +76,7 @@ class Run:
 
 
 def state(run):
-  """The bytes of every array of the last checkpoint, but for the clock."""
+  """Returns the bytes of all arrays of the last checkpoint but the clock."""
 
   def fail(line):
     raise AssertionError(line)
@@ -108,7 +108,7 @@ def assert_equal_runs(run, reference):
 
 
 def resumed_from(lines):
-  """The step from which a process said that it went on; None for none."""
+  """Returns the step from which a process resumed, by its lines, or None."""
   found = re.findall(r'going on from the checkpoint of step (\d+)', lines[0])
   return int(found[0]) if found else None
 
@@ -126,7 +126,7 @@ def test_an_uninterrupted_run_says_what_it_should_and_no_more(reference):
   for line in reference.lines[:-1]:
     assert re.match('(train|evaluate): (step|episode) ', line), line
   assert re.match('drq_ht on RoadRunner, seed 1: score ', reference.lines[-1])
-  # What the comparisons below hold on to is there, and is not trivial.
+  # The reference of the comparisons below exists and is not trivial.
   arrays = state(reference)
   for name in ('params', 'tortoise', '.mu.', 'replay.frames', 'key', 'actions'):
     assert any(name in path for path in arrays), name
@@ -162,7 +162,7 @@ def test_killed_at_any_moment(command, reference, tmp_path):
   assert run.unfinished()
   whole = run.checkpoints()
 
-  # Anywhere.
+  # At an arbitrary moment.
   run.start()
   step = min(run.step() + int(moments.integers(5, 90)), 298)
   run.until(lambda: run.step() >= step)
@@ -203,8 +203,8 @@ def test_stopped_then_starved_of_disk_then_damaged(
   )
   assert run.step() <= stopped
 
-  # A file size limit fails a write in the middle, as a full disk does. It lies
-  # under the size of a checkpoint's arrays, and over that of all other files.
+  # With a file size limit, a write fails in the middle, as on a full disk. The
+  # limit is below the size of a checkpoint's arrays and above all other files.
   before = run.checkpoints()
   files = list(run.folder.glob('checkpoints/**/*'))
   limit = max(path.stat().st_size for path in files) // 2
@@ -260,20 +260,20 @@ def test_bbf_killed_between_resets_and_restarts(bbf_command, tmp_path):
   run.kill()
   whole = run.checkpoints()[-1]
   run.start()
-  # Meanwhile, the same in this process.
+  # Meanwhile, run the same command in this process.
   assert command.type(*command.arguments(reference.base_dir)) == 0
   code, lines = run.wait()
   assert code == 0
   assert resumed_from(lines) == whole < command.training_steps
   assert_equal_runs(run, reference)
 
-  # The last reset was at 80, the last restart in the last of 40 gradient steps.
+  # The last reset was at 80; the last restart at the last of 40 gradient steps.
   arrays = state(run)
-  learner = 'agent.run.learner'
-  assert np.frombuffer(arrays[f'{learner}.cycle_steps'][2], np.int32) == 40
-  tortoise = f'{learner}.opt_state.tortoise.'
+  train = 'agent.run.train'
+  assert np.frombuffer(arrays[f'{train}.cycle_steps'][2], np.int32) == 40
+  tortoise = f'{train}.opt_state.tortoise.'
   pairs = [
-    (value, arrays[name.replace(tortoise, f'{learner}.params.')])
+    (value, arrays[name.replace(tortoise, f'{train}.params.')])
     for name, value in arrays.items()
     if name.startswith(tortoise)
   ]

@@ -1,4 +1,4 @@
-"""What a person types, right and wrong, and what comes back."""
+"""Right and wrong commands, and their messages."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from experiments import config, runs, train
 
 
 def contents(folder):
-  """The bytes of every file under a folder."""
+  """Returns the bytes of every file under a folder."""
   files = [path for path in folder.rglob('*') if path.is_file()]
   return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def assert_refused(capfd, code, message):
-  """The command ended with code 2 and one line, which `message` is in."""
+  """Asserts exit code 2 and one line that contains `message`."""
   out, err = capfd.readouterr()
   assert code == 2
   assert out == ''
@@ -63,21 +63,21 @@ def test_what_is_needed(command, capfd, tmp_path, missing):
   assert_refused(capfd, command.type(*arguments), f'{missing} is missing')
 
 
-# What is typed, and a part of what is said; for the settings of all gin files
-# each with a wrong type and a value out of range.
+# Bindings and a part of their message: for each setting of the gin files, a
+# wrong type and a value out of range.
 WRONG_SETTINGS = {
-  # Not gin, or names that there are not.
-  'DrQAgent.gamma': 'can read (in DrQAgent.gamma)',
-  'DrQAgent.gamma =': 'can read (in DrQAgent.gamma =)',
-  'DrQAgent.gamma = (1': 'can read (in DrQAgent.gamma = (1)',
-  'DrQAgent.gamma = nan': 'can read (in DrQAgent.gamma = nan)',
+  # Wrong syntax, or unknown names.
+  'DrQAgent.gamma': 'valid gin syntax (in DrQAgent.gamma)',
+  'DrQAgent.gamma =': 'valid gin syntax (in DrQAgent.gamma =)',
+  'DrQAgent.gamma = (1': 'valid gin syntax (in DrQAgent.gamma = (1)',
+  'DrQAgent.gamma = nan': 'valid gin syntax (in DrQAgent.gamma = nan)',
   'DrQAgnt.gamma = 0.9': "unknown gin name 'DrQAgnt': did you mean DrQAgent?",
   'DrQAgent.gama = 0.9': "no setting 'gama': did you mean gamma?",
   'DrQAgent.gamma = %g': 'unknown gin name %g',
   'hare_tortoise.inner = @adm()': "gin name 'adm': did you mean adam?",
   'import agents.nothing': 'agents.nothing',
   "include 'nothing.gin'": 'nothing.gin',
-  # Names that there are, where another value stands in their place.
+  # Known names that have no effect in this run.
   'gamma = 0.9': "'gamma' has no effect: did you mean DrQAgent.gamma?",
   'JaxDQNAgent.gamma = 0.9': 'no effect: did you mean DrQAgent.gamma?',
   'Runner.training_steps = 9': 'did you mean Atari100kRunner.training_steps?',
@@ -119,7 +119,7 @@ WRONG_SETTINGS = {
     for name in names
     for value in values
   },
-  # Nothing could be learned from these.
+  # Learning would be impossible with these.
   'DrQAgent.min_replay_history = 10': 'an integer of at least 11',
   'DrQAgent.replay_capacity = 13': 'an integer of at least 14',
   # hare_tortoise and adam.
@@ -167,7 +167,7 @@ WRONG_SETTINGS = {
 def test_a_wrong_setting(command, capfd, tmp_path, setting):
   arguments = command.arguments(tmp_path, f'--gin_bindings={setting}')
   assert_refused(capfd, command.type(*arguments), WRONG_SETTINGS[setting])
-  # The folder stays free for the right command.
+  # The folder stays free for a correct command.
   assert not (tmp_path / command.folder / 'config.gin').exists()
 
 
@@ -180,7 +180,7 @@ def test_a_wrong_file_is_named(command, capfd, tmp_path):
 
 @pytest.fixture(scope='module')
 def finished(command, tmp_path_factory):
-  """The base_dir of a finished run, whose first command was a wrong one."""
+  """Returns the base_dir of a finished run; its first command was wrong."""
   base_dir = tmp_path_factory.mktemp('finished')
   arguments = command.arguments(base_dir)
   assert command.type(*arguments, '--gin_bindings=DrQAgent.gamma = 2') == 2
@@ -254,7 +254,7 @@ def test_one_process_at_a_time(command, finished, tmp_path, capfd):
 @pytest.mark.parametrize(
   ('typed', 'message'),
   [
-    # Reaches what the included file sets: includes are found from any folder.
+    # The binding needs the included file: includes are found from any folder.
     ('--gin_bindings=DrQAgent.gamma = 2', 'DrQAgent.gamma must be'),
     ('--gaem=Pong', 'Did you mean: game'),
   ],
@@ -276,7 +276,7 @@ def test_a_process_of_its_own(command, tmp_path, typed, message):
 
 
 def every_array(base_dir, command):
-  """The arrays of each checkpoint, newest first."""
+  """Yields the arrays of each checkpoint, newest first."""
   folder = base_dir / command.folder / 'checkpoints'
   for step in reversed(checkpoint.Checkpoints(folder).steps()):
     for other in checkpoint.Checkpoints(folder).steps():
@@ -316,24 +316,24 @@ def test_a_reward_that_is_no_number(
   figures = [row for row in map(json.loads, rows) if 'loss' in row]
   assert all(np.isfinite(row['loss']) for row in figures)
   if log_every == 1:
-    # The row of each step so far was written, and the first bad one was not.
+    # All rows before the first bad step were written; the bad one was not.
     assert int(said[1]) == figures[-1]['gradient_steps'] + 1
   else:
-    # Noticed at the checkpoint of step 150, but not first there.
+    # The checkpoint of step 150 detects it, but the bad step came before.
     assert 90 <= int(said[1]) < 115
   assert not (folder / 'result.json').exists()
   steps = []
   for step, arrays in every_array(tmp_path, command):
     steps.append(step)
     for name, array in arrays.items():
-      if name != 'counters.last_return':  # NaN where there is none.
+      if name != 'counters.last_return':  # NaN before the first episode.
         assert np.isfinite(array).all(), name
   assert steps == [100, 50]
 
 
 def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
   # Adam divides 0 by 0 where a gradient is 0: the loss of the first gradient
-  # step is finite, but what it leaves is not.
+  # step is finite, but the new weights are not.
   settings = (
     'adam.eps = 0.0',
     'Atari100kRunner.checkpoint_every = 1',
@@ -354,7 +354,7 @@ def test_weights_that_are_no_numbers_are_not_saved(command, tmp_path, capfd):
 
 
 def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
-  # As when a file chooses another optimizer than the file that it includes.
+  # As in a file that replaces the optimizer of the file that it includes.
   config.load_config(
     [command.config_file],
     [
@@ -365,4 +365,4 @@ def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
     ],
   )
   run = train.AtariRun(tmp_path, 'mine', 'RoadRunner', 1)
-  run._make_runner(lambda: False)  # It checks that each setting has an effect.
+  run._make_runner(lambda: False)  # Checks that each setting has an effect.

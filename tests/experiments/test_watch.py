@@ -107,7 +107,7 @@ def test_damaged_weights(tmp_path):
   )
   with pytest.raises(CheckpointError, match='other settings'):
     weights.load(path, {'params': {'kernel': np.zeros(5, np.float32)}})
-  with pytest.raises(CheckpointError, match='is of another program'):
+  with pytest.raises(CheckpointError, match='does not fit this program'):
     weights.load(path, {'params': {'bias': np.zeros(6, np.float32)}})
   path.write_bytes(path.read_bytes()[:50])
   with pytest.raises(CheckpointError, match='can not be read'):

@@ -25,6 +25,8 @@ MEASURES = {
   'effective_rank': plasticity.effective_rank,
 }
 
+SHARES = (plasticity.zero_ratio, MEASURES['dormant_ratio'])
+
 # Derandomized, and without a folder of examples: the same test everywhere.
 PROFILE = settings(
   max_examples=30, deadline=None, derandomize=True, database=None
@@ -264,6 +266,39 @@ def test_narrow_dtypes_are_measured_in_float32(measure):
   result = measure(narrow)
   assert result.dtype in (jnp.float32, jnp.int32, bool)
   np.testing.assert_array_equal(result, measure(narrow.astype(jnp.float32)))
+
+
+@pytest.mark.parametrize('zeros', [False, True])
+@pytest.mark.parametrize(
+  'dtype', ['bfloat16', 'float16', 'float32', 'float64', 'complex64']
+)
+@pytest.mark.parametrize('measure', MEASURES.values(), ids=MEASURES)
+def test_strict_modes_and_x64(measure, dtype, zeros):
+  features = (
+    jnp.zeros((4, 3)) if zeros else jnp.diag(jnp.array([3.0, 1.0, 0.0]))
+  )
+  expected = measure(features)
+  with (
+    jax.enable_x64(),
+    jax.numpy_dtype_promotion('strict'),
+    jax.numpy_rank_promotion('raise'),
+    jax.debug_nans(True),
+  ):
+    features = jnp.asarray(features, dtype)
+    for actual in (measure(features), jax.jit(measure)(features)):
+      # The shares are float32 always, other measures as wide as the features.
+      if dtype != 'float64' or measure in SHARES:
+        assert actual.dtype == expected.dtype
+      np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_strict_promotion_of_trees_with_several_dtypes():
+  with jax.enable_x64(), jax.numpy_dtype_promotion('strict'):
+    tree = {'a': jnp.ones(2, jnp.bfloat16), 'b': jnp.full(2, 2, jnp.float64)}
+    other = {'a': jnp.zeros(2, jnp.float32), 'b': jnp.zeros(2, jnp.float32)}
+    assert plasticity.weight_magnitude(tree) == 5
+    assert plasticity.weight_distance(tree, other) == 5
+    assert plasticity.zero_ratio({**tree, 'c': other}) == 0.5
 
 
 @pytest.mark.parametrize(

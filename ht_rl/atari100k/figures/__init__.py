@@ -11,7 +11,11 @@ from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.figures.comparison import comparison_plot
 from ht_rl.atari100k.figures.games import games_plot
 from ht_rl.atari100k.figures.improvement import improvement_plot
-from ht_rl.atari100k.figures.intervals import METRIC_TITLES, interval_plot
+from ht_rl.atari100k.figures.intervals import (
+  METRIC_TITLES,
+  interval_plot,
+  published_plot,
+)
 from ht_rl.atari100k.figures.lines import curves_plot, profile_plot
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import Figure
@@ -25,6 +29,7 @@ __all__ = [
   'improvement_plot',
   'interval_plot',
   'profile_plot',
+  'published_plot',
 ]
 
 
@@ -38,10 +43,12 @@ def all_figures(
     comparison: of two of them.
 
   Returns:
-    By name: `intervals` and `games`, and `comparison`, `profiles`, `curves` and
-    `improvement` where there is anything to show.
+    By name: `intervals` and `games`, and `published`, `comparison`, `profiles`,
+    `curves` and `improvement` where there is anything to show.
   """
   drawn = {'intervals': interval_plot(summary)}
+  if summary.with_published:
+    drawn['published'] = published_plot(summary)
   if comparison is not None:
     drawn['comparison'] = comparison_plot(comparison)
   if any(method.has_runs for method in summary.methods):

@@ -4,7 +4,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 import numpy as np
 
 from ht_rl.atari100k.comparison import Comparison
-from ht_rl.atari100k.tables import METRIC_TITLES
+from ht_rl.atari100k.summary import METRIC_TITLES
 from ht_rl.drawing import (
   BAR,
   INK,

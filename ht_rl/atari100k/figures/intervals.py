@@ -1,9 +1,12 @@
 """The aggregates of every method, with intervals."""
 
+import dataclasses
+
 import numpy as np
 
-from ht_rl.atari100k import tables
+from ht_rl.atari100k import summary as summary_lib
 from ht_rl.atari100k.figures.common import extent, if_intervals, if_published
+from ht_rl.atari100k.published import ranked
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import (
   BAR,
@@ -28,8 +31,20 @@ METRIC_TITLES: dict[str, tuple[str, str]] = {
     title[0].upper() + title[1:],
     _LOWER if metric == 'optimality_gap' else _HIGHER,
   )
-  for metric, title in tables.METRIC_TITLES.items()
+  for metric, title in summary_lib.METRIC_TITLES.items()
 }
+
+
+def published_plot(summary: Summary) -> Figure:
+  """Draws the methods and the published systems, ordered by their IQM.
+
+  Args:
+    summary: over all 26 games.
+
+  Returns:
+    As `interval_plot`, with rows for the published systems.
+  """
+  return interval_plot(dataclasses.replace(summary, methods=ranked(summary)))
 
 
 def interval_plot(summary: Summary) -> Figure:

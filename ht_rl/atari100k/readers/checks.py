@@ -6,6 +6,9 @@ from ht_rl.atari100k.readers.content import capped
 from ht_rl.atari100k.run_folder import first_line_only_in
 from ht_rl.atari100k.runs import Run
 
+# So many scores of one seed are episodes.
+_EPISODES = 10
+
 
 def clashes(runs: Sequence[Run]) -> list[str]:
   """Returns a line for each reason why the runs can't be compared.
@@ -46,16 +49,23 @@ def protocol_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _duplicates(runs: Sequence[Run]) -> list[str]:
-  first: dict[tuple[str, str, int | None], Run] = {}
-  lines = []
+  same: dict[tuple[str, str, int | None], list[Run]] = {}
   for run in runs:
-    other = first.setdefault((run.method, run.game, run.seed), run)
-    if other is not run:
-      which = 'the mean' if run.seed is None else f'seed {run.seed}'
+    same.setdefault((run.method, run.game, run.seed), []).append(run)
+  lines = []
+  for (method, game, seed), group in same.items():
+    which = 'the mean' if seed is None else f'seed {seed}'
+    if len(group) >= _EPISODES:
       lines.append(
-        f'{run.method} on {run.game}, {which}: it is there twice, in '
-        f'{other.source} and in {run.source}'
+        f'{method} on {game}, {which}: it is there {len(group)} times, first '
+        f'in {group[0].source}; if these are episodes of a run, give their mean'
       )
+      continue
+    lines += [
+      f'{method} on {game}, {which}: it is there twice, in {group[0].source} '
+      f'and in {run.source}'
+      for run in group[1:]
+    ]
   return capped(lines, '', 'scores are there twice')
 
 

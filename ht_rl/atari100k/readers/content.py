@@ -22,6 +22,9 @@ class Content:
     problems: what is wrong, one line each.
     left_out: names of games that are not among the 26.
     unfinished: how far unfinished runs have come, one line each.
+    last: the part at the end of a curve whose mean is the score, in (0, 1];
+      None refuses curves.
+    has_curves: whether there was a curve.
   """
 
   path: pathlib.Path
@@ -29,6 +32,8 @@ class Content:
   problems: list[str] = dataclasses.field(default_factory=list)
   left_out: set[str] = dataclasses.field(default_factory=set)
   unfinished: list[str] = dataclasses.field(default_factory=list)
+  last: float | None = None
+  has_curves: bool = False
   _has_listed_games: bool = False
 
   @property
@@ -76,6 +81,11 @@ class Content:
     lines = capped(
       unfinished, f'{self.path}: ', 'runs are not finished and left out.'
     )
+    if self.has_curves and self.last is not None:
+      lines.append(
+        f'{self.path}: each score is the mean of the last '
+        f'{100 * self.last:g}% of a curve.'
+      )
     if self.left_out:
       games = sorted(self.left_out)
       are = 'game is' if len(games) == 1 else 'games are'

@@ -4,7 +4,7 @@ import csv
 import io
 
 from ht_rl.atari100k.readers.content import Content
-from ht_rl.atari100k.readers.rows import add_row, columns_of
+from ht_rl.atari100k.readers.rows import AddRow, row_reader
 
 
 def read_csv(content: Content, text: str) -> None:
@@ -15,17 +15,16 @@ def read_csv(content: Content, text: str) -> None:
   """
   rows = csv.reader(io.StringIO(text, newline=''), strict=True)
   header: list[str] = []
-  columns: dict[str, str] = {}
+  add: AddRow | None = None
   try:
     for row in rows:
       where = f'{content.path}, line {rows.line_num}'
       if not ''.join(row).strip():
         continue
-      if not header:
-        header, columns = row, columns_of(row)
+      if add is None:
+        header, add = row, row_reader(content, row)
       elif len(row) == len(header):
-        cells = dict(zip(header, map(str.strip, row), strict=True))
-        add_row(content, where, {k: cells[at] for k, at in columns.items()})
+        add(where, dict(zip(header, map(str.strip, row), strict=True)))
       else:
         content.problems.append(
           f'{where}: the row must have as many fields as the header, '

@@ -1,15 +1,26 @@
 """Reads JSON files of scores."""
 
+from collections.abc import Mapping, Sequence
 import reprlib
 from typing import Any
 
+import numpy as np
+
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.parsing import game_of, method_of, score_of
+from ht_rl.atari100k.parsing import game_of, method_of, number_in, score_of
 from ht_rl.atari100k.readers.content import Content
-from ht_rl.atari100k.readers.rows import add_row, columns_of
+from ht_rl.atari100k.readers.curves import add_curve, is_curve
+from ht_rl.atari100k.readers.rows import (
+  add_row,
+  is_game,
+  is_spread,
+  mean_game,
+  row_reader,
+)
 from ht_rl.atari100k.readers.run_folders import add_result
 from ht_rl.atari100k.run_folder import RESULT_KEYS, check_result
 from ht_rl.atari100k.runs import Run
+from ht_rl.atari100k.suspicions import looks_transposed
 
 
 def read_json(content: Content, data: Any) -> None:
@@ -31,57 +42,115 @@ def read_json(content: Content, data: Any) -> None:
     add_result(content, content.path, check_result(data))
     return
   for name, value in data.items():
-    if isinstance(value, dict) and not any(x != [] for x in value.values()):
-      content.problems.append(f'{_place(content, name)}: no score is in here')
-    elif isinstance(value, dict):
+    if isinstance(value, dict) and not _is_of_game(name, value):
+      if not any(x != [] for x in value.values()):
+        content.problems.append(f'{_place(content, name)}: no score is in here')
       for game, scores in value.items():
-        _add_scores(content, [name, game], name, game, scores)
-    elif isinstance(value, list) and any(isinstance(x, list) for x in value):
+        _add_game(content, [name, game], name, game, scores)
+    elif (
+      isinstance(value, list)
+      and not is_game(name)
+      and any(isinstance(row, list) for row in value)
+    ):
       _add_matrix(content, name, value)
     else:
-      _add_scores(content, [name], content.name, name, value)
+      _add_game(content, [name], content.name, name, value)
+
+
+def _is_of_game(name: str, value: Mapping[str, Any]) -> bool:
+  """Whether an object holds the scores of a game, and not games."""
+  return is_game(name) and bool(value) and not any(map(is_game, value))
 
 
 def _add_row(content: Content, index: int, row: Any) -> None:
-  """Takes a row of a list: an object with the columns of a CSV file."""
+  """Takes a row of a list: an object with the columns of a table."""
   where = _place(content, index)
   if not isinstance(row, dict):
     content.problems.append(
       f'{where}: a row must be an object, not {reprlib.repr(row)}'
     )
-    return
-  columns = content.parsed(where, columns_of, list(row))
-  if columns is not None:
-    add_row(content, where, {key: row[at] for key, at in columns.items()})
+  elif is_curve(row):
+    add_curve(content, where, row)
+  else:
+    try:
+      row_reader(content, list(row))(where, row)
+    except ValueError as error:
+      content.problems.append(f'{where}: {error}')
 
 
-def _add_scores(
-  content: Content, keys: list[str], method: str, game: str, scores: Any
+def _add_game(
+  content: Content, keys: Sequence[str], method: str, game: str, scores: Any
 ) -> None:
-  """Takes the list of a game's scores; the seeds are the places in it.
+  """Takes the scores of a game.
 
-  An empty list is a game without runs, which is missing.
+  They are a list, in which the place of a score is its seed, an object of seeds
+  or an object with a mean. An empty list is a game without runs. `Pong_mean` is
+  a mean, too.
   """
   where = _place(content, *keys)
-  if not isinstance(scores, list):
+  if is_spread(game):
+    return
+  of_mean = mean_game(game)
+  if of_mean is not None and not isinstance(scores, (list, dict)):
+    game, scores = of_mean, {'mean': scores}
+  before = len(content.problems)
+  content.parsed(where, method_of, method)
+  content.parsed(where, game_of, game)
+  is_named = len(content.problems) == before
+  if isinstance(scores, list):
+    for place, value in enumerate(scores):
+      _add_score(content, [*keys, place], method, game, place, value, is_named)
+  elif isinstance(scores, dict) and 'mean' in scores:
+    _add_score(content, keys, method, game, 'mean', scores['mean'], is_named)
+  elif isinstance(scores, dict) and scores:
+    for name, value in scores.items():
+      seed = number_in(name.lower().removeprefix('seed').strip(' _-'))
+      _add_score(content, [*keys, name], method, game, seed, value, is_named)
+  else:
     content.problems.append(
       f'{where}: this must be a list with the score of each run, not '
       f'{reprlib.repr(scores)}'
     )
-    scores = []
-  before = len(content.problems)
-  method = content.parsed(where, method_of, method)
-  game = content.parsed(where, game_of, game)
-  is_named = len(content.problems) == before
-  for seed, value in enumerate(scores):
-    source = _place(content, *keys, seed)
-    score = content.parsed(source, score_of, value)
-    if is_named and score is not None:
-      content.add(Run(method, game, seed, score, source))
+
+
+def _add_score(
+  content: Content,
+  keys: Sequence[str | int],
+  method: str,
+  game: str,
+  seed: Any,
+  value: Any,
+  is_named: bool,
+) -> None:
+  """Takes one score; only checks it if its method or game is wrong."""
+  where = _place(content, *keys)
+  if not is_named:
+    content.parsed(where, score_of, value)
+  elif is_curve(value):
+    row = value if isinstance(value, dict) else {'ys': value}
+    row = {**row, 'config': method, 'game': game, 'seed': seed}
+    add_curve(content, where, row)
+  elif isinstance(value, str):
+    content.parsed(where, score_of, value)
+  else:
+    row = {'config': method, 'game': game, 'seed': seed, 'score': value}
+    add_row(content, where, row)
 
 
 def _add_matrix(content: Content, method: str, rows: list[Any]) -> None:
   """Takes normalised scores, a row of the 26 games for each run."""
+  sizes = {len(row) if isinstance(row, list) else 0 for row in rows}
+  is_square = sizes == {len(rows)} == {len(GAMES)}
+  is_by_game = len(rows) == len(GAMES) and len(sizes) == 1 and 0 not in sizes
+  if is_square:
+    is_by_game = _is_numeric(rows) and looks_transposed(np.array(rows, float))
+  if is_by_game:
+    content.problems.append(
+      f'{_place(content, method)}: the array must have a row for each run and '
+      'a column for each of the 26 games; this looks like a row for each game: '
+      'transpose it'
+    )
+    return
   name = content.parsed(_place(content, method), method_of, method)
   for seed, row in enumerate(rows):
     if not isinstance(row, list) or len(row) != len(GAMES):
@@ -100,6 +169,10 @@ def _add_matrix(content: Content, method: str, rows: list[Any]) -> None:
         low, high = REFERENCE_SCORES[game]
         score = low + normalized * (high - low)
         content.add(Run(name, game, seed, score, source))
+
+
+def _is_numeric(rows: list[Any]) -> bool:
+  return all(type(x) in (int, float) for row in rows for x in row)
 
 
 def _place(content: Content, *keys: str | int) -> str:

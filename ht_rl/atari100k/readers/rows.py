@@ -1,8 +1,19 @@
-"""Reads rows of scores, one a run, of CSV files or JSON lists."""
+"""Reads tables of scores: of CSV files, JSON lists and data frames.
 
-from collections.abc import Mapping, Sequence
+A table has one of three layouts, which its header tells:
+
+- a row a run, with the columns `game`, `seed`, `score` and perhaps `config`;
+- a row a game, with `game`, `mean` and perhaps `std` and `config`;
+- a row a run and a column a game, perhaps with `seed` and `config`. A column
+  such as `Pong_mean` has means; `Pong_std` is not used.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import math
+import re
 from typing import Any
 
+from ht_rl.atari100k.games import UnknownGameError
 from ht_rl.atari100k.parsing import (
   game_of,
   method_of,
@@ -12,6 +23,42 @@ from ht_rl.atari100k.parsing import (
 )
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.runs import Run
+
+_MEAN = re.compile(r'([ _-](score|return))?[ _-](mean|avg|average)$')
+_SPREAD = re.compile(r'([ _-](score|return))?[ _-](std|sd|stderr|sem|ste)$')
+_MEAN_COLUMNS = ('mean', 'score_mean', 'mean_score')
+
+# Takes the place of a row, for messages, and its cells by column.
+AddRow = Callable[[str, Mapping[str, Any]], None]
+
+
+def row_reader(content: Content, header: Sequence[str]) -> AddRow:
+  """Returns the function that takes the rows below a header.
+
+  Raises:
+    ValueError: the header is that of no layout.
+  """
+  names = {name.strip().lower() for name in header}
+  if 'game' in names and not {'score', 'gamescoreaverage', 'seed'} & names:
+    means = [name for name in _MEAN_COLUMNS if name in names]
+    if means:
+      columns = _columns(header, ['game', means[0]], ['config'])
+      return lambda where, cells: add_row(
+        content,
+        where,
+        {
+          'seed': 'mean',
+          'score': cells[columns[means[0]]],
+          'game': cells[columns['game']],
+          **_picked(cells, columns, 'config'),
+        },
+      )
+  if 'game' not in names and (games := _game_columns(header)):
+    return _wide_reader(content, header, games)
+  columns = columns_of(header)
+  return lambda where, cells: add_row(
+    content, where, {key: cells[column] for key, column in columns.items()}
+  )
 
 
 def columns_of(header: Sequence[str]) -> dict[str, str]:
@@ -31,18 +78,11 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
     ValueError: a column is missing, or comes twice.
   """
   names = [name.strip().lower() for name in header]
-  wanted = {name: name for name in ('config', 'game', 'seed', 'score')}
   if 'gamescoreaverage' in names and not {'config', 'score'} & set(names):
-    wanted = {'game': 'game', 'seed': 'seed', 'score': 'GameScoreAverage'}
-  wrong = [name for name in wanted.values() if names.count(name.lower()) != 1]
-  if wrong:
-    raise ValueError(
-      f'the header must have one column {" and one column ".join(wrong)}; it '
-      f'reads {",".join(header)[:100]}'
-    )
-  return {
-    key: header[names.index(name.lower())] for key, name in wanted.items()
-  }
+    columns = _columns(header, ['game', 'seed', 'GameScoreAverage'], [])
+    columns['score'] = columns.pop('GameScoreAverage')
+    return columns
+  return _columns(header, ['config', 'game', 'seed', 'score'], [])
 
 
 def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
@@ -53,19 +93,113 @@ def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
     where: the place of the row, for messages.
     cells: its `game`, `seed` and `score`, and perhaps `config`; text or values.
   """
-  values = {
-    key: number_in(cell) if isinstance(cell, str) else cell
-    for key, cell in cells.items()
-    if key in ('seed', 'score')
-  }
+  seed, score = (
+    number_in(cells[key]) if isinstance(cells[key], str) else cells[key]
+    for key in ('seed', 'score')
+  )
   before = len(content.problems)
-  is_mean = isinstance(values['seed'], str) and values['seed'].lower() == 'mean'
+  is_mean = isinstance(seed, str) and seed.lower() == 'mean'
   run = Run(
-    seed=None if is_mean else content.parsed(where, seed_of, values['seed']),
+    seed=None if is_mean else content.parsed(where, seed_of, seed),
     method=content.parsed(where, method_of, cells.get('config', content.name)),
     game=content.parsed(where, game_of, cells['game']),
-    score=content.parsed(where, score_of, values['score']),
+    score=content.parsed(where, score_of, score),
     source=where,
   )
   if len(content.problems) == before:
     content.add(run)
+
+
+def mean_game(name: str) -> str | None:
+  """Returns the game in a name such as `Pong_mean`, or None.
+
+  >>> mean_game('Pong_mean'), mean_game('Pong')
+  ('Pong', None)
+  """
+  game = _MEAN.sub('', name.strip(), count=1)
+  return game if game != name.strip() else None
+
+
+def is_spread(name: str) -> bool:
+  """Whether a name such as `Pong_std` names a spread, which is not used."""
+  return bool(_SPREAD.search(name.strip().lower()))
+
+
+def is_game(name: str) -> bool:
+  """Whether a name is that of one of the 57 games."""
+  try:
+    game_of(name)
+  except ValueError:
+    return False
+  return True
+
+
+def _wide_reader(
+  content: Content, header: Sequence[str], games: Mapping[str, str]
+) -> AddRow:
+  """Returns the function that takes rows with a column for each game.
+
+  Raises:
+    ValueError: a column looks like a game with a wrong name.
+  """
+  columns = _columns(header, [], ['seed', 'config'])
+  for name in header:
+    if name in games or name in columns.values() or is_spread(name):
+      continue
+    try:
+      game_of(mean_game(name) or name)
+    except UnknownGameError as error:
+      if error.near:
+        raise ValueError(f'the column {name!r}: {error}') from error
+  number = 0
+
+  def add(where: str, cells: Mapping[str, Any]) -> None:
+    nonlocal number
+    for column, game in games.items():
+      cell = cells[column]
+      if cell in ('', None) or (isinstance(cell, float) and math.isnan(cell)):
+        continue  # The game has no such run.
+      seed = cells[columns['seed']] if 'seed' in columns else number
+      row = {
+        'seed': 'mean' if mean_game(column) else seed,
+        'score': cell,
+        'game': game,
+        **_picked(cells, columns, 'config'),
+      }
+      add_row(content, f'{where}, {column.strip()}', row)
+    number += 1
+
+  return add
+
+
+def _game_columns(header: Sequence[str]) -> dict[str, str]:
+  """Returns the game of each column that is named by one."""
+  named = {name: mean_game(name) or name for name in header}
+  return {name: game for name, game in named.items() if is_game(game)}
+
+
+def _columns(
+  header: Sequence[str], needed: Sequence[str], others: Sequence[str]
+) -> dict[str, str]:
+  """Finds columns, whatever their case.
+
+  Raises:
+    ValueError: one that is needed is missing, or one comes twice.
+  """
+  names = [name.strip().lower() for name in header]
+  wrong = [name for name in needed if names.count(name.lower()) != 1]
+  wrong += [name for name in others if names.count(name) > 1]
+  if wrong:
+    raise ValueError(
+      f'the header must have one column {" and one column ".join(wrong)}; it '
+      f'reads {",".join(header)[:100]}'
+    )
+  there = [*needed, *(name for name in others if name in names)]
+  return {name: header[names.index(name.lower())] for name in there}
+
+
+def _picked(
+  cells: Mapping[str, Any], columns: Mapping[str, str], key: str
+) -> dict[str, Any]:
+  """Returns the cell of a column that may be missing, under its key."""
+  return {key: cells[columns[key]]} if key in columns else {}

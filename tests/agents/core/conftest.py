@@ -3,7 +3,7 @@ import pytest
 
 @pytest.fixture(scope='session')
 def to_dopamine():
-  """Renames our parameters to those of Dopamine's `FullRainbowNetwork`."""
+  """Returns a function that renames parameters as in `FullRainbowNetwork`."""
 
   def rename(params):
     encoder, head = params['params']['encoder'], params['params']['head']

@@ -4,7 +4,7 @@ import pytest
 
 from agents.core import annealing
 
-# The gradient step of a cycle from which each n holds in BBF.
+# The first gradient step of a cycle with each n, in BBF.
 THRESHOLDS = {
   10: 0,
   9: 427,
@@ -30,7 +30,7 @@ def test_n_falls_at_exactly_these_gradient_steps():
 def test_gamma_rises_as_in_float64():
   gamma = np.asarray(jax.jit(annealing.discount)(STEPS))
   assert gamma.dtype == np.float32
-  # float32 has steps of 6e-8 below 1.
+  # The spacing of float32 below 1 is 6e-8.
   expected = 1 - 0.03 * 0.1**FRACTIONS
   np.testing.assert_allclose(gamma, expected, rtol=0, atol=6e-8)
   samples = gamma[[0, 1000, 2500, 5000, 7500]]
@@ -56,7 +56,7 @@ def test_equal_values_stay_exactly():
 
 
 def released_resets(reset_every, no_resets_after, offset, training_steps):
-  """The release's rule, step by step."""
+  """Returns the resets by the release's rule, counted step by step."""
   resets, due = [], reset_every + offset
   for step in range(training_steps):
     if step > due:
@@ -91,7 +91,7 @@ def test_released_counting_equals_the_rule(
 
 
 def gradient_steps(resets):
-  """BBF's in each cycle: two each at environment steps 2001 to 100,000."""
+  """Returns BBF's in each cycle: two per step from 2001 to 100,000."""
   bounds = [2001, *(step + 1 for step in resets), 100_001]
   return [2 * int(n) for n in np.diff(bounds)]
 
@@ -104,7 +104,7 @@ def test_resets_of_bbf():
   released = annealing.reset_steps(20_000, 100_000, 1, released_counting=True)
   assert released == (20_002, 40_003, 60_004)
   assert gradient_steps(released) == [36_004, 40_002, 40_002, 79_992]
-  # Its version of 2023 had no offset.
+  # The release of 2023 had no offset.
   earlier = annealing.reset_steps(20_000, 100_000, 0, released_counting=True)
   assert earlier == (20_001, 40_002, 60_003)
 

@@ -26,8 +26,8 @@ def test_a_crop_of_a_padded_stack_is_a_shift_with_repeated_edges(dtype):
 
 
 def shifts(inclusive):
-  """How often each pair of offsets is drawn, [9, 9]."""
-  # The pixel in the middle of 9x9 tells where it came from.
+  """Returns the counts of each pair of offsets, [9, 9]."""
+  # The middle pixel of 9x9 shows its original position.
   frame = jnp.arange(81, dtype=jnp.uint8).reshape(1, 1, 9, 9)
   stacks = jnp.repeat(augmentation.pad(frame), 8100, axis=0)
   shifted = augmentation.random_crop(

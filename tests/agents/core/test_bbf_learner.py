@@ -1,4 +1,4 @@
-"""BBF's gradient steps and resets, against loops over the records."""
+"""Compares BBF's gradient steps and resets with loops over the records."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ RELEASED = {
   'exclusive_shift': True,
 }
 
-# These tests compile far more than they compute.
+# These tests compile more than they compute.
 jit = functools.partial(
   jax.jit, compiler_options={'xla_backend_optimization_level': 0}
 )
@@ -77,7 +77,7 @@ def adam(restart=None):
 
 @dataclasses.dataclass(frozen=True)
 class Recorder(bbf_learner.BBFLearner):
-  """Tells what the gradient steps read; its own steps show the gradient."""
+  """Records what the gradient steps read."""
 
   def read(self, replay, starts, weights, cycle_steps, key):
     TRACES.append(self)
@@ -99,13 +99,13 @@ RESTARTING = make_learner(adam(RESTART))
 
 @functools.cache
 def jitted(agent, name):
-  """A method, compiled once for all tests."""
+  """Returns a method, compiled once for all tests."""
   static = {'step': 'num_updates', 'learn': 'num_updates'}.get(name)
   return jit(getattr(agent, name), static_argnames=static)
 
 
 def stream(seed, steps):
-  """What an environment could bring: outcomes and frames."""
+  """Yields random outcomes and frames, as an environment would."""
   rng = np.random.default_rng(seed)
   for _ in range(steps):
     end = rng.random()
@@ -126,7 +126,7 @@ def begin(agent, seed=0):
 
 @pytest.fixture(scope='module')
 def warm():
-  """The state of a run when it begins to learn, and its records."""
+  """Returns the state of a run at the start of learning, and its records."""
   state, records = begin(RESTARTING), []
   for outcome, frame in stream(7, WARM_UP):
     records.append(
@@ -150,10 +150,10 @@ def warm():
 
 @pytest.fixture(scope='module')
 def ready(warm):
-  """A learner for SGD whose tortoise is elsewhere, and a replay.
+  """Returns a learner with SGD, unequal hare and tortoise, and a replay.
 
-  The frames have no margin, since `DOCUMENTED` does not shift them. The
-  priorities differ, and are not those of the losses.
+  The frames are not padded, since `DOCUMENTED` does not shift them. The
+  priorities are unequal, and not those of the losses.
   """
   state, _ = warm
   other = begin(RESTARTING, seed=7).train.params
@@ -171,14 +171,14 @@ def ready(warm):
 
 
 def equal(one, other):
-  """Whether two trees are bitwise equal."""
+  """Returns whether two trees are bitwise equal."""
   assert jax.tree.structure(one) == jax.tree.structure(other)
   same = jax.tree.map(np.array_equal, one, other)
   return all(jax.tree.leaves(same))
 
 
 def assert_close(one, other, rtol=1e-5, atol=1e-6):
-  """Beside the largest number of each array, as sums are rounded."""
+  """Compares relative to the largest entry of each array: sums are rounded."""
 
   def check(a, b):
     size = np.max(np.abs(b), initial=0.0)
@@ -196,14 +196,14 @@ def largest_change(before, after):
 
 
 def learn(agent, learner, replay, num_updates=2):
-  """Gradient steps; returns the result and what each of them read."""
+  """Does gradient steps; returns the result and what each of them read."""
   READ.clear()
   result = jitted(agent, 'learn')(learner, replay, num_updates=num_updates)
   jax.effects_barrier()
   return result, list(READ)
 
 
-# --- A gradient step, from the records ---
+# --- A gradient step, computed from the records ---
 
 
 def stack_at(records, t):
@@ -217,7 +217,7 @@ def stack_at(records, t):
 
 
 def example_at(records, t, n, gamma, early):
-  """What is learned from a start, by its definition."""
+  """Returns the example of a start, by its definition."""
   value, alive = 0.0, True
   distance = n - 1 if early else n
   for k in range(n):
@@ -245,7 +245,7 @@ def example_at(records, t, n, gamma, early):
 
 @jit
 def outputs(params, target_params, s_t, states, actions):
-  """Of both networks where no gradient flows."""
+  """Returns the outputs through which no gradient flows."""
   network = DOCUMENTED.network
   logits, projections = network.apply(
     target_params, s_t, states, method='logits_and_projections'
@@ -259,7 +259,7 @@ def softmax(x):
 
 
 def projected(r, discount, probabilities):
-  """The C51 projection of Bellemare et al. (2017), Algorithm 1."""
+  """Computes the C51 projection of Bellemare et al. (2017), Algorithm 1."""
   spacing = SUPPORT[1] - SUPPORT[0]
   target = np.zeros(len(SUPPORT))
   for z, p in zip(SUPPORT, probabilities, strict=True):
@@ -276,7 +276,7 @@ def projected(r, discount, probabilities):
 
 @functools.partial(jit, static_argnames='spr_weight')
 def gradient(params, batch, targets, projections, weights, spr_weight):
-  """Of the loss, written out; and of each example what it consists of."""
+  """Returns the gradient of the loss, and the terms of each example."""
 
   def loss(params):
     logits, predictions = DOCUMENTED.network.apply(
@@ -307,7 +307,7 @@ def n_and_gamma(cycle_steps):
 
 
 def reference(learner, records, read, early=False):
-  """What the gradient steps should do with what they read.
+  """Computes the expected result of gradient steps on what they read.
 
   Returns:
     Parameters and tortoise after them; cross-entropy, SPR loss and Q-value of
@@ -347,7 +347,7 @@ def reference(learner, records, read, early=False):
   return params, tortoise, np.stack(all_parts), gradients
 
 
-# n is 4 and 3, then 3 and 2, then 2 for ever.
+# n is 4 and 3, then 3 and 2, then always 2.
 @pytest.mark.parametrize('cycle_steps', [1, 4, 100])
 @pytest.mark.parametrize('early', [False, True])
 def test_gradient_steps_equal_the_reference(warm, ready, cycle_steps, early):
@@ -374,14 +374,14 @@ def test_gradient_steps_equal_the_reference(warm, ready, cycle_steps, early):
     'first_bad_step': 0,
   }
   assert spr_losses > 0.1
-  # Two steps, read from one draw and weighted by one scale.
+  # Two steps on one draw, with one scale of the weights.
   drawn = np.concatenate([weights for _, weights in read])
   priorities = replay.priorities[np.concatenate([s for s, _ in read])]
   np.testing.assert_allclose(
     drawn, np.sqrt(priorities.min() / priorities), rtol=1e-6
   )
   assert drawn.min() < 0.9
-  # The other way to bootstrap leads elsewhere.
+  # The other way to bootstrap has another result.
   other = reference(learner, records, read, not early)
   assert largest_change(params, other[0]) > 1e-4
   # Each of the two was traced once, whatever n and the discount.
@@ -409,7 +409,7 @@ def test_n_and_gamma_can_be_constant():
     assert agent.schedule(jnp.int32(step)) == (4, 0.9)
 
 
-# --- What is drawn, and what becomes of the priorities ---
+# --- Sampling and priorities ---
 
 
 def test_exactly_the_drawn_get_the_priority_of_their_own_cross_entropy(
@@ -468,10 +468,10 @@ def test_a_loop_does_what_unrolled_steps_do(ready, monkeypatch):
   learner, replay = ready
   unrolled, read = learn(DOCUMENTED, learner, replay)
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  jitted.cache_clear()  # An agent of equal settings is compiled anew.
+  jitted.cache_clear()  # Agents with equal settings share a compiled program.
   traced = len(TRACES)
   looped, read_by_loop = learn(dataclasses.replace(DOCUMENTED), learner, replay)
-  assert len(TRACES) == traced + 1  # Of a loop, the body is traced once.
+  assert len(TRACES) == traced + 1  # The body of a loop is traced once.
   jitted.cache_clear()
   assert equal(read, read_by_loop)
   # Two programs: the compiler may order their sums differently.
@@ -483,7 +483,7 @@ def test_a_loop_does_what_unrolled_steps_do(ready, monkeypatch):
 
 def test_every_image_is_augmented_on_its_own(warm):
   replay = warm[0].replay
-  # The same gray everywhere, of which only the intensity can change.
+  # A uniform gray, so only the intensity can change.
   frames = jnp.full_like(replay.replay.frames, 100)
   replay = replay._replace(replay=replay.replay._replace(frames=frames))
   starts = jnp.full((BATCH,), int(replay.replay.starts[3]))
@@ -531,7 +531,7 @@ def test_noise_explores_in_training_and_not_in_evaluation(warm):
   rng = np.random.default_rng(0)
 
   def draw(path, leaf):
-    # Enough noise to decide.
+    # Noise large enough to decide the action.
     size = 10.0 if 'sigma' in str(path[-1]) else 0.5
     return np.float32(size * rng.normal(size=leaf.shape))
 
@@ -559,7 +559,7 @@ def test_noise_explores_in_training_and_not_in_evaluation(warm):
     )
     assert set(actions.tolist()) == {int(np.argmax(q))}
 
-  # And each gradient step has its own.
+  # Each gradient step has its own noise.
   replay = warm[0].replay
   starts = replay.replay.starts[:BATCH]
   batch, other = (
@@ -578,7 +578,7 @@ def test_noise_explores_in_training_and_not_in_evaluation(warm):
 
 
 def run(agent, state, steps, resets=()):
-  """Gradient steps, one for an environment step, resets after some of them.
+  """Does one gradient step per environment step, with resets after some.
 
   Returns:
     The learner before and after the reset (if any) of each gradient step, with
@@ -620,7 +620,7 @@ def groups(params, names):
 
 
 def mixed_in(old, new):
-  """What half of the old weights were mixed with."""
+  """Returns the weights that were mixed with half of the old ones."""
   return 2 * np.subtract(new, 0.5 * np.asarray(old))
 
 
@@ -639,7 +639,7 @@ def test_a_reset_mixes_the_encoder_and_draws_the_rest_in_both(restarting):
     (groups(old, MIXED), groups(new, MIXED))
     for old, new in zip(both(before), both(after), strict=True)
   )
-  # |new - 0.5 old| = 0.5 fresh, and fresh is one draw for both.
+  # new - 0.5 old = 0.5 fresh, with the same fresh draw for both.
   fresh, also_fresh = (
     jax.tree.map(mixed_in, *pair) for pair in (hare, tortoise)
   )
@@ -650,19 +650,19 @@ def test_a_reset_mixes_the_encoder_and_draws_the_rest_in_both(restarting):
   drawn, also_drawn = (groups(params, DRAWN) for params in both(after))
   assert equal(drawn, also_drawn)
   assert_fresh(drawn, before.params)
-  # Another one each time.
+  # Each reset has another draw.
   later = groups(restarting[10][1].params, DRAWN)
   assert not shared(drawn, later)
 
 
 def shared(one, other):
-  """Whether kernels of two trees have a number in common."""
+  """Returns whether kernels of two trees share a number."""
   pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
   return any(np.isin(a, b).any() for a, b in pairs if a.ndim > 1)
 
 
 def assert_fresh(params, old):
-  """They are drawn as at the beginning, and not what they were."""
+  """Asserts that parameters are initialised anew."""
   assert not shared(params, groups(old, params))
   for leaf in jax.tree.leaves(params):
     if leaf.ndim == 1:
@@ -718,7 +718,7 @@ def test_with_all_of_it_off_nothing_ever_jumps(warm, restarting):
   for (_, one), (_, other) in itertools.pairwise(learners):
     for old, new in zip(both(one), both(other), strict=True):
       assert 0 < largest_change(old, new) < bound
-  # 'uniform' leaves all priorities as they came.
+  # 'uniform' changes no priorities.
   replay = state.replay
   queued = int(replay.replay.last - replay.replay.first)
   assert sorted(set(np.array(replay.priorities))) == [0, 1]
@@ -833,7 +833,7 @@ def test_a_bad_reward_is_reported_by_the_first_step_that_drew_it(warm, ready):
     reads += [starts for starts, _ in read]
 
   def first_bad(position):
-    """The first gradient step that a bad reward there would reach."""
+    """Returns the first gradient step that reads a bad reward there."""
     bad = [dict(record) for record in records]
     bad[position]['reward'] = np.nan
     for step, starts in enumerate(reads):

@@ -15,7 +15,7 @@ import pytest
 from agents.core import bbf_networks, categorical, networks, spr
 
 ACTIONS, JUMPS = 3, 3
-# Sides that are odd after one pooling and even after another, and not square.
+# Not square; the sides are odd after one pooling and even after another.
 SHAPE = (22, 18, 2)
 TINY = bbf_networks.BBFNetwork(
   ACTIONS,
@@ -27,14 +27,14 @@ TINY = bbf_networks.BBFNetwork(
 NATURE = networks.NatureEncoder(flatten=False)
 
 
-# These tests compile far more than they compute.
+# These tests compile more than they compute.
 jit = functools.partial(
   jax.jit, compiler_options={'xla_backend_optimization_level': 0}
 )
 
 
 def init(network, key, shape=SHAPE, actions=None):
-  """Draws parameters; those of SPR, too, if there are actions."""
+  """Initialises parameters, including those of SPR if there are actions."""
   observations = jnp.zeros((1, *shape))
   if actions is None:
     return network.init(key, observations)
@@ -44,7 +44,7 @@ def init(network, key, shape=SHAPE, actions=None):
 
 
 def made_up(network, seed=0, shape=SHAPE, actions=None):
-  """Parameters of a useful size; biases, too, so that a misplaced one shows."""
+  """Returns random parameters; nonzero biases show a misplaced bias."""
   rng = np.random.default_rng(seed)
 
   def draw(leaf):
@@ -128,7 +128,7 @@ def test_parameter_counts_of_the_nature_variants():
     'predictor': 512 * 512 + 512,
   }
   assert sizes(network, num_jumps=5) == expected
-  # A noisy layer has a mean and a scale of all that another one has.
+  # A noisy layer has a mean and a scale for each parameter.
   noisy = expected | {k: 2 * expected[k] for k in ('projection', 'head')}
   assert sizes(network.clone(noisy=True), num_jumps=5) == noisy
   del noisy['transition_model'], noisy['predictor']
@@ -171,11 +171,11 @@ def test_initial_parameters_of_noisy_layers():
     np.testing.assert_allclose(tree[name], 0.5 * 50**-0.5, rtol=1e-6)
 
 
-# A second network, of float64 loops over pixels.
+# A reference network, in float64 loops over pixels.
 
 
 def slow_conv(x, layer):
-  """A 3x3 convolution of one image, "SAME"."""
+  """Computes a 3x3 convolution of one image, "SAME"."""
   kernel, bias = np.float64(layer['kernel']), np.float64(layer['bias'])
   height, width = x.shape[:2]
   out = np.zeros((height, width, len(bias))) + bias
@@ -188,7 +188,7 @@ def slow_conv(x, layer):
 
 
 def slow_pool(x):
-  """Maxima over 3x3 pixels, stride 2; even sides are padded at the end."""
+  """Computes 3x3 max pooling, stride 2; even sides are padded at the end."""
   height, width = x.shape[:2]
   out = np.zeros((-(-height // 2), -(-width // 2), x.shape[2]))
   for y, x_ in np.ndindex(out.shape[:2]):
@@ -306,7 +306,7 @@ def test_impala_encoder_equals_dopamines():
 
 
 def rainbow(noisy):
-  """BBF's network as Dopamine has it, and Dopamine's."""
+  """Returns BBF's network with Dopamine's settings, and Dopamine's."""
   ours = bbf_networks.BBFNetwork(
     4, encoder=NATURE, hidden=512, renormalize=False, noisy=noisy
   )
@@ -382,7 +382,7 @@ def test_loss_and_gradients_equal_dopamines():
   (loss, losses), gradients = jit(jax.value_and_grad(ours_loss, has_aux=True))(
     params
   )
-  # An optimizer whose new state is the gradient, which `train` returns.
+  # An optimizer whose new state is the gradient: `train` returns it.
   record = optax.GradientTransformation(
     lambda params: params, lambda updates, state, params=None: (updates,) * 2
   )
@@ -426,13 +426,13 @@ def test_renormalize():
   np.testing.assert_allclose(
     scaled[:, 0, 0], [[0, 0.25, 1], [0, 0, 0], [0, 0.5, 0]], atol=1e-5
   )
-  # Over the pixels and channels of each alone.
+  # Over the pixels and channels of each example.
   x = np.random.default_rng(0).normal(size=(3, 4, 5, 6)).astype(np.float32)
   x[1] *= 7.0
   np.testing.assert_allclose(
     bbf_networks.renormalize(x), [slow_scaled(each) for each in x], atol=1e-5
   )
-  # Narrow latents are scaled in float32 and rounded once.
+  # bfloat16 latents are scaled in float32 and rounded once.
   narrow = jnp.asarray(x, jnp.bfloat16)
   expected = bbf_networks.renormalize(narrow.astype(jnp.float32))
   np.testing.assert_array_equal(
@@ -455,7 +455,7 @@ def test_pooling_equals_flaxs(shape):
   x = rng.normal(size=(2, *shape, 3)).astype(np.float32)
   for mine, flax in zip(ours(x), theirs(x), strict=True):
     np.testing.assert_allclose(mine, flax, rtol=1e-6)
-  # Equal pixels share a gradient, which Flax gives to the first of them.
+  # Equal pixels share the gradient; in Flax the first of them gets it.
   x = rng.integers(2, size=x.shape).astype(np.float32)
   (value, gradient), (expected, others) = ours(x), theirs(x)
   np.testing.assert_array_equal(value, expected)
@@ -512,7 +512,7 @@ def test_who_learns_from_what(batch, params):
 
 def test_a_black_screen_gives_finite_gradients(batch, params):
   actions = batch[2]
-  # As initialised: then a black screen's latent is zero, and its projection.
+  # At initialisation, the latent of a black screen and its projection are zero.
   fresh = jax.tree.map(lambda p: p * (p.ndim > 1), params)
   black = jnp.zeros((2, *SHAPE))
 
@@ -537,7 +537,7 @@ def noisy_outputs(layer, tree, x, seed):
 
 
 def noisy_layer(inputs, outputs):
-  """A noisy layer and its parameters, all of different sizes."""
+  """Returns a noisy layer and its parameters, all of different sizes."""
   rng = np.random.default_rng(0)
   shapes = {'kernel': (inputs, outputs), 'bias': (outputs,)}
   shapes |= {f'{k}_sigma': shape for k, shape in shapes.items()}
@@ -549,9 +549,9 @@ def noisy_layer(inputs, outputs):
 
 
 def factors_of_noise(layer, tree, num):
-  """What the noise of seed 1 is: of each input and of each output.
+  """Returns the noise of seed 1, of each input and of each output.
 
-  It depends on no parameter, and these let nothing else through.
+  The noise depends on no parameter; parameters are chosen to isolate it.
 
   Returns:
     Two float64 arrays, [num, inputs] and [num, outputs].
@@ -590,17 +590,17 @@ def test_noise_is_factorised():
 
 def test_noise_is_the_signed_root_of_normal_noise():
   num = 2000
-  # As many of both, so that noise drawn twice from one key would show.
+  # Equal numbers, so that noise drawn twice from one key would be visible.
   layer, tree = noisy_layer(inputs=4, outputs=4)
   factors = np.concatenate(factors_of_noise(layer, tree, num), axis=1)
   normal = np.sign(factors) * factors**2
-  # Kolmogorov and Smirnov's distance to the normal distribution, at 0.1%.
+  # The Kolmogorov-Smirnov distance to the normal distribution, at 0.1%.
   values = np.sort(normal.ravel())
   exact = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in values]
   steps = np.arange(len(values) + 1) / len(values)
   distance = np.max(np.abs([steps[1:] - exact, steps[:-1] - exact]))
   assert distance < 1.95 / math.sqrt(len(values))
-  # Inputs and outputs have noise of their own, and so has each example.
+  # Inputs, outputs and examples have independent noise.
   pairs = np.corrcoef(normal.T)[np.triu_indices(8, 1)]
   assert np.max(np.abs(pairs)) < 4.5 / math.sqrt(num)
   neighbours = np.corrcoef(normal[1:].ravel(), normal[:-1].ravel())[0, 1]

@@ -12,7 +12,7 @@ from agents.core import categorical
 
 HAND = categorical.support(5, v_max=2.0)  # -2, -1, 0, 1, 2
 ATOMS = categorical.support()
-# Half the last bit of a float32 beyond 8, in units of the atoms' spacing.
+# Half the last bit of a float32 above 8, in units of the atoms' spacing.
 ROUNDING = 2**-21 / 0.4
 
 
@@ -37,7 +37,7 @@ def slow_softmax(logits):
 
 
 def examples(num=200, actions=4):
-  """Arguments of `double_q_loss` with every kind of n-step return."""
+  """Returns arguments of `double_q_loss` with all kinds of n-step return."""
   rng = np.random.default_rng(0)
 
   def normal(*shape):
@@ -46,7 +46,7 @@ def examples(num=200, actions=4):
   return (
     3 * normal(num, actions, len(ATOMS)),
     rng.integers(actions, size=num, dtype=np.int32),
-    # Within the support, beyond it, and on it.
+    # Within the support, outside it, and on it.
     np.where(rng.random(num) < 0.3, 2.0, 8 * normal(num)).astype(np.float32),
     np.where(rng.random(num) < 0.3, 0.0, 0.97**10).astype(np.float32),
     3 * normal(num, actions, len(ATOMS)),
@@ -63,20 +63,20 @@ def test_support():
 @pytest.mark.parametrize(
   ('values', 'probabilities', 'expected'),
   [
-    # Every atom hit exactly.
+    # Each value is an atom.
     (
       [-2, -1, 0, 1, 2],
       [0.1, 0.2, 0.3, 0.25, 0.15],
       [0.1, 0.2, 0.3, 0.25, 0.15],
     ),
-    # Between two atoms the nearer one gets more.
+    # Between two atoms, the nearer one gets more.
     ([0.25], [1.0], [0, 0, 0.75, 0.25, 0]),
     ([-1.5, -1.9], [0.5, 0.5], [0.25 + 0.45, 0.25 + 0.05, 0, 0, 0]),
     # Two values that share an atom.
     ([0.5, 1.5], [0.4, 0.6], [0, 0, 0.2, 0.5, 0.3]),
     # Clipped at both ends, however far.
     ([-2.5, 1e6, -1e30], [0.3, 0.6, 0.1], [0.4, 0, 0, 0, 0.6]),
-    # A terminal: all atoms fall on the return.
+    # Terminal: all probability is at the return.
     ([-0.75] * 5, [0.1, 0.2, 0.3, 0.25, 0.15], [0, 0.75, 0.25, 0, 0]),
   ],
 )
@@ -120,9 +120,9 @@ def test_q_values():
 @pytest.mark.parametrize(
   ('discount', 'selector', 'expected'),
   [
-    # The second action: all on the atom 1, and 0.5 + 0.5 * 1 is an atom.
+    # The second action has all on atom 1, and 0.5 + 0.5 * 1 is an atom.
     (0.5, [0.0, 1.0], [0, 0, 0, 1, 0]),
-    # The first action: on -1 and 0 alike, which become 0 and 0.5.
+    # The first action has half on -1 and on 0, which become 0 and 0.5.
     (0.5, [1.0, 0.0], [0, 0, 0.75, 0.25, 0]),
     (0.0, [1.0, 0.0], [0, 0, 0.5, 0.5, 0]),  # The episode ended.
   ],
@@ -136,7 +136,7 @@ def test_double_q_by_hand(discount, selector, expected):
   np.testing.assert_allclose(target, expected, atol=1e-6)
   learned = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
   loss = categorical.double_q_loss(
-    jnp.log(jnp.array([np.ones(5), 7 * learned])),  # Any factor will do.
+    jnp.log(jnp.array([np.ones(5), 7 * learned])),  # Any factor gives the same.
     jnp.int32(1),
     *arguments,
     jnp.array(selector),
@@ -169,7 +169,7 @@ def test_loss_equals_a_slow_one():
 def test_targets_equal_dopamines():
   _, _, r, _, logits_t, selector = examples()
   gamma, terminal = 0.97**10, np.arange(len(r)) % 3 == 0
-  # Dopamine's network is called with a state; this one's are its outputs.
+  # Dopamine calls the network with a state; here the state is the output.
   theirs = rainbow_agent.target_distribution(
     lambda state: types.SimpleNamespace(
       q_values=state['q'], probabilities=jax.nn.softmax(state['logits'])

@@ -47,13 +47,13 @@ def make_learner(momentum=0.5, reset_every=4, **settings):
 
 @functools.cache
 def jitted(agent, name):
-  """A method, compiled once for all tests."""
+  """Returns a method, compiled once for all tests."""
   static = 'num_updates' if name == 'step' else None
   return jax.jit(getattr(agent, name), static_argnames=static)
 
 
 def stream(seed, steps, shape=(12, 12)):
-  """What an environment could bring: outcomes and frames."""
+  """Yields random outcomes and frames, as an environment would."""
   rng = np.random.default_rng(seed)
   for _ in range(steps):
     end = rng.random()
@@ -74,7 +74,7 @@ def begin(agent, seed=0):
 
 @pytest.fixture(scope='module')
 def warm():
-  """An agent and its state when it begins to learn."""
+  """Returns an agent and its state at the start of learning."""
   agent = make_learner()
   state = begin(agent)
   for item in stream(0, WARM_UP):
@@ -84,7 +84,7 @@ def warm():
 
 
 def equal(one, other):
-  """Whether two trees are bitwise equal."""
+  """Returns whether two trees are bitwise equal."""
   assert jax.tree.structure(one) == jax.tree.structure(other)
   same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), one, other)
   return all(jax.tree.leaves(same))
@@ -228,8 +228,8 @@ def test_a_step_appends_then_learns_then_acts(warm):
   agent, state = warm
   update, act = jitted(agent, 'update'), jitted(agent, 'act')
   append = jax.jit(functools.partial(replay.append, horizon=3, stack=2))
-  # No exploration, and at each step at first all Q-values equal, so that the
-  # gradient steps decide.
+  # No exploration, and equal Q-values before each step, so that the gradient
+  # steps decide the action.
   state = state._replace(actor=state.actor._replace(steps=jnp.int32(100)))
   order_shows = {'append first': False, 'learn before act': False}
   for outcome, frame in stream(3, 10):
@@ -303,7 +303,7 @@ def test_two_numbers_of_updates_are_two_traces_and_the_state_is_donated():
 
 
 def learn(agent, state, steps):
-  """The learner's states after each of a number of gradient steps."""
+  """Returns the learner's states after each of a number of gradient steps."""
   states = [state.train]
   for _ in range(steps):
     states.append(jitted(agent, 'update')(states[-1], state.replay)[0])
@@ -358,7 +358,7 @@ def test_a_head_reset_changes_the_head_alone(warm):
   assert not equal(old_tortoise, before.params)
   for old, new in ((before.params, after.params), (old_tortoise, new_tortoise)):
     assert equal(old['params']['encoder'], new['params']['encoder'])
-  # One draw for both networks, and a new one each time.
+  # One draw for both networks, and another one for each reset.
   fresh = after.params['params']['head']
   assert equal(fresh, new_tortoise['params']['head'])
   kernel = np.asarray(fresh['hidden']['kernel'])
@@ -370,7 +370,7 @@ def test_a_head_reset_changes_the_head_alone(warm):
     before._replace(gradient_steps=before.gradient_steps + 1)
   )
   assert not equal(later.params['params']['head'], fresh)
-  # The optimizer starts anew, but for the tortoise.
+  # The optimizer is re-initialised, except for the tortoise.
   expected = ht_rl.replace_tortoise(
     agent.optimizer.init(after.params), new_tortoise
   )
@@ -510,7 +510,7 @@ class Linear(nn.Module):
 
 
 def test_a_small_environment_without_images_is_learned():
-  """Observations are unit vectors; the action that names the 1 earns 1."""
+  """Observations are one-hot; the action with the index of the 1 earns 1."""
   agent = drq_learner.DrQLearner(
     network=Linear(4),
     num_actions=4,

@@ -1,4 +1,4 @@
-"""The rules of the loop, against a simulation that counts step by step."""
+"""Compares the rules of the loop with a simulation that counts each step."""
 
 import functools
 
@@ -60,9 +60,9 @@ def make_bbf(replay_ratio=2, **settings):
 
 
 def count(is_reset, replay_ratio, steps):
-  """Gradient steps and resets of each environment step, counted one by one.
+  """Returns gradient steps and resets of each environment step, by counting.
 
-  A reset that falls due after the gradient steps of a step waits for the next.
+  A reset due after the gradient steps of one step happens in the next one.
   """
   gradient_steps, waiting, seen = 0, False, []
   for step in range(1, steps + 1):
@@ -76,7 +76,7 @@ def count(is_reset, replay_ratio, steps):
 
 
 def dues(agent, steps):
-  """What is due in each environment step."""
+  """Returns what is due in each environment step."""
   gradient_steps, seen = 0, []
   for step in range(1, steps + 1):
     seen.append(tuple(agent.due(step, gradient_steps)))
@@ -89,7 +89,7 @@ def dues(agent, steps):
 @pytest.mark.parametrize('end', [None, 0, 21, 40])
 def test_drq_resets_at_multiples_of_gradient_steps(replay_ratio, every, end):
   def is_reset(step, before, after):
-    # The last multiple that was passed is below the end.
+    # The last multiple that was reached is below the end.
     passed = [g for g in range(before + 1, after + 1) if g % every == 0]
     return bool(passed) and (end is None or passed[-1] < end)
 
@@ -135,7 +135,7 @@ FIRST = np.full(SHAPE, 7, np.uint8)
 
 @pytest.fixture(scope='module')
 def driven():
-  """A run of the driver, and the gradient steps since a reset as it goes."""
+  """Returns a run of the driver, and its gradient steps since a reset."""
   driver, since = loop.Driver(make_drq(reset_every=20), seed=3), []
   actions = [driver.begin(FIRST)]
   for outcome, frame in items(0, STEPS):

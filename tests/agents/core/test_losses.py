@@ -81,7 +81,7 @@ def test_loss_and_gradients_equal_dopamines(to_dopamine):
   params, target_params = init(jax.random.key(0)), init(jax.random.key(1))
   states, next_states = rng.random((2, batch_size, 84, 84, 4), np.float32)
   taken = rng.integers(actions, size=batch_size, dtype=np.int32)
-  # Errors on both sides of the Huber loss's corner.
+  # Errors on both branches of the Huber loss.
   rewards = rng.uniform(-3, 3, batch_size).astype(np.float32)
   terminals = rng.random(batch_size) < 0.4
   batch = replay.Transition(
@@ -95,7 +95,7 @@ def test_loss_and_gradients_equal_dopamines(to_dopamine):
     params, target_params, batch
   )
 
-  # An optimizer whose new state is the gradient, which `train` returns.
+  # An optimizer whose new state is the gradient: `train` returns it.
   record = optax.GradientTransformation(
     lambda params: params, lambda updates, state, params=None: (updates,) * 2
   )

@@ -28,7 +28,7 @@ def observations():
 @pytest.fixture(scope='module')
 def params(observations):
   params = jax.jit(OURS.init)(jax.random.key(1), observations)
-  # Biases, too, so that one in the wrong place shows.
+  # Nonzero biases, so that a misplaced one is visible.
   noise = jax.random.normal(jax.random.key(2), (ACTIONS,))
   return jax.tree.map(
     lambda p: p + 0.1 * jnp.resize(noise, p.shape) if p.ndim == 1 else p, params

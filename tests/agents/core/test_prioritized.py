@@ -1,4 +1,4 @@
-"""Prioritized replay against a dictionary of priorities and float64 sums."""
+"""Compares prioritized replay with a dictionary and float64 sums."""
 
 import functools
 
@@ -33,7 +33,7 @@ def append(state, t, terminal, truncation, horizon, stack):
 
 
 def fill(count, capacity=24, length=5, horizon=2, stack=2):
-  """Episodes of one length, each of which terminates."""
+  """Returns a replay of terminating episodes of equal length."""
   state = prioritized.init(capacity, (1,), jnp.int32)
   for t in range(count):
     end = t % length == length - 1
@@ -42,14 +42,14 @@ def fill(count, capacity=24, length=5, horizon=2, stack=2):
 
 
 def queue(state):
-  """The starts that can be drawn, oldest first."""
+  """Returns the starts that can be drawn, oldest first."""
   replay = state.replay
   places = np.arange(int(replay.first), int(replay.last)) % len(replay.starts)
   return np.asarray(replay.starts)[places]
 
 
 def priorities(state):
-  """Those of the starts that can be drawn, float64; all others are 0."""
+  """Returns the priorities of the starts, float64; all others must be 0."""
   capacity = len(state.priorities)
   every = np.asarray(state.priorities, np.float64)
   slots = queue(state) % capacity
@@ -59,7 +59,7 @@ def priorities(state):
 
 
 def full(values):
-  """A replay in which every record is a start, with these priorities."""
+  """Returns a replay with these priorities, in which each record is a start."""
   capacity = len(values)
   state = prioritized.init(capacity, (1,))
   replay = state.replay._replace(
@@ -76,7 +76,7 @@ def full(values):
 
 
 class Model:
-  """Priorities of positions, kept by a loop over the whole history."""
+  """Computes priorities in a loop over the whole history."""
 
   def __init__(self, horizon, stack, capacity):
     self.horizon, self.stack, self.capacity = horizon, stack, capacity
@@ -91,7 +91,7 @@ class Model:
     self.priorities = {t: kept.get(t, self.maximum) for t in starts}
 
   def starts(self):
-    """All that are complete, not cut off, and still stored."""
+    """Returns the starts that are complete, not truncated, and stored."""
     count, starts = len(self.records), []
     for t in range(count):
       for ahead in range(self.horizon + 1):
@@ -117,8 +117,8 @@ class Model:
 SETTINGS = [(1, 1, 2), (2, 2, 4), (3, 4, 9), (5, 2, 16)]
 ENDS = st.sampled_from([(False, False)] * 4 + [(True, False), (False, True)])
 LOSSES = st.sampled_from([0.0, 1e-12, 0.25, 3.0, 1e30, -1.0, np.inf, np.nan])
-# What comes after a record: losses for positions so many records ago, some of
-# which have left the queue or never were in it.
+# Losses after a record, for positions so many records ago. Some of them have
+# left the queue or were never in it.
 UPDATES = st.lists(
   st.tuples(st.integers(0, 24), LOSSES), min_size=4, max_size=4
 )
@@ -159,7 +159,7 @@ def test_a_start_that_was_overwritten_is_not_resurrected():
   before = priorities(state)
   after = update(state, jnp.array([oldest]), jnp.array([9.0]))
   np.testing.assert_array_equal(priorities(after), before)
-  # Nor does it lend its priority to the start that has taken its slot.
+  # The start in the same slot does not inherit its priority.
   for t in range(27, 29 + oldest):
     after = append(after, t, False, False, 2, 2)
   assert oldest + 24 in queue(after)
@@ -196,12 +196,12 @@ def test_the_largest_loss_of_float32_leaves_a_replay_that_can_be_sampled():
   assert set(weights.tolist()) == {1.0}  # The root of the largest, 64 times.
 
 
-# --- Drawing ---
+# --- Sampling ---
 
 
 @st.composite
 def many_priorities(draw):
-  """From 1e-5, the root of no loss, to 1e5, and many that are 0."""
+  """Draws priorities from 1e-5 (the root of 1e-10) to 1e5, and many zeros."""
   rng = np.random.default_rng(draw(st.integers(0, 2**32)))
   capacity = draw(st.sampled_from([1, 2, 5, 24, 100, 1000, 1023]))
   low, high = sorted(draw(st.tuples(st.floats(-5, 5), st.floats(-5, 5))))
@@ -226,7 +226,7 @@ def test_each_draw_is_a_start_in_its_own_piece(values, seed):
   assert (values[starts] > 0).all()
   ends = np.cumsum(values, dtype=np.float64) / values.sum(dtype=np.float64)
   begins = np.concatenate([[0], ends[:-1]])
-  # Sums of float32: some steps of 2**-24 of the whole.
+  # float32 sums have rounding errors of some 2**-24 of the total.
   assert (begins[starts] <= (np.arange(size) + 1) / size + 1e-6).all()
   assert (ends[starts] >= np.arange(size) / size - 1e-6).all()
   expected = (values[starts] + 1e-10).astype(np.float64) ** -0.5
@@ -248,13 +248,13 @@ def test_each_draw_is_a_start_in_its_own_piece(values, seed):
 def test_rounding_beyond_an_end_never_leads_to_a_priority_of_0(
   target, index, rest
 ):
-  # Rounded sums can put a target a little outside of what it was drawn from.
+  # With rounded sums, a target can be slightly outside of its range.
   values = jnp.array([0.0, 1.0, 0.0, 2.0, 0.0])
   assert prioritized._locate(values, target) == (index, rest)
 
 
 def frequencies(state, draws, size):
-  """How often each start of the queue is drawn."""
+  """Returns how often each start of the queue is drawn."""
   keys = jax.random.split(jax.random.key(0), draws // size)
   starts, _ = jax.jit(
     jax.vmap(lambda key: prioritized.sample(state, key, size))
@@ -272,7 +272,7 @@ def pvalue(counts, weights):
   return stats.chisquare(counts, expected).pvalue
 
 
-# Before and after wrapping around; alone (independent draws) and in pieces.
+# Before and after wrapping around; single draws and stratified draws.
 @pytest.mark.parametrize('size', [1, 7])
 @pytest.mark.parametrize('count', [17, 75])
 def test_starts_are_drawn_in_proportion_to_their_priorities(count, size):
@@ -288,7 +288,7 @@ def test_starts_are_drawn_in_proportion_to_their_priorities(count, size):
   assert pvalue(counts, np.sqrt(losses)) > 1e-3
   assert pvalue(counts, np.ones(len(starts))) < 1e-9
 
-  for t in range(count, count + 9):  # New ones come, old ones go.
+  for t in range(count, count + 9):  # New starts enter, old ones leave.
     state = append(state, t, False, False, 2, 2)
   assert set(queue(state)) != set(starts)
   counts = frequencies(state, 21_000, size)
@@ -296,17 +296,17 @@ def test_starts_are_drawn_in_proportion_to_their_priorities(count, size):
 
 
 def test_a_large_replay_is_drawn_from_in_proportion():
-  """200,000 starts: the shares of 100 stretches of the ring."""
+  """Checks 200,000 starts by the shares of 100 ranges of the ring."""
   rng = np.random.default_rng(0)
   values = rng.uniform(0.1, 1, 200_000) * np.repeat(np.arange(1, 101), 2000)
   counts = frequencies(full(values), 64_000, 64)
   stretches = counts.reshape(100, 2000).sum(1)
   weights = values.reshape(100, 2000).sum(1)
   expected = weights / weights.sum() * 64_000
-  # Drawn in pieces, a share is off by less than independent draws would be:
-  # within each of the 1000 draws only the pieces at its two ends are random.
+  # Stratified shares vary less than independent draws: in each of the 1000
+  # draws, only the strata at the two ends of a range are random.
   assert np.abs(stretches - expected).max() < 5 * np.sqrt(1000 / 2)
-  # And the shares of places that lie 1000 apart.
+  # The shares of every 1000th slot.
   places, weights = (x.reshape(-1, 1000).sum(0) for x in (counts, values))
   assert pvalue(places, weights) > 1e-3
 
@@ -325,7 +325,7 @@ def test_batches_of_a_group_differ_in_age_only_if_asked_for():
     assert (np.diff(groups[True]) >= 0).all()
     # The same draws in another order.
     np.testing.assert_array_equal(np.sort(groups[False]), groups[True])
-  # The first half of a group: the older half of the replay, or any of it.
+  # The first half of a group is the older half of the replay, or any of it.
   assert min(shares[True]) > 0.7
   older = np.mean(starts < middle)
   error = np.std(shares[False]) / np.sqrt(200)
@@ -347,7 +347,7 @@ def test_as_released_only_the_first_starts_of_a_group_get_a_mean():
 
 
 def test_as_released_nearly_all_starts_keep_the_priority_they_came_with():
-  """100 groups of 2 x 8 from 200 starts: learned from, all but a few, alike."""
+  """After 100 groups of 2 x 8 from 200 starts, few priorities have changed."""
   released = documented = full(np.ones(200))
   for seed in range(100):
     key = jax.random.key(seed)
@@ -357,13 +357,13 @@ def test_as_released_nearly_all_starts_keep_the_priority_they_came_with():
     starts, _ = sample(documented, key, 16)
     documented = update(documented, starts, 0.5 + 0.001 * starts)
   touched = np.flatnonzero(np.asarray(released.priorities) != 1)
-  # The two first of 16 pieces.
+  # The first two of 16 strata.
   assert 0 < len(touched) < 40
   assert touched.max() < 50
   assert np.mean(np.asarray(documented.priorities) != 1) > 0.95
 
 
-# --- A state like any other ---
+# --- Populations, donation, checkpoints ---
 
 
 def test_a_population_does_as_its_members_do():

@@ -1,4 +1,4 @@
-"""The replay against Dopamine's two and a loop over a list of records."""
+"""Compares the replay with Dopamine's two and a loop over a list of records."""
 
 import functools
 from typing import NamedTuple
@@ -37,7 +37,7 @@ def ends(record):
 
 
 def oracle_terminal(records, start, horizon):
-  """The first terminal record within the n steps, or None."""
+  """Returns the first terminal record within the n steps, or None."""
   for t in range(start, min(start + horizon, len(records))):
     if records[t].terminal:
       return t
@@ -112,7 +112,7 @@ def fill(records, horizon, stack, capacity):
 
 
 def queue(state):
-  """The starts that can be drawn, oldest first."""
+  """Returns the starts that can be drawn, oldest first."""
   first, last = int(state.first), int(state.last)
   capacity = len(state.starts)
   assert 0 <= last - first <= capacity
@@ -120,7 +120,7 @@ def queue(state):
 
 
 def read(state, starts, horizon, stack):
-  """The transitions of any number of starts, by calls of one shape."""
+  """Returns the transitions of any number of starts, by calls of one shape."""
   size = 128
   chunks = []
   for i in range(0, len(starts), size):
@@ -225,10 +225,10 @@ def play(game, steps, **limits):
 
 @pytest.fixture(scope='module', params=['Pong', 'Breakout'])
 def game(request):
-  """Records of a game played at random: every kind of end, and rewards."""
-  if request.param == 'Pong':  # A whole game, and some that are cut off.
+  """Returns records of a random game, with rewards and all kinds of end."""
+  if request.param == 'Pong':  # A whole game, and some truncated ones.
     records = play('Pong', 1200) + play('Pong', 180, max_episode_steps=75)
-  else:  # A life lasts some 40 steps.
+  else:  # A life lasts about 40 steps.
     records = play('Breakout', 500) + play(
       'Breakout', 200, max_episode_steps=70
     )
@@ -240,13 +240,13 @@ def game(request):
 
 @pytest.mark.parametrize(('horizon', 'stack'), [(10, 4), (3, 4), (1, 2)])
 def test_recorded_games_equal_dopamines_accumulator(game, horizon, stack):
-  """All starts but those that Dopamine sees a terminal record from.
+  """Compares all starts except those within n steps of a terminal record.
 
-  There, at a terminal record T, its accumulator departs from the definition
-  that is written at `transitions`, each time since it drops records before it
-  has made all that they belong to:
-  - T-n is called terminal though r_T is not in its return, and comes again and
-    again with ever fewer frames in its stack;
+  Near a terminal record T, Dopamine's accumulator departs from the definition
+  in the docstring of `transitions`, because it drops records before it has
+  built all their transitions:
+  - T-n is called terminal though r_T is not in its return, and is repeated with
+    fewer and fewer frames in its stack;
   - T-n+1 .. T-1 have only the newest frame in their stacks;
   - T itself is missing.
   """
@@ -255,7 +255,7 @@ def test_recorded_games_equal_dopamines_accumulator(game, horizon, stack):
   for t, record in enumerate(game):
     element = elements.TransitionElement(
       record.frame,
-      t,  # In place of the action: names the start.
+      t,  # In place of the action: identifies the start.
       record.reward,
       record.terminal,
       record.terminal or record.truncation,
@@ -313,7 +313,7 @@ def test_recorded_games_equal_dopamines_accumulator(game, horizon, stack):
 
 @pytest.mark.parametrize(('horizon', 'stack'), [(10, 4), (3, 4), (1, 2)])
 def test_recorded_games_equal_dopamines_older_replay(game, horizon, stack):
-  """All starts: Dopamine's replay for TensorFlow has the same definition."""
+  """Compares all starts: the TensorFlow replay has the same definition."""
   padding = stack * (2 + sum(ends(record) for record in game))
   theirs = circular_replay_buffer.OutOfGraphReplayBuffer(
     observation_shape=game[0].frame.shape,
@@ -324,7 +324,7 @@ def test_recorded_games_equal_dopamines_older_replay(game, horizon, stack):
     gamma=GAMMA,
   )
   places = []
-  # It gives the last n records only when n more have come.
+  # It returns the last n records only after n more.
   after = [game[0]._replace(terminal=False, truncation=False)] * (horizon + 1)
   for record in game + after:
     theirs.add(
@@ -342,7 +342,7 @@ def test_recorded_games_equal_dopamines_older_replay(game, horizon, stack):
   checked = 0
   for start in starts:
     if not theirs.is_valid_transition(places[start]):
-      # It also leaves out what ends less than n steps before a cut.
+      # It also omits starts less than n steps before a truncation.
       following = game[start : start + horizon]
       assert any(record.truncation for record in following)
       continue
@@ -355,7 +355,7 @@ def test_recorded_games_equal_dopamines_older_replay(game, horizon, stack):
       a_tm1=a_tm1[0],
       r_t=r_t[0],
       discount_t=0.0 if terminal else GAMMA**horizon,
-      # After a terminal record it gives the next episode's frames.
+      # After a terminal record it returns frames of the next episode.
       s_t=ours[start][-1] if terminal else np.moveaxis(s_t[0], -1, 0),
     )
     assert_equal(ours[start], expected)
@@ -375,7 +375,7 @@ def test_recorded_games_in_a_small_ring_equal_the_loop(game, capacity):
 
 
 def test_at_a_terminal_record_by_hand():
-  """The starts around T, where Dopamine's accumulator departs."""
+  """Checks the starts around T, where Dopamine's accumulator departs."""
   n, stack, terminal = 3, 2, 5
   records = [
     Record(np.array([10 + t], np.uint8), t, 2.0**t, t == terminal, False)
@@ -398,7 +398,7 @@ def test_at_a_terminal_record_by_hand():
     np.testing.assert_array_equal(transition.s_t[:, 0], s_t)
 
 
-# --- Drawing, and checkpoints ---
+# --- Sampling and checkpoints ---
 
 
 def episodes(length, count):

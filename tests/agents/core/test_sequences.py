@@ -1,4 +1,4 @@
-"""What is read after a start, against a loop over a list of episodes."""
+"""Compares what is read after a start with a loop over a list of episodes."""
 
 import functools
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
 
 class Episodes:
-  """Records as a list of episodes; those that a ring has lost can't be read."""
+  """Records as a list of episodes; overwritten records cannot be read."""
 
   def __init__(self, records, horizon, stack, capacity):
     self.horizon, self.stack = horizon, stack
@@ -52,14 +52,14 @@ class Episodes:
     return starts
 
   def find(self, start):
-    """The records from a start to the end of its episode, and those before."""
+    """Returns an episode's records from a start on, and those before it."""
     for first, records in reversed(self.episodes):
       if first <= start:
         return records[start - first :], records[: start - first]
     raise AssertionError
 
   def state(self, start, ahead):
-    """The stack at a start, or some records later in the same episode."""
+    """Returns the stack `ahead` records after a start, in the same episode."""
     records, before = self.find(start)
     frames = [record.frame for record in before + records[: ahead + 1]]
     frames = frames[-self.stack :]
@@ -76,7 +76,7 @@ class Episodes:
       if k < len(records)
     )
     distance = n - 1 if bootstrap_early else n
-    over = len(records) <= distance  # It has no such record: it terminated.
+    over = len(records) <= distance  # It terminated before that record.
     return replay.Transition(
       s_tm1=self.state(start, 0),
       a_tm1=records[0].action,
@@ -112,7 +112,7 @@ def filler(horizon, stack):
 
 
 def fill(records, horizon, stack, capacity, size=64):
-  """A replay with these records, in one call of one shape."""
+  """Returns a replay with these records, in one call of one shape."""
   frame = records[0].frame
   state = replay.init(capacity, frame.shape, frame.dtype)
   count = len(records)
@@ -129,7 +129,7 @@ def queue(state):
 
 @functools.cache
 def reader(horizon, stack, jumps):
-  """Reads with all n, all discounts and both bootstraps, and the future."""
+  """Returns a reader of all n, discounts and bootstraps, and the future."""
 
   def read(state, starts):
     def read_one(n, gamma, bootstrap_early):
@@ -213,7 +213,7 @@ transitions = jax.jit(
 
 
 def by_hand():
-  """Rewards 2**t; terminal after 5, then a new episode; stacks of 2."""
+  """Returns rewards 2**t, terminal after 5, then a new episode; stacks of 2."""
   records = [
     Record(np.array([10 + t], np.uint8), t, 2.0**t, t == 5, False)
     for t in range(12)
@@ -259,7 +259,7 @@ def test_the_future_by_hand():
   ],
 )
 def test_bootstrapping_early_by_hand(n, start, early, late):
-  """As BBF's release: no state is new at n = 1, and no end either."""
+  """As in BBF's release: at n = 1 the bootstrap state is the start itself."""
   state = by_hand()
   for bootstrap_early, expected in [(True, early), (False, late)]:
     batch = transitions(
@@ -278,7 +278,7 @@ def test_bootstrapping_early_by_hand(n, start, early, late):
 
 
 def test_bootstrapping_early_makes_the_last_reward_count_twice():
-  """Values of states before one reward: right, and as the release has them."""
+  """Compares state values before one reward: correct, and as released."""
   n, gamma, length = 2, 0.5, 8
   records = [
     Record(np.array([t], np.int32), 0, float(t == 4), t == length - 1, False)
@@ -298,11 +298,11 @@ def test_bootstrapping_early_makes_the_last_reward_count_twice():
     value = np.zeros(length)
     r_t, discount_t = np.asarray(batch.r_t), np.asarray(batch.discount_t)
     s_t = np.asarray(batch.s_t)[:, 0, 0]
-    for _ in range(60):  # To the fixed point.
+    for _ in range(60):  # Until the fixed point.
       value = r_t + discount_t * value[s_t]
     values[bootstrap_early] = value[:5].tolist()
   assert values[False] == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
-  # Step 3 counts the reward twice, and each step before costs gamma**2.
+  # Step 3 counts the reward twice; each step before it discounts by gamma**2.
   assert values[True] == pytest.approx(
     [3 / 4 / 64, 3 / 4 / 16, 3 / 4 / 4, 1 / 2 + 1 / 4, 1]
   )

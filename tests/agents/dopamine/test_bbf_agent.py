@@ -52,7 +52,7 @@ def same(one, other):
 
 
 def counts(agent):
-  """Environment steps stored, gradient steps, and those since a reset."""
+  """Returns stored steps, gradient steps, and those since a reset."""
   state = agent.driver.state
   assert state.train.opt_state.count == state.train.cycle_steps
   return (
@@ -63,14 +63,14 @@ def counts(agent):
 
 
 def networks_of(agent):
-  """The hare's parameters and the tortoise's."""
+  """Returns the parameters of hare and tortoise."""
   train = agent.driver.state.train
   return train.params, ht_rl.tortoise_params(train.opt_state)
 
 
 @pytest.fixture(scope='module')
 def played():
-  """An agent that played Pong, and what was true after each step."""
+  """Returns an agent that played Pong, and its state after each step."""
   agent, environment = make_agent(), atari.AtariEnvironment('Pong', seed=0)
   action = agent.begin_episode(environment.reset())
   seen = []
@@ -84,7 +84,7 @@ def played():
 
 @pytest.fixture(scope='module')
 def learning(played):
-  """An agent that learns; shared, so a test may not rely on where it is."""
+  """Returns a shared agent that learns; do not rely on its step."""
   return played[0]
 
 
@@ -93,18 +93,18 @@ def learning(played):
 
 def test_resets_and_restarts_of_a_run(played):
   # Two gradient steps in each environment step after the twelfth; a reset right
-  # before those of the steps 17 and 25, not yet of 9 and no longer of 33.
+  # before those of steps 17 and 25, but not of 9 (too early) or 33 (too late).
   expected = [(step, 0, 0) for step in range(1, 13)]
   expected += [(step, 2 * step - 24, 2 * step - 24) for step in range(13, 17)]
   expected += [(step, 2 * step - 24, 2 * step - 32) for step in range(17, 25)]
   expected += [(step, 2 * step - 24, 2 * step - 48) for step in range(25, 41)]
   _, seen = played
   assert [counts for *counts, _, _ in seen] == list(map(list, expected))
-  assert same(seen[0][-2], seen[11][-2])  # Nothing changes before it learns.
-  # And a restart every six gradient steps since the last reset.
+  assert same(seen[0][-2], seen[11][-2])  # Nothing is learned yet.
+  # A restart every six gradient steps since the last reset.
   in_step = [step for step, *_, hare, tortoise in seen if same(hare, tortoise)]
   assert in_step == [*range(1, 13), 15, 19, 22, 27, 30, 33, 36, 39]
-  # Nobody sees a network between its reset and the gradient steps after it.
+  # No step ends between a reset and the gradient steps after it.
   for step, *_, hare, tortoise in seen[12:]:
     heads = [params['params']['head'] for params in (hare, tortoise)]
     assert same(*heads) == (step in in_step)
@@ -125,7 +125,7 @@ def test_the_tortoise_plays_the_evaluation_without_noise():
   rng = np.random.default_rng(0)
 
   def draw(path, leaf):
-    # Noise that would decide, if there were any.
+    # Noise large enough to decide the action, if it were used.
     size = 10.0 if 'sigma' in str(path[-1]) else 0.5
     return jnp.asarray(size * rng.normal(size=leaf.shape), jnp.float32)
 
@@ -158,7 +158,7 @@ def test_the_tortoise_plays_the_evaluation_without_noise():
 
 
 def snapshot(agent):
-  """All of an agent, as arrays of its own."""
+  """Returns copies of all arrays of an agent."""
   paths, _ = jax.tree_util.tree_flatten_with_path(agent.get_state())
   return {
     jax.tree_util.keystr(path, simple=True, separator='.'): np.array(leaf)
@@ -174,7 +174,7 @@ def assert_bitwise(one, other):
 
 
 def play(agent, steps, seed=0):
-  """Steps in an environment of noise, through ends of both kinds."""
+  """Plays noise, with terminals and truncations."""
   rng = np.random.default_rng(seed)
 
   def frame():
@@ -191,7 +191,7 @@ def play(agent, steps, seed=0):
 
 
 def test_going_back_to_a_state_repeats_what_followed(learning):
-  learning.end_episode(-1.0, terminal=False)  # Waits in the checkpoint.
+  learning.end_episode(-1.0, terminal=False)  # Pending in the checkpoint.
   before = snapshot(learning)
   actions = play(learning, 20, seed=6)
   after = snapshot(learning)
@@ -222,7 +222,7 @@ def test_a_state_of_another_agent_is_refused(learning):
 
 WRONG = {
   'update_horizon': [0, 2.0],
-  'max_update_horizon': [0, 1, None],  # Of an n of 2 in the end.
+  'max_update_horizon': [0, 1, None],  # With a final n of 2.
   'cycle_steps': [0, 10.5],
   'jumps': [-1, 2.0, None],
   'spr_weight': [-1.0, '5', float('nan')],
@@ -239,8 +239,8 @@ WRONG = {
   'replay_ratio': [0],
   'keep_encoder': [1.5],
   'keep_head': [True],
-  'min_replay_history': [4],  # Of a horizon of 4 steps.
-  'replay_capacity': [7],  # Of a horizon of 4 and 4 frames.
+  'min_replay_history': [4],  # With a horizon of 4 steps.
+  'replay_capacity': [7],  # With a horizon of 4 and 4 frames.
   'network': [None, configurables.dueling_q_network],
   'optimizer': ['adam'],
 }
@@ -255,7 +255,7 @@ def test_a_wrong_setting_is_named(name, value):
 
 
 def test_drq_refuses_bbfs_network():
-  """A reset would lose its projection."""
+  """A reset would drop its projection."""
   loop = configurables.drq_agent(
     num_actions=6, network=TINY, replay_capacity=100
   )

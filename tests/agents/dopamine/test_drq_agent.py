@@ -49,7 +49,7 @@ def make_environment(**settings):
 
 
 def snapshot(agent):
-  """All of an agent, as arrays of its own."""
+  """Returns copies of all arrays of an agent."""
   paths, _ = jax.tree_util.tree_flatten_with_path(agent.get_state())
   return {
     jax.tree_util.keystr(path, simple=True, separator='.'): np.array(leaf)
@@ -65,7 +65,7 @@ def assert_bitwise(one, other):
 
 
 def params(agent):
-  """The hare's parameters and the tortoise's."""
+  """Returns the parameters of hare and tortoise."""
   train = agent.driver.state.train
   return train.params, ht_rl.tortoise_params(train.opt_state)
 
@@ -85,7 +85,7 @@ def frames(seed):
 
 
 def play(agent, steps, seed=0):
-  """Steps in an environment of noise; returns the actions."""
+  """Plays noise; returns the actions."""
   observations = frames(seed)
   actions = [agent.begin_episode(next(observations))]
   for t in range(1, steps):
@@ -99,7 +99,7 @@ def play(agent, steps, seed=0):
 
 @pytest.fixture(scope='module')
 def beginning():
-  """An agent, and its counts after each of its first steps."""
+  """Returns an agent, and its counts after each of its first steps."""
   agent = make_agent(reset_every=4, summary_writing_frequency=10)
   observations = frames(0)
   agent.begin_episode(next(observations))
@@ -113,11 +113,11 @@ def beginning():
 
 @pytest.fixture(scope='module')
 def learning(beginning):
-  """An agent that learns; shared, so a test may not rely on where it is."""
+  """Returns a shared agent that learns; do not rely on its step."""
   return beginning[0]
 
 
-# --- Dopamine's contract ---
+# --- The interface of Dopamine ---
 
 
 def test_it_is_a_dopamine_agent(learning):
@@ -125,7 +125,7 @@ def test_it_is_a_dopamine_agent(learning):
 
 
 def test_records_are_what_the_loop_saw():
-  """Across lost lives, ends, and cuts by the environment and by the loop."""
+  """Across lost lives, ends, and truncations by environment and loop."""
   agent = make_agent(min_replay_history=2000, replay_capacity=2000)
   seen = []
   life_losses = 0
@@ -151,10 +151,10 @@ def test_records_are_what_the_loop_saw():
   assert life_losses > 0
   assert (
     agent.driver.state.replay.cursor == len(seen) - 1
-  )  # The last one waits.
+  )  # The last one is pending.
   agent.begin_episode(observation)
   assert not agent.get_state()['has_pending']
-  # What was never written takes no room in a checkpoint.
+  # A checkpoint has no slots that were never written.
   stored = agent.get_state()['run'].replay
   assert stored.cursor == len(stored.frames) == len(seen)
   observations, actions, rewards, terminals, ends = (
@@ -200,7 +200,7 @@ def test_the_tortoise_plays_the_evaluation():
       opt_state=ht_rl.replace_tortoise(train.opt_state, tortoise)
     )
   )
-  # Blocks of the size of the network's kernels, so that its choice varies.
+  # Blocks of the size of the network's kernels, so that its actions vary.
   blocks = np.random.default_rng(0).integers(2, size=(30, 7, 7), dtype=np.uint8)
   shown = np.kron(255 * blocks, np.ones((1, 12, 12), np.uint8))
   padded = np.concatenate([np.zeros((3, 84, 84), np.uint8), shown])
@@ -212,7 +212,7 @@ def test_the_tortoise_plays_the_evaluation():
   assert len(set(by_tortoise)) > 1
   assert by_hare != by_tortoise
   agent.eval_mode = True
-  for _ in range(2):  # A second episode begins with an empty stack, too.
+  for _ in range(2):  # A second episode also begins with an empty stack.
     actions = [agent.begin_episode(shown[0][..., None])]
     actions += [agent.step(0.0, frame[..., None]) for frame in shown[1:]]
     agent.end_episode(0.0)
@@ -242,7 +242,7 @@ def test_figures_go_to_the_dispatcher_now_and_then(learning):
 
 
 def test_the_networks_are_reset_when_due(learning):
-  """Every 4 gradient steps, 2 of them in a step; right before the next."""
+  """Every 4 gradient steps, 2 per step; right before the next step's."""
 
   observations = frames(5)
   learning.begin_episode(next(observations))
@@ -260,7 +260,7 @@ def test_the_networks_are_reset_when_due(learning):
 
 
 def test_going_back_to_a_state_repeats_what_followed(learning):
-  learning.end_episode(-1.0, terminal=False)  # Waits in the checkpoint.
+  learning.end_episode(-1.0, terminal=False)  # Pending in the checkpoint.
   before = snapshot(learning)
   actions = play(learning, 15, seed=6)
   after = snapshot(learning)
@@ -295,7 +295,7 @@ def test_dopamines_hooks_write_and_read_a_checkpoint(learning, tmp_path):
   play(learning, 5)
   learning.bundle_and_checkpoint(str(tmp_path), 4)
   assert not learning.unbundle(str(tmp_path), 4, None)
-  # Killed before Dopamine wrote its own file of iteration 4, it asks for 3.
+  # If killed before its own file of iteration 4, Dopamine asks for 3.
   assert learning.unbundle(str(tmp_path), 3, bundle)
   assert_bitwise(snapshot(learning), at_three)
   play(learning, 7)
@@ -304,7 +304,7 @@ def test_dopamines_hooks_write_and_read_a_checkpoint(learning, tmp_path):
   play(learning, 5)
   assert learning.unbundle(str(tmp_path), 4, bundle)
   assert_bitwise(snapshot(learning), at_four)
-  # An unreadable one is not replaced by another iteration's.
+  # Another iteration does not replace an unreadable checkpoint.
   (tmp_path / 'agent' / '4' / 'sha256').write_text('')
   with pytest.raises(CheckpointError, match='of iteration 4'):
     learning.unbundle(str(tmp_path), 4, bundle)
@@ -337,7 +337,7 @@ def test_it_trains_and_resumes_under_dopamines_runner(tmp_path):
   start, fresh, uninterrupted = run('one', make_environment(), 3)
   assert start == 0
   assert uninterrupted['run.train.gradient_steps'] > 50
-  # Dopamine does not save the environment: here it goes on by itself.
+  # Dopamine does not save the environment: keep it between the two runs.
   environment = make_environment()
   _, also_fresh, stopped = run('two', environment, 2)
   assert_bitwise(also_fresh, fresh)
@@ -373,8 +373,8 @@ WRONG = {
   'keep_head': [-0.5, True],
   'data_augmentation': [1, 'yes'],
   'target_action_selection': [None],
-  'min_replay_history': [3],  # Of a horizon of 3 steps.
-  'replay_capacity': [6],  # Of a horizon of 3 and 4 frames.
+  'min_replay_history': [3],  # With a horizon of 3 steps.
+  'replay_capacity': [6],  # With a horizon of 3 and 4 frames.
   'reset_every': [0, 1.0],
   'seed': [-1, 0.5],
   'network': [None, 'DuelingQNetwork'],

@@ -1,4 +1,4 @@
-"""Each test imports in a fresh interpreter: an import cannot be undone."""
+"""Tests that import in a new interpreter, since imports cannot be undone."""
 
 from pathlib import Path
 import subprocess
@@ -34,7 +34,7 @@ def test_dopamine_imports_without_a_line_on_stderr():
     'print(list(agents.dopamine.repair.STAND_INS))'
   )
   assert result.stderr == ''
-  assert result.stdout == f'{list(_ERROR_WITHOUT)}\n'  # None goes untested.
+  assert result.stdout == f'{list(_ERROR_WITHOUT)}\n'  # Each has a test.
 
 
 @pytest.mark.parametrize('name', _ERROR_WITHOUT)

@@ -46,7 +46,7 @@ class Environment(atari.AtariEnvironment):
 
 
 class Lines:
-  """Keeps what a runner shows."""
+  """A `Progress` that records what a runner shows."""
 
   def __init__(self):
     self.phases = []
@@ -133,7 +133,7 @@ def test_the_replay_holds_the_protocol(run):
   assert sum(lives_lost) >= 2
   assert sum(cut) >= 2
   replay = jax.device_get(run._agent.driver.state.replay)
-  # An episode's last step comes to the replay with the next one's first.
+  # The last step of an episode is appended with the first of the next one.
   stored = int(replay.cursor)
   assert stored == STEPS
   rewards, terminals, overs = (
@@ -164,7 +164,7 @@ def test_episodes_are_logged_unclipped(run):
 def test_figures_are_logged_and_shown(run):
   rows = [row for row in rows_of(run) if 'episode_return' not in row]
   assert [row['step'] for row in rows] == list(range(1, STEPS + 1))
-  assert rows[0] == {'step': 1}  # Nothing was learned yet.
+  assert rows[0] == {'step': 1}  # Learning has not started.
   learned = STEPS - 30
   assert rows[-1]['gradient_steps'] == learned
   assert run.result['gradient_steps'] == learned
@@ -202,12 +202,12 @@ def test_the_score_is_the_mean_return_of_the_tortoise(run):
   assert result['returns'] == expected.returns.tolist()
   assert result['lengths'] == expected.lengths.tolist()
   assert result['score'] == sum(result['returns']) / EPISODES
-  # The field's scores of RoadRunner: random 11.5, human 7845.
+  # Reference scores of RoadRunner: random 11.5, human 7845.
   assert result['human_normalized_score'] == pytest.approx(
     (result['score'] - 11.5) / (7845 - 11.5)
   )
 
-  # A hare that would only do what the tortoise never does changes nothing.
+  # Changing the hare to other actions does not change the evaluation.
   never = next(action for action in range(18) if action not in played)
   state = driver.state
   hare = jax.tree.map(np.array, state.train.params)
@@ -244,7 +244,7 @@ def test_one_compilation_serves_the_whole_evaluation(run):
   # The batch keeps its size, although its episodes ended at different steps.
   assert len(set(run.result['lengths'])) > 1
   assert run._agent.driver._evaluate._cache_size() == 1
-  # And training took two: before there is anything to learn, and after.
+  # Training has two programs: before and after learning starts.
   assert run._agent.driver._step._cache_size() == 2
 
 
@@ -277,7 +277,7 @@ def test_tensorboard_reads_the_events(run):
   ]
   assert series('Eval/AverageReturn') == [(STEPS, run.result['score'])]
   losses = {row['step']: row['loss'] for row in rows if 'loss' in row}
-  # Dopamine's agents count observations: one more than the steps.
+  # Dopamine's agents count observations, one more than steps.
   assert series('Train/loss') == [
     (count, pytest.approx(losses[count - 1])) for count in (50, 100, 150, 200)
   ]
@@ -321,7 +321,7 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
   )
 
   def stopping(*args, progress, **settings):
-    # In the second evaluation, at step 140, while its episodes are played.
+    # During the episodes of the second evaluation, at step 140.
     if runner._step == 140:
       stopped_at.append(runner._step)
     return evaluate(*args, progress=progress, **settings)
@@ -367,7 +367,7 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
     runner.run_experiment()
   runner.folder = tmp_path
   [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
-  # The same agent, made to hold that tortoise after all is over.
+  # The same agent, with that tortoise put in after the run.
   driver = runner._agent.driver
   train = driver.state.train
   driver.state = driver.state._replace(

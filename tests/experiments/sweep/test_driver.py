@@ -79,7 +79,7 @@ def test_a_wrong_setting_fails_its_configuration_at_once(stub_sweep):
   # After a retry they all go on.
   code, lines = sweep.command('retry', sweep.base_dir)
   assert code == 0
-  assert lines[0].startswith('1 runs will be tried again')
+  assert lines[0].startswith('failed runs are going to be tried again (1 ')
   code, lines = sweep.run('--runs_per_device=2')
   assert code == 0
   assert len(sweep.done()) == 12
@@ -109,7 +109,10 @@ def test_a_stopped_sweep_leaves_nothing_and_goes_on(stub_sweep):
   wait_for(sweep.base_dir / 'waits')
   code, lines = sweep.command('status', sweep.base_dir)
   assert code == 0
-  assert lines == ['3 runs: 1 done, 1 running, 1 waiting, 0 failed']
+  assert lines[0].startswith('3 runs: 1 done, 1 running, 1 waiting, 0 failed')
+  assert lines[1] == 'drq: 1 of 26 games, 1 seed, IQM 0.250'
+  assert lines[2].startswith('drq/Pong/1: step 0 of 5, cores ')
+  assert len(lines) == 3
   driver.send_signal(signal.SIGTERM)
   assert driver.wait(timeout=300) == 75
   assert sweep.processes() == []
@@ -183,7 +186,7 @@ def test_one_attempt_by_its_number(stub_sweep):
   assert lines == ['error: bbf/Pong/0: error: DrQAgent.gamma must be a number']
   code, lines = sweep.command('attempt', sweep.base_dir, 4)
   assert code == 2
-  assert lines == ['error: there is no run 4: the 4 runs count from 0']
+  assert lines == ['error: there is no run 4; the 4 runs count from 0']
 
 
 def test_commands_to_print(stub_sweep):
@@ -228,10 +231,10 @@ def test_status_as_json(stub_sweep):
 @pytest.mark.parametrize(
   ('words', 'message'),
   [
-    (['run', '--watch'], '--watch means nothing to `run`'),
-    (['status', 'x', '--retries=1'], '--retries means nothing to `status`'),
-    (['run', '--runs_per_device=few'], "must be 'auto' or 1 and more"),
-    (['run', '--executor=print', '--runs_per_device=2'], 'means nothing to'),
+    (['run', '--watch'], '--watch has no effect on `run`'),
+    (['status', 'x', '--retries=1'], '--retries has no effect on `status`'),
+    (['run', '--runs_per_device=few'], "must be 'auto' or at least 1"),
+    (['run', '--executor=print', '--runs_per_device=2'], 'has no effect on'),
     (['run', '--games=Pong'], '--games needs --gin_files'),
     (['status'], 'one folder must be named'),
     (['status', '/nowhere'], 'there is no sweep in /nowhere'),

@@ -44,7 +44,7 @@ def test_all_that_is_wrong_gets_a_line(tmp_path):
   )
   assert code == 2
   assert out == ''
-  assert lines[0].startswith('error: --seeds must be as 0-4 or 0,2,7')
+  assert lines[0].startswith('error: --seeds must look like 0-4 or 0,2,7')
   assert lines[1].startswith("error: --games: unknown game 'Brakout': did you")
   assert lines[2].startswith('error: wild: DrQAgent.gamma must be a number')
   assert lines[3].startswith("error: no gin file 'gin_configs/drq_th.gin': did")

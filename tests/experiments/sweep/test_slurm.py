@@ -60,7 +60,7 @@ def test_a_job_out_of_time_goes_back_into_the_queue(stub_sweep, monkeypatch):
 
 def test_without_slurm(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', str(tmp_path))
-  with pytest.raises(SettingsError, match='this machine has no sbatch'):
+  with pytest.raises(SettingsError, match='this machine has no Slurm'):
     slurm_launcher.slurm_executor(
       tmp_path,
       partition=None,

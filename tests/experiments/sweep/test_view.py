@@ -26,7 +26,7 @@ def test_the_end_is_a_table(stub_sweep):
   assert '16 runs: 16 done, 0 running, 0 waiting, 0 failed' in lines
   assert 'IQM' in text
   assert re.search(r'drq_ht .*\d\.\d+ \[-?\d\.\d+, -?\d\.\d+\]', text), text
-  assert 'Over so few games no interval is to be relied on.' in text
+  assert 'Intervals over so few games are not reliable.' in text
 
   # By hand: of .25, .5, .75 and 1 of both games the middle half is .5 to .75.
   code, lines = sweep.command('status', sweep.base_dir)
@@ -110,7 +110,7 @@ def test_what_is_left_by_hand(stub_sweep):
   code, lines = sweep.run('--dry_run')
   assert code == 0
   assert lines[:2] == ['done     drq/Pong/0', 'waiting  bbf/Pong/0']
-  assert 'bbf: no run is finished: its time is not known' in lines
+  assert 'bbf: no finished run, so its cost is unknown' in lines
   assert (
     'drq: 2 runs to do, each with 0:01:40 of training, 0:00:30 of start and '
     'evaluation, and 10 MB of disk when finished' in lines
@@ -146,7 +146,7 @@ def test_on_a_terminal(stub_sweep):
   for words in (
     'configuration',
     'scores so far',
-    'drq/Pong/1: failed: OSError: the disk has gone (tried again)',
+    'drq/Pong/1: failed: OSError: the disk has gone (retry)',
     'drq/Pong/2: done',
     '3 runs: 3 done, 0 running, 0 waiting, 0 failed',
   ):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 from ht_rl.atari100k import run_folder
@@ -66,6 +67,22 @@ class TestResult:
     assert run.read_result() == {'version': 1, **RESULT}
     first, *_ = json.loads(run.result_file.read_text())
     assert first == 'version'
+
+  def test_numbers_of_numpy(self, run):
+    run.write_result(
+      {
+        **RESULT,
+        'seed': np.int64(3),
+        'score': np.float32(-7.5),
+        'returns': np.array([-7.0, -8.0]),
+      }
+    )
+    assert run.read_result() == {'version': 1, **RESULT}
+
+  def test_what_is_no_json(self, run):
+    with pytest.raises(ValueError, match='can not be written as JSON'):
+      run.write_result({**RESULT, 'agent': object()})
+    assert not run.is_finished
 
   def test_a_result_that_is_read_can_be_written(self, run):
     run.write_result({**RESULT, 'version': 7})

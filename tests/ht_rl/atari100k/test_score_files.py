@@ -44,6 +44,10 @@ RESULT = {
 }
 
 LAYOUTS = 'the JSON must be an object of games or of methods, or a list of rows'
+TRANSPOSED = (
+  'the array must have a row for each run and a column for each of the 26 '
+  'games; this looks like a row for each game: transpose it'
+)
 ADVICE = "; remove the file, and the run's command writes it again"
 
 
@@ -789,6 +793,11 @@ def test_matrices_of_normalised_scores():
       {'a': [[0.5] * 25 + ['x']]},
       ["['a'][0][25]: the score must be a finite number, not 'x'"],
     ),
+    ({'a': [[0.5] * 5] * 26}, [f"['a']: {TRANSPOSED}"]),
+    (
+      {'a': [[float(i)] * 26 for i in range(26)]},
+      [f"['a']: {TRANSPOSED}"],
+    ),
     ({'': [[0.5] * 26]}, ["['']: the method must have a name, not ''"]),
   ],
 )
@@ -1019,6 +1028,15 @@ def test_a_run_twice():
     'and in a.csv, line 2',
     'b on Pong, the mean: it is there twice, in a.csv, line 3 and in b.csv, '
     'line 2',
+  ]
+
+
+def test_many_scores_of_one_seed():
+  rows = [f'a,Pong,0,{score}\n' for score in range(100)]
+  write('a.csv', 'config,game,seed,score\n' + ''.join(rows))
+  assert problems_of('a.csv') == [
+    'a on Pong, seed 0: it is there 100 times, first in a.csv, line 2; if '
+    'these are episodes of a run, give their mean'
   ]
 
 

@@ -86,12 +86,12 @@ def test_texts_show_the_numbers(summary, style, separator):
 
 
 def test_the_heading_says_how_many_games(summary):
-  assert tables.heading(summary) == (
+  assert summary.heading == (
     'Atari-100k, 26 games: human-normalised scores with 95% intervals '
     '(stratified bootstrap, 2,000 replicates, seed 0)'
   )
   few = summarize({'a': {'Pong': [1.0, 2.0]}}, partial=True)
-  assert tables.heading(few).startswith('Atari-100k, 1 of 26 games: ')
+  assert few.heading.startswith('Atari-100k, 1 of 26 games: ')
   assert '1 of 26 games' in tables.render(few, 'table')
 
 

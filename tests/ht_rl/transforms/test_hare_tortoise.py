@@ -684,7 +684,7 @@ def test_wrong_masks_are_named(mask, reset_every):
 
 def test_update_needs_the_parameters():
   optimizer = ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)
-  with pytest.raises(ValueError, match='averages the parameters'):
+  with pytest.raises(ValueError, match='`update` needs the parameters'):
     optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)))
 
 

@@ -154,5 +154,5 @@ def test_wrong_strengths_are_named(strength):
 
 def test_update_needs_the_parameters():
   regenerate = ht_rl.regenerate(0.1)
-  with pytest.raises(ValueError, match='`update` needs them'):
+  with pytest.raises(ValueError, match='`update` needs the parameters'):
     regenerate.update(PARAMS, regenerate.init(PARAMS))

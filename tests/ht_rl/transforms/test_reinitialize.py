@@ -711,5 +711,5 @@ def test_fresh_weights_unlike_the_parameters_are_named_at_once(
   ],
 )
 def test_update_needs_the_parameters(optimizer):
-  with pytest.raises(ValueError, match='`update` needs them'):
+  with pytest.raises(ValueError, match='`update` needs the parameters'):
     optimizer.update(PARAMS, optimizer.init(PARAMS))

@@ -103,6 +103,44 @@ def check_values_and_donation_in_automatic_mode(optimizer, dtype):
       )
 
 
+def check_shard_map(optimizer, population):
+  """Inside shard_map each device trains as it does alone.
+
+  Either all devices have the same weights, or each has its own (a population).
+  """
+  mesh = jax.make_mesh((8,), ('x',), axis_types=(AxisType.Auto,))
+  spec = PartitionSpec('x') if population else PartitionSpec()
+  step = make_step(optimizer)
+
+  def train(params):
+    carry = step(params[0], optimizer.init(params[0]))
+    if population:
+      # A count made by `init` is replicated; a scan needs what it will become.
+      carry = jax.tree.map(
+        lambda x: jnp.where(True, x, jax.lax.axis_index('x').astype(x.dtype)),
+        carry,
+      )
+    carry, _ = jax.lax.scan(lambda c, _: (step(*c), None), carry, length=6)
+    return jax.tree.map(lambda x: x[None], carry)
+
+  scales = np.arange(1, 9) / 8 if population else np.ones(1)
+  starts = jnp.stack([parameters('float32') * s for s in scales.astype('f4')])
+  mapped = jax.shard_map(
+    train, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=True
+  )
+  together = jax.jit(mapped)(starts)
+  alone = jax.jit(jax.vmap(lambda p: step_alone(step, optimizer, p)))(starts)
+  # The same operations on each element, but for XLA's contractions.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, 1e-6, 1e-6), together, alone
+  )
+
+
+def step_alone(step, optimizer, params):
+  carry = params, optimizer.init(params)
+  return jax.lax.scan(lambda c, _: (step(*c), None), carry, length=7)[0]
+
+
 def test_eight_devices():
   root = Path(ht_rl.__file__).parents[1]
   environment = {
@@ -129,4 +167,11 @@ if __name__ == '__main__':
     if name == 'hare_tortoise':
       check_types_in_explicit_mode(checked, 'float32')
       check_values_and_donation_in_automatic_mode(checked, 'float32')
+    for population in (False, True):
+      check_shard_map(checked, population)
+  # An update that is the same on each device, of weights that are not.
+  frozen = ht_rl.shrink_and_perturb(
+    optax.set_to_zero(), lambda key: jnp.zeros((4, 16)), keep=0.5, reset_every=2
+  )
+  check_shard_map(frozen, population=True)
   print(len(jax.devices()), 'devices checked')

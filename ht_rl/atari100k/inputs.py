@@ -1,0 +1,160 @@
+"""Scores as people hold them in Python: dictionaries, arrays, data frames."""
+
+from collections.abc import Iterable, Mapping
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from ht_rl.atari100k.games import (
+  GAMES,
+  OTHER_GAMES,
+  REFERENCE_SCORES,
+  canonical_game,
+)
+from ht_rl.atari100k.readers.content import Content
+from ht_rl.atari100k.readers.rows import row_reader
+from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
+from ht_rl.atari100k.suspicions import looks_transposed
+
+Scores = dict[str, np.ndarray]
+
+
+def methods_of(scores: Any) -> dict[str, Scores]:
+  """Returns the scores of each method and game in game points.
+
+  >>> methods_of({'mine': {'ALE/Pong-v5': {0: 12, 1: 14.5}}})
+  {'mine': {'Pong': array([12. , 14.5])}}
+
+  Args:
+    scores: for each method what `scores_of` takes; or a data frame with the
+      columns config, game, seed and score.
+
+  Returns:
+    float64 [runs] for each game of each method.
+
+  Raises:
+    ValueError: it is something else, or a value is wrong.
+  """
+  if _is_frame(scores):
+    return by_method(_frame_runs('scores', scores))
+  if not isinstance(scores, Mapping):
+    raise ValueError(
+      'the scores must be a dictionary of methods or a data frame, not '
+      f'{type(scores).__name__}'
+    )
+  made = {}
+  for name, of in scores.items():
+    try:
+      made[name] = scores_of(name, of)
+    except ScoreFileError:
+      raise  # It names the method.
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
+  return made
+
+
+def scores_of(name: str, scores: Any) -> Scores:
+  """Returns the scores of one method by game in game points.
+
+  Args:
+    name: of the method.
+    scores: one of
+
+      - a dictionary of games, in any usual spelling, with the scores of the
+        runs: a list, an array or a dictionary of seeds;
+      - an array [runs, 26] of human-normalised scores, the games in
+        alphabetical order, as rliable has them;
+      - a data frame of pandas, polars or the like, in game points: a row a run
+        with the columns game, seed and score, or a row a run and a column a
+        game. A missing value in a column of a game is a run that isn't there.
+
+  Returns:
+    float64 [runs] for each game; games without runs are left out.
+
+  Raises:
+    ValueError: it is something else, or a value is wrong.
+  """
+  if isinstance(scores, Mapping):
+    return _of_games(scores)
+  if _is_frame(scores):
+    runs = _frame_runs(name, scores)
+    methods = by_method(runs)
+    if len(methods) != 1:
+      raise ValueError(
+        f'the frame has {len(methods)} methods; pass it alone, or one of them'
+      )
+    return methods.popitem()[1]
+  return _of_matrix(np.asarray(scores, np.float64))
+
+
+def _of_games(scores: Mapping[str, Any]) -> Scores:
+  made: Scores = {}
+  for name, of in scores.items():
+    game = canonical_game(name, (*GAMES, *OTHER_GAMES))
+    values = list(of.values()) if isinstance(of, Mapping) else of
+    column = np.asarray(values, np.float64)
+    if column.ndim > 1:
+      raise ValueError(
+        f'{name} must have one score for each run, not an array of shape '
+        f'{list(column.shape)}; if these are episodes, take the mean of each '
+        'run'
+      )
+    if game in made:
+      raise ValueError(f'{game} is there twice')
+    if column.size and game in REFERENCE_SCORES:
+      made[game] = column.ravel()
+  return made
+
+
+def _of_matrix(matrix: np.ndarray) -> Scores:
+  runs, columns = matrix.shape if matrix.ndim == 2 else (0, 0)
+  is_square = runs == columns == len(GAMES)
+  if is_square:
+    is_right = not looks_transposed(matrix)
+  else:
+    is_right = columns == len(GAMES)
+  if not is_right:
+    advice = '; transpose it' if runs == len(GAMES) else ''
+    raise ValueError(
+      f'an array must be of shape [runs, {len(GAMES)}], not '
+      f'{list(matrix.shape)}{advice}'
+    )
+  return {
+    game: of.random + column * (of.human - of.random)
+    for (game, of), column in zip(
+      REFERENCE_SCORES.items(), matrix.T, strict=True
+    )
+  }
+
+
+def _is_frame(scores: Any) -> bool:
+  return hasattr(scores, 'columns') and hasattr(scores, '__getitem__')
+
+
+def _frame_runs(name: str, frame: Any) -> Iterable[Run]:
+  """Returns the runs of a data frame.
+
+  Raises:
+    ScoreFileError: a column is missing, or a value is wrong.
+  """
+  content = Content(pathlib.Path(name))
+  header = [str(column) for column in frame.columns]
+  try:
+    add = row_reader(content, header)
+  except ValueError as error:
+    raise ScoreFileError([f'{name}: {error}']) from error
+  columns = [list(frame[column]) for column in frame.columns]
+  for number, row in enumerate(zip(*columns, strict=True)):
+    cells = dict(zip(header, map(_plain, row), strict=True))
+    add(f'{name}, row {number}', cells)
+  if content.problems:
+    raise ScoreFileError(content.problem_lines())
+  return content.runs
+
+
+def _plain(value: Any) -> Any:
+  """Returns a cell as a Python value; None for the missing value of pandas."""
+  if type(value).__name__ == 'NAType':
+    return None
+  return value.item() if isinstance(value, np.generic) else value

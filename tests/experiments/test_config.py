@@ -1,0 +1,97 @@
+"""What gin files may include, and what is said of wrong ones."""
+
+import pathlib
+
+import gin
+import pytest
+
+from agents import configurables
+from experiments import config
+from experiments.command import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_left(tmp_path, monkeypatch):
+  assert configurables  # The names that the files use.
+  monkeypatch.chdir(tmp_path)
+  yield
+  gin.clear_config()
+
+
+def write(path, text):
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(text if isinstance(text, bytes) else text.encode())
+  return str(path)
+
+
+def assert_refused(files, *parts, bindings=()):
+  with pytest.raises(SettingsError) as error:
+    config.load_config(files, bindings)
+  for part in parts:
+    assert part in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_an_include_is_found_beside_its_file_and_in_the_project():
+  write('mine/base.gin', "include 'gin_configs/drq.gin'\nDrQAgent.gamma = 0.5")
+  write('mine/deep/more.gin', 'DrQAgent.batch_size = 7')
+  write('mine/base2.gin', "include 'deep/more.gin'")
+  file = write('mine/a.gin', "include 'base.gin'\ninclude 'base2.gin'")
+  config.load_config([file], [])
+  assert gin.query_parameter('DrQAgent.gamma') == 0.5
+  assert gin.query_parameter('DrQAgent.batch_size') == 7
+  assert gin.query_parameter('DrQAgent.update_horizon') == 10
+
+
+def test_an_include_is_found_from_the_working_folder_first():
+  write('base.gin', 'DrQAgent.gamma = 0.25')
+  write('mine/base.gin', 'DrQAgent.gamma = 0.5')
+  config.load_config([write('mine/a.gin', 'include "base.gin"')], [])
+  assert gin.query_parameter('DrQAgent.gamma') == 0.25
+
+
+def test_a_binding_can_include_a_file_of_the_project():
+  file = write('a.gin', 'DrQAgent.gamma = 0.5')
+  config.load_config([file], ["include 'gin_configs/drq.gin'"])
+  assert gin.query_parameter('DrQAgent.gamma') == 0.99
+
+
+def test_an_included_file_that_is_missing():
+  file = write('mine/a.gin', "include 'nothing.gin'")
+  assert_refused([file], "no gin file 'nothing.gin'", 'mine/a.gin includes')
+
+
+def test_files_that_include_each_other():
+  file = write('a.gin', "include 'a.gin'")
+  assert_refused([file], 'a.gin includes a.gin, which includes it again')
+  write('c.gin', "include 'b.gin'")
+  file = write('b.gin', "include 'c.gin'")
+  assert_refused([file], 'c.gin includes b.gin, which includes it again')
+
+
+def test_a_file_may_be_included_twice():
+  write('base.gin', 'DrQAgent.gamma = 0.5')
+  file = write('a.gin', "include 'base.gin'\ninclude 'base.gin'")
+  config.load_config([file], [])
+  assert gin.query_parameter('DrQAgent.gamma') == 0.5
+
+
+def test_a_file_that_is_no_text():
+  file = write('a.gin', b'DrQAgent.gamma = 0.5 # \xff')
+  assert_refused([file], 'a.gin must be a text file in UTF-8')
+  file = write('b.gin', "include 'a.gin'")
+  assert_refused([file], 'a.gin must be a text file in UTF-8')
+
+
+@pytest.mark.parametrize(
+  ('binding', 'hint'),
+  [
+    ('DuelingQNetwork.dtype = bfloat16', "text needs quotes, as in 'bfloat16'"),
+    ("DuelingQNetwork.dtype = 'bfloat16", 'not valid gin syntax'),
+    ('DrQAgent.gamma = (1', 'not valid gin syntax (in'),
+  ],
+)
+def test_text_without_quotes(binding, hint):
+  file = write('a.gin', 'DrQAgent.gamma = 0.5')
+  assert_refused([file], hint, bindings=[binding])

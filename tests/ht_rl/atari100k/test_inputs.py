@@ -1,0 +1,123 @@
+"""Scores from Python, in the forms in which people hold them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ht_rl import atari100k
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.inputs import methods_of, scores_of
+
+EXPECTED = {'Hero': [30.0, 40.0], 'Pong': [1.0, 2.0]}
+
+
+def lists(scores):
+  return {game: values.tolist() for game, values in scores.items()}
+
+
+def long_frame():
+  rows = [
+    (game, seed, score)
+    for game, scores in EXPECTED.items()
+    for seed, score in enumerate(scores)
+  ]
+  return pd.DataFrame(rows, columns=['game', 'seed', 'GameScoreAverage'])
+
+
+@pytest.mark.parametrize(
+  'scores',
+  [
+    EXPECTED,
+    {'ALE/Hero-v5': (30, 40), 'pong': np.array([1, 2], np.float32)},
+    {'Hero': {0: 30, 1: 40}, 'Pong': {'a': 1.0, 'b': 2.0}, 'Krull': []},
+    {**EXPECTED, 'Tennis': [3.0]},  # Not among the 26.
+    long_frame(),
+    long_frame().astype({'seed': float, 'GameScoreAverage': 'Float64'}),
+    long_frame().iloc[::-1],
+    pd.DataFrame(EXPECTED),
+    pd.DataFrame({'hero': [30, 40, None], 'Pong': [1.0, 2.0, np.nan]}),
+    pd.DataFrame(EXPECTED).astype('Float32').reindex([0, 1, 2]),
+    pd.DataFrame({**EXPECTED, 'seed': [0, 1], 'loss': [0.1, 0.2]}),
+  ],
+)
+def test_one_method(scores):
+  made = scores_of('mine', scores)
+  assert lists(made) == EXPECTED
+  assert {values.dtype for values in made.values()} == {np.dtype(np.float64)}
+
+
+def test_an_array_is_normalised():
+  matrix = np.random.default_rng(0).gamma(1, 1, (3, 26))
+  made = scores_of('mine', matrix)
+  for column, game in enumerate(sorted(GAMES)):
+    random, human = REFERENCE_SCORES[game]
+    np.testing.assert_allclose(
+      (made[game] - random) / (human - random), matrix[:, column], rtol=1e-12
+    )
+  assert list(made) == list(GAMES)
+
+
+def test_a_frame_of_methods():
+  frame = long_frame().rename(columns={'GameScoreAverage': 'score'})
+  both = pd.concat([frame.assign(config='a'), frame.assign(config='b')])
+  made = methods_of(both)
+  assert {name: lists(of) for name, of in made.items()} == {
+    'a': EXPECTED,
+    'b': EXPECTED,
+  }
+  with pytest.raises(ValueError, match='mine: the frame has 2 methods'):
+    methods_of({'mine': both})
+
+
+def test_polars():
+  polars = pytest.importorskip('polars')
+  frame = long_frame()
+  columns = {name: frame[name].tolist() for name in frame.columns}
+  assert lists(scores_of('mine', polars.DataFrame(columns))) == EXPECTED
+  wide = polars.DataFrame({'Hero': [30.0, 40.0, None], 'Pong': [1, 2, None]})
+  assert lists(scores_of('mine', wide)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+  ('scores', 'message'),
+  [
+    ({'Pung': [1]}, "mine: unknown game 'Pung': did you mean Pong?"),
+    ({'Pong': [1], 'pong': [2]}, 'mine: Pong is there twice'),
+    (
+      {'Pong': [[1, 2], [3, 4]]},
+      r'one score for each run, not an array of sha',
+    ),
+    ({'Pong': ['x']}, 'mine: could not convert'),
+    (np.zeros((5, 25)), r'of shape \[runs, 26\], not \[5, 25\]$'),
+    (np.zeros((26, 5)), r'of shape \[runs, 26\], not \[26, 5\]; transpose it'),
+    (np.zeros(26), r'of shape \[runs, 26\], not \[26\]$'),
+    (
+      np.linspace(0, 1, 26)[:, None] + np.zeros((26, 26)),
+      r'not \[26, 26\]; transpose it',
+    ),
+    (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'one column config and'),
+    (pd.DataFrame({'Pong': [1.0], 'Heroo': [2.0]}), 'did you mean Hero?'),
+    (
+      long_frame().assign(GameScoreAverage=[1, 2, np.inf, 3]),
+      'mine, row 2: the score must be a finite number, not inf',
+    ),
+  ],
+)
+def test_wrong_scores(scores, message):
+  with pytest.raises(ValueError, match=message):
+    methods_of({'mine': scores})
+
+
+def test_what_is_no_method():
+  with pytest.raises(ValueError, match='a dictionary of methods or a data fra'):
+    methods_of([1.0, 2.0])
+
+
+def test_three_lines():
+  wide = pd.DataFrame(
+    {game: [of.human] for game, of in REFERENCE_SCORES.items()}
+  )
+  summary = atari100k.summarize({'mine': wide}, replicates=100)
+  assert str(summary).splitlines()[1] == (
+    'mine: IQM 1.000, median 1.000, mean 1.000, optimality gap 0.000'
+  )

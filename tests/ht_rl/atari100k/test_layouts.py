@@ -1,0 +1,261 @@
+"""Files in layouts of others, made here in these layouts."""
+
+import gzip
+import json
+import pathlib
+import pickle
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from ht_rl.atari100k import score_files
+from ht_rl.atari100k.runs import ScoreFileError, by_method
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+
+
+def write(name, content):
+  text = content if isinstance(content, str) else json.dumps(content)
+  pathlib.Path(name).write_text(text)
+
+
+def scores_of(name, **settings):
+  read = score_files.read([name], **settings)
+  scores = {
+    method: {game: column.tolist() for game, column in columns.items()}
+    for method, columns in by_method(read.runs).items()
+  }
+  return scores, read.notes
+
+
+def seeds_of(name, **settings):
+  return [run.seed for run in score_files.read([name], **settings).runs]
+
+
+def problems_of(name, **settings):
+  with pytest.raises(ScoreFileError) as caught:
+    score_files.read([name], **settings)
+  return list(caught.value.problems)
+
+
+class TestSeedsInObjects:
+  def test_of_one_method(self):
+    write('a.json', {'Pong': {'1': 2, 'seed_0': 1}, 'hero': {'Seed 7': 3.5}})
+    assert scores_of('a.json')[0] == {'a': {'Hero': [3.5], 'Pong': [1, 2]}}
+    assert seeds_of('a.json') == [1, 0, 7]
+
+  def test_of_several_methods(self):
+    write('a.json', {'x': {'Pong': {'0': 1}}, 'y': {'Pong': {'0': 2}}})
+    assert scores_of('a.json')[0] == {'x': {'Pong': [1]}, 'y': {'Pong': [2]}}
+
+  def test_wrong_ones(self):
+    write('a.json', {'Pong': {'first': 2, '1': 'x', '2': None}})
+    assert problems_of('a.json') == [
+      "a.json, ['Pong']['first']: the seed must be a whole number, not 'first'",
+      "a.json, ['Pong']['1']: the score must be a finite number, not 'x'",
+      "a.json, ['Pong']['2']: the score must be a finite number, not None",
+    ]
+
+
+class TestMeansOnly:
+  @pytest.mark.parametrize(
+    'data',
+    [
+      {'Pong': {'mean': 3, 'std': 1}, 'Hero': {'mean': 4.5, 'n': 5}},
+      {'Pong_mean': 3, 'Pong_std': 1, 'hero-score-mean': 4.5},
+    ],
+  )
+  @pytest.mark.parametrize('is_nested', [False, True])
+  def test_in_json(self, data, is_nested):
+    write('a.json', {'a': data} if is_nested else data)
+    assert scores_of('a.json')[0] == {'a': {'Hero': [4.5], 'Pong': [3]}}
+    assert seeds_of('a.json') == [None, None]
+
+  @pytest.mark.parametrize(
+    'text',
+    [
+      'game,mean,std\nPong,3,1\nhero,4.5,2\n',
+      'Game,Score_Mean,score_std,config\nPong,3,1,a\nhero,4.5,2,a\n',
+      'Pong_mean,Pong_std,Hero_mean\n3,1,4.5\n',
+    ],
+  )
+  def test_in_csv(self, text):
+    write('a.csv', text)
+    assert scores_of('a.csv')[0] == {'a': {'Hero': [4.5], 'Pong': [3]}}
+    assert seeds_of('a.csv') == [None, None]
+
+  def test_a_score_beside_a_mean_is_that_of_a_run(self):
+    write('a.csv', 'config,game,seed,score,mean\na,Pong,0,1,9\n')
+    assert scores_of('a.csv')[0] == {'a': {'Pong': [1]}}
+    assert seeds_of('a.csv') == [0]
+
+
+class TestColumnsOfGames:
+  def test_rows_are_runs(self):
+    write('a.csv', ',ms_pacman,Pong\n0,10,1\n1,20,2\n')
+    assert scores_of('a.csv')[0] == {
+      'a': {'MsPacman': [10, 20], 'Pong': [1, 2]}
+    }
+    assert seeds_of('a.csv') == [0, 0, 1, 1]
+
+  def test_seeds_and_configs(self):
+    write('a.csv', 'Config,SEED,Pong,Hero\nx,3,1,5\ny,3,2,\n')
+    assert scores_of('a.csv')[0] == {
+      'x': {'Hero': [5], 'Pong': [1]},
+      'y': {'Pong': [2]},
+    }
+    assert set(seeds_of('a.csv')) == {3}
+
+  def test_gzipped(self):
+    content = gzip.compress(b'Pong,Hero\n1,2\n')
+    pathlib.Path('a.csv.gz').write_bytes(content)
+    assert scores_of('a.csv.gz')[0] == {'a': {'Hero': [2], 'Pong': [1]}}
+
+  def test_a_misspelled_game(self):
+    write('a.csv', 'Pong,Heroo\n1,2\n')
+    assert problems_of('a.csv') == [
+      "a.csv: the column 'Heroo': unknown game 'Heroo': did you mean Hero?"
+    ]
+
+  def test_a_bad_cell(self):
+    write('a.csv', 'Pong,Hero\n1,2\n3,x\n')
+    assert problems_of('a.csv') == [
+      "a.csv, line 3, Hero: the score must be a finite number, not 'x'"
+    ]
+
+
+XS = [100_000, 200_000, 300_000, 380_000, 390_000, 400_000]
+YS = [0, 1, 2, 3, 4, 8]
+
+
+@pytest.mark.parametrize(
+  'name', ['Pong/1/logs/log_3', 'Pong/1/metrics/pickle/pickle_0.pkl']
+)
+def test_pickled_files_of_dopamine_are_refused(name):
+  path = pathlib.Path('runs', name)
+  path.parent.mkdir(parents=True)
+  path.write_bytes(pickle.dumps({'iteration_0': {'eval_average_return': [1]}}))
+  assert problems_of('runs') == [
+    f"runs: {path} is one of Dopamine's pickled files, which can execute code "
+    'when they are read; load them yourself and write a CSV file with config, '
+    'game, seed, score'
+  ]
+
+
+class TestCurves:
+  def rows(self):
+    return [
+      {'task': 'atari_pong', 'method': 'dreamer', 'seed': '0'}
+      | {'xs': XS, 'ys': YS},
+      {'task': 'atari_ms_pacman', 'method': 'dreamer', 'seed': '1'}
+      | {'xs': [400_000], 'ys': [500]},
+    ]
+
+  def test_rows_with_steps(self):
+    write('a.json', self.rows())
+    # By hand: of steps above 380,000 and of all above 0.
+    assert scores_of('a.json', last=0.05) == (
+      {'dreamer': {'MsPacman': [500], 'Pong': [6]}},
+      ('a.json: each score is the mean of the last 5% of a curve.',),
+    )
+    assert scores_of('a.json', last=1)[0]['dreamer']['Pong'] == [3]
+
+  def test_lists_without_steps(self):
+    write('a.json', {'Pong': [YS, [1, 3]], 'Hero': {'7': [2, 4]}})
+    assert scores_of('a.json', last=0.5)[0] == {
+      'a': {'Hero': [4], 'Pong': [5, 3]}
+    }
+    assert seeds_of('a.json', last=0.5) == [0, 1, 7]
+
+  def test_objects_in_methods(self):
+    run = {'xs': XS, 'ys': YS}
+    write('a.json', {'x': {'Pong': [run, run]}})
+    assert scores_of('a.json', last=0.05)[0] == {'x': {'Pong': [6, 6]}}
+
+  def test_the_part_must_be_stated(self):
+    write('a.json', self.rows()[:1])
+    assert problems_of('a.json') == [
+      'a.json, [0]: this is a curve; state the part at its end whose mean is '
+      'the score, such as --last=0.05'
+    ]
+
+  @pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+      ({'xs': [1]}, 'the curve must have as many scores as steps, one or more'),
+      (
+        {'xs': [], 'ys': []},
+        'the curve must have as many scores as steps, one or more',
+      ),
+      ({'ys': [None] * 6}, 'the score must be a finite number, not None'),
+      ({'seed': 'x'}, "the seed must be a whole number, not 'x'"),
+      ({'task': 'Pung'}, "unknown game 'Pung': did you mean Pong?"),
+    ],
+  )
+  def test_wrong_ones(self, change, problem):
+    write('a.json', [self.rows()[0] | change])
+    assert problems_of('a.json', last=0.1) == [f'a.json, [0]: {problem}']
+
+
+def check_outcome(name, last):
+  """Fails if a file gives anything but finite scores or lines for a person."""
+  problems, runs = ('none',), ()
+  try:
+    runs = score_files.read([name], last=last).runs
+  except ScoreFileError as error:
+    problems = error.problems
+  assert all(line and '\n' not in line for line in problems)
+  assert all(np.isfinite(run.score) for run in runs)
+
+
+NAMES = st.sampled_from(
+  [
+    *('Pong', 'hero_mean', 'Hero_std', 'Tennis', 'Pung', 'a', 'mean', '0'),
+    *('seed', 'game', 'score', 'config', 'xs', 'ys', 'task', 'protocol', ''),
+    *('training_steps', 'GameScoreAverage', 'version', 'returns', 'seed_1'),
+  ]
+)
+VALUES = st.recursive(
+  st.none()
+  | st.booleans()
+  | st.integers(-(10**20), 10**20)
+  | st.floats()
+  | NAMES,
+  lambda inner: (
+    st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=6)
+  ),
+  max_leaves=30,
+)
+
+
+@settings(
+  deadline=None,
+  max_examples=300,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(VALUES, st.sampled_from([None, 0.1, 1.0]))
+def test_any_json_is_read_or_refused(data, last):
+  write('a.json', data)
+  check_outcome('a.json', last)
+
+
+@settings(
+  deadline=None,
+  max_examples=200,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+  st.lists(NAMES, min_size=1, max_size=5),
+  st.lists(
+    st.lists(NAMES | st.floats().map(str) | st.integers().map(str), max_size=5),
+    max_size=4,
+  ),
+)
+def test_any_csv_is_read_or_refused(header, rows):
+  write('a.csv', '\n'.join(','.join(row) for row in [header, *rows]))
+  check_outcome('a.csv', None)
