@@ -4,13 +4,13 @@
     python -m benchmarks.supervised
 
 Both train the same networks on random images with batches of 256, AdamW and
-clipping, in turns, in one process; this project also averages the tortoise's
-weights in every step. The PyTorch loops have a `DataLoader` on a
-`TensorDataset`, or draw batches by indexing the tensors; they train one seed
-after the other. Images are those of all seeds.
+clipping, in turns, in one process. This project also averages the tortoise's
+weights in every step. The PyTorch loops use a `DataLoader` on a
+`TensorDataset`, or index the tensors; they train one seed after the other. The
+images a second are summed over seeds.
 
-Where other programs run, pin it to one core (`taskset -c 0 python -m ...`): the
-threads of PyTorch wait for each other, and for cores that are taken.
+If other programs run, pin it to one core (`taskset -c 0 python -m ...`): the
+threads of PyTorch wait for each other and for busy cores.
 """
 
 from collections.abc import Callable, Iterator

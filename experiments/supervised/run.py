@@ -119,7 +119,7 @@ def collect(
     rows: list[Row] = []
     seeds: tuple[int, ...] = ()
     for phases in chains:
-      if not all(phase_run.is_finished for phase_run in phases):
+      if not all(phase_run.is_over for phase_run in phases):
         continue
       of_group = [row for phase_run in phases for row in phase_run.rows]
       rows = _side_by_side(rows, of_group) if seeds else of_group
@@ -167,16 +167,30 @@ def _train(
 ) -> dict[str, DivergedError]:
   """Trains all that is not finished; returns the settings that failed."""
   display = _Display()
+  chains = _chains(experiment, base_dir, display.report)
   of_settings = {
-    name: [phase_run for phases in chains for phase_run in phases]
-    for name, chains in _chains(experiment, base_dir, display.report).items()
+    name: [unit for phases in of_groups for unit in phases]
+    for name, of_groups in chains.items()
   }
   display.begin(of_settings)
+  pending = [
+    unit
+    for of_groups in chains.values()
+    for phases in of_groups
+    if not all(unit.is_over for unit in phases)
+    for unit in phases
+  ]
+  # The last phase of one setting may be the first of another.
+  needed = {unit.folder for unit in pending if unit.keeps_end}
+  pending = [
+    dataclasses.replace(unit, keeps_end=unit.folder in needed)
+    for unit in pending
+  ]
   # No threading.Event: a handler that runs while it waits would lock up.
   asked_to_stop: list[bool] = []
   with on_stop_signals(lambda: asked_to_stop.append(True)):
     errors = runs.execute_all(
-      [unit for units in of_settings.values() for unit in units],
+      pending,
       should_stop=lambda: bool(asked_to_stop),
       started=display.started,
       finished=display.finished,
@@ -250,7 +264,7 @@ class _Display:
   def _done(self) -> int:
     """Returns the number of steps of all finished phases."""
     return sum(
-      self._steps[path] for path, u in self._units.items() if u.is_finished
+      self._steps[path] for path, u in self._units.items() if u.is_over
     )
 
 

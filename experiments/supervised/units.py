@@ -60,6 +60,7 @@ class PhaseRun:
     seeds: of the runs, which train side by side.
     phase: which phase, from 0.
     options: how it is trained.
+    keeps_end: whether its last weights are kept, for a phase that needs them.
   """
 
   base_dir: pathlib.Path
@@ -67,6 +68,7 @@ class PhaseRun:
   seeds: tuple[int, ...]
   phase: int
   options: Options
+  keeps_end: bool
 
   @functools.cached_property
   def folder(self) -> pathlib.Path:
@@ -80,12 +82,20 @@ class PhaseRun:
     """The phase that this one goes on from, if it is not the first."""
     if self.phase == 0:
       return ()
-    return (dataclasses.replace(self, phase=self.phase - 1),)
+    return (dataclasses.replace(self, phase=self.phase - 1, keeps_end=True),)
+
+  @property
+  def is_over(self) -> bool:
+    """Whether the phase is trained to its end, and all its rows are there."""
+    return (self.folder / _FINISHED).exists()
 
   @property
   def is_finished(self) -> bool:
-    """Whether the phase is trained to its end."""
-    return (self.folder / _FINISHED).exists()
+    """Whether the phase is over, and its weights are there if they are kept."""
+    # A complete checkpoint ends with the digest of its files.
+    return self.is_over and (
+      not self.keeps_end or any(self.folder.glob('checkpoints/*/sha256'))
+    )
 
   @property
   def rows(self) -> list[Row]:
@@ -96,7 +106,11 @@ class PhaseRun:
       return []
 
   def execute(self, should_stop: Callable[[], bool]) -> None:
-    """Trains from the last checkpoint to the end; see `runs.Unit`."""
+    """Trains from the last checkpoint to the end; see `runs.Unit`.
+
+    A phase that is over without its weights is trained again.
+    """
+    (self.folder / _FINISHED).unlink(missing_ok=True)
     files.write_text(
       self.folder / 'setting.json',
       _text({'setting': self.setting.to_json(), 'seeds': self.seeds}),
@@ -114,14 +128,19 @@ class PhaseRun:
       if is_due or training.is_over:
         # The rows first: rows of later epochs than a checkpoint are dropped.
         files.write_text(self._rows_file, _text(training.rows))
-        checkpoints.save(training.epoch, training.state)
+        if self.keeps_end or not training.is_over:
+          checkpoints.save(training.epoch, training.state)
         saved = time.monotonic()
       training.report()
       if stopped and not training.is_over:
         raise StoppedError(f'stopped; {self.folder} has a checkpoint')
-    for step in checkpoints.steps()[:-1]:
-      shutil.rmtree(checkpoints.directory / str(step))
-    (self.folder / _FINISHED).touch()
+    if self.keeps_end:
+      for step in checkpoints.steps()[:-1]:
+        shutil.rmtree(checkpoints.directory / str(step))
+      (self.folder / _FINISHED).touch()
+    else:  # In this order: without a checkpoint it would begin again.
+      (self.folder / _FINISHED).touch()
+      shutil.rmtree(checkpoints.directory)
 
   def restore_end(self, trainer: Trainer) -> TrainState:
     """Returns the state that the finished phase has left.
@@ -243,9 +262,10 @@ def chain(
   seeds: Sequence[int],
   options: Options,
 ) -> list[PhaseRun]:
-  """Returns all phases of a setting, in order."""
+  """Returns all phases of a setting, in order; the last keeps no weights."""
+  last = setting.num_phases - 1
   return [
-    PhaseRun(base_dir, setting, tuple(seeds), phase, options)
+    PhaseRun(base_dir, setting, tuple(seeds), phase, options, phase < last)
     for phase in range(setting.num_phases)
   ]
 

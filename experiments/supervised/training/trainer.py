@@ -211,12 +211,12 @@ class Trainer:
       `weight_norm`, `weight_norm_distance` and `zero_parameter_gradients`; each
       float [seeds].
     """
+    # On one device: XLA's CPU backend hangs in a batched SVD that runs on
+    # several devices at once.
+    arguments = (state, self._initial, self._images, *self._phases[phase])
     figures = self._measure(
       streams(self._keys, Stream.ANALYSIS, phase, 0),
-      state,
-      self._initial,
-      self._images,
-      *self._phases[phase],
+      *jax.tree.map(lambda x: x.addressable_data(0), arguments),
     )
     return {name: np.asarray(x, float) for name, x in figures.items()}
 

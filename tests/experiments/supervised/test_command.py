@@ -125,7 +125,7 @@ WRONG_COMMANDS = [
     ['--gin_files=gin_configs/supervised/mehtods.gin'],
     'did you mean gin_configs/supervised/methods.gin?',
   ),
-  (['--gin_files=setup.py'], 'can read (in setup.py)'),
+  (['--gin_files=setup.py'], 'valid gin syntax (in setup.py)'),
   (['--base_dir=/proc/runs'], '/proc/runs/warm_start_mnist can not be written'),
   (['--base_dir=setup.py'], 'setup.py/warm_start_mnist can not be written'),
   (['--draw_onyl'], "flag 'draw_onyl'. Did you mean: draw_only"),
@@ -547,7 +547,7 @@ def arrays(base_dir):
   left = {}
   for folder in phase_folders(base_dir):
     stored = checkpoint.Checkpoints(folder / 'checkpoints').restore(pytest.fail)
-    left[folder.name] = {
+    left[folder.name] = stored and {
       name: (array.dtype, array.shape, array.tobytes())
       for name, array in stored[1].items()
     }
@@ -576,10 +576,35 @@ def test_settings_that_begin_alike_share_what_they_have_in_common(
   assert type_command(*by_hand(alone, {'HR': settings['HR']})) == 0
   assert read_results(alone) == [together['HR']]
   assert arrays(shared) == arrays(finished[0]) | arrays(alone)
+  # Nothing goes on from the last phases: they keep no weights.
+  assert [left is None for left in arrays(shared).values()].count(True) == 2
   rows = {name: result['rows'] for name, result in together.items()}
   assert rows['shorter'] == rows['EMA'][:3] == rows['HR'][:3]
   assert rows['EMA'] == rows[CELL]
   assert rows['HR'][3] != rows[CELL][3]
+
+
+def test_a_last_phase_is_trained_again_where_another_goes_on_from_it(
+  finished, tmp_path
+):
+  assert type_command(*by_hand(tmp_path, {'shorter': FIRST_PHASE})) == 0
+  (shorter,) = read_results(tmp_path)
+  assert list(arrays(tmp_path).values()) == [None]
+  again = {'shorter': FIRST_PHASE, CELL: {}}
+  assert type_command(*by_hand(tmp_path, again)) == 0
+  assert read_results(tmp_path) == [shorter, *read_results(finished[0])]
+  assert arrays(tmp_path) == arrays(finished[0])
+  # When all is over, weights that a user has removed are not missed.
+  for folder in phase_folders(tmp_path):
+    shutil.rmtree(folder / 'checkpoints')
+  before = {
+    path: path.stat().st_mtime_ns for path in tmp_path.rglob('finished')
+  }
+  assert type_command(*by_hand(tmp_path, again)) == 0
+  assert before == {
+    path: path.stat().st_mtime_ns for path in tmp_path.rglob('finished')
+  }
+  assert read_results(tmp_path) == [shorter, *read_results(finished[0])]
 
 
 def test_seeds_one_at_a_time_or_all_at_once(finished, tmp_path, capfd):

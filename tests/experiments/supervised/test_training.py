@@ -13,6 +13,7 @@ from experiments.supervised import models, preprocessing
 from experiments.supervised.data import Dataset
 from experiments.supervised.settings import Setting
 from experiments.supervised.training import Trainer
+from experiments.supervised.training import state as state_lib
 import ht_rl
 
 pytestmark = pytest.mark.usefixtures('compile_fast')
@@ -287,6 +288,17 @@ def test_a_stored_state_goes_on_to_the_same_bits():
   assert_equal(state, states[-1])
   shapes = jax.tree.map(lambda x: (x.shape, x.dtype), trainer.template(0))
   assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), states[1])
+
+
+def test_streams_are_the_numbers_of_one_seed_after_the_other():
+  keys = jax.vmap(jax.random.key)(jnp.array(SEEDS))
+  purpose = (state_lib.Stream.EPOCH, 3, 1999)
+  got = jax.random.key_data(state_lib.streams(keys, *purpose))
+  for seed, data in zip(SEEDS, got, strict=True):
+    key = jax.random.key(seed)
+    for number in purpose:
+      key = jax.random.fold_in(key, number)
+    np.testing.assert_array_equal(data, jax.random.key_data(key))
 
 
 def test_each_epoch_sees_every_sample_once():
