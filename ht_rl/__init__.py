@@ -1,7 +1,9 @@
 """Hare & Tortoise networks in JAX: fast weights restart from slow ones."""
 
 from ht_rl import plasticity
+from ht_rl.transforms.elastic_reset import ElasticResetState, elastic_reset
 from ht_rl.transforms.hare_tortoise import hare_tortoise, hare_tortoise_step
+from ht_rl.transforms.momentum import momentum_warm_up
 from ht_rl.transforms.regenerate import RegenerateState, regenerate
 from ht_rl.transforms.reinitialize import (
   ReinitializeState,
@@ -17,11 +19,14 @@ from ht_rl.transforms.tortoise import (
 __version__ = '0.1.0'  # setup.py reads it from here.
 
 __all__ = [
+  'ElasticResetState',
   'HareTortoiseState',
   'RegenerateState',
   'ReinitializeState',
+  'elastic_reset',
   'hare_tortoise',
   'hare_tortoise_step',
+  'momentum_warm_up',
   'plasticity',
   'regenerate',
   'replace_tortoise',

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
+import numpy as np
 import optax
 
 from ht_rl import arguments, dtypes
@@ -26,6 +27,7 @@ def hare_tortoise(
   reset_every: ArrayLike | Predicate | None = None,
   update_every: ArrayLike = 1,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+  reset_strength: ArrayLike = 1.0,
   reset_inner_state: bool = False,
   tortoise_dtype: DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -55,7 +57,8 @@ def hare_tortoise(
   updates (inside jit up to the last bit, where XLA fuses sums and products).
 
   A restart leaves the hare and the tortoise bitwise equal, unless the tortoise
-  has the narrower dtype: then it is the hare, rounded.
+  has the narrower dtype: then it is the hare, rounded. With ``reset_strength``
+  :math:`\alpha < 1` it is soft, :math:`h \leftarrow h + \alpha\, (s - h)`.
 
   ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
   True. An optimizer that has its own copy of the weights, such as
@@ -92,6 +95,8 @@ def hare_tortoise(
     reset_mask: which parameters restart; the others only average. A tree of
       bools whose structure is that of the parameters or a prefix of it, or a
       function from the parameters to such a tree. None: all restart.
+    reset_strength: the part of the way to the tortoise that a restart takes the
+      hare, a number in (0, 1]. Below 1 the tortoise stays where it is.
     reset_inner_state: whether a restart also initializes the whole state of
       ``inner`` again: moments, counts, and with the counts the schedules of
       learning rates.
@@ -135,7 +140,7 @@ def hare_tortoise(
   """
   checks.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
-  _check_rule(momentum, reset_every, update_every)
+  _check_rule(momentum, reset_every, update_every, reset_strength)
   arguments.check_bool('reset_inner_state', reset_inner_state)
   if tortoise_dtype is not None:
     tortoise_dtype = checks.as_floating_dtype('tortoise_dtype', tortoise_dtype)
@@ -168,24 +173,29 @@ def hare_tortoise(
     average = _averaging(count, momentum, update_every)
     due, restarts = _restarts(params, count, reset_every, reset_mask)
     restart = functools.partial(_restart, due)
+    soft = _is_soft(reset_strength)
 
     def emit(restarts: bool, p: Any, u: Any, s: Any) -> Any:
       if not restarts:
         return u
       h = optax.apply_updates(p, u)
-      back = _cast(average(h, s), h.dtype) - p
+      back = _toward(reset_strength, h, average(h, s)) - p
       u = jnp.where(due, back.astype(jnp.result_type(u)), u)
       # XLA may compute u twice or keep it unrounded, so that its use here and
       # the number that the caller gets would differ.
       return jax.lax.optimization_barrier(u)
 
-    # p + (s - p) may differ from s by a rounding, so that both networks restart
-    # from where the emitted updates lead. Without a restart it is the average
-    # of the same weights, and XLA can free the first ones early.
+    trained = optax.apply_updates(params, updates) if soft else None
     updates = jax.tree.map(emit, restarts, params, updates, state.tortoise)
     hare = optax.apply_updates(params, updates)
-    tortoise = jax.tree.map(average, hare, state.tortoise)
-    tortoise = jax.tree.map(restart, restarts, tortoise, hare)
+    if soft:
+      tortoise = jax.tree.map(average, trained, state.tortoise)
+    else:
+      # p + (s - p) may differ from s by a rounding, so that both networks
+      # restart from where the emitted updates lead. Without a restart it is the
+      # average of the same weights, and XLA can free the first ones early.
+      tortoise = jax.tree.map(average, hare, state.tortoise)
+      tortoise = jax.tree.map(restart, restarts, tortoise, hare)
     inner_state = forget_values(inner_state, due)
     if reset_inner_state:
       inner_state = jax.tree.map(
@@ -205,6 +215,7 @@ def hare_tortoise_step(
   reset_every: ArrayLike | Predicate | None = None,
   update_every: ArrayLike = 1,
   reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+  reset_strength: ArrayLike = 1.0,
 ) -> tuple[PyTree, PyTree]:
   r"""Averages the hare into the tortoise; restarts the hare when due.
 
@@ -229,6 +240,7 @@ def hare_tortoise_step(
     reset_every: as in :func:`hare_tortoise`.
     update_every: as in :func:`hare_tortoise`.
     reset_mask: as in :func:`hare_tortoise`, over ``hare``.
+    reset_strength: as in :func:`hare_tortoise`.
 
   Returns:
     The new hare and the new tortoise, in the dtypes that they had.
@@ -248,7 +260,7 @@ def hare_tortoise_step(
   References:
     As for :func:`hare_tortoise`, section 4.2.
   """
-  _check_rule(momentum, reset_every, update_every)
+  _check_rule(momentum, reset_every, update_every, reset_strength)
   checks.check_like('tortoise', tortoise, hare, 'the hare')
   count = checks.as_count('count', count)
   average = _averaging(count, momentum, update_every)
@@ -256,6 +268,12 @@ def hare_tortoise_step(
   restart = functools.partial(_restart, due)
   hare, tortoise = jax.tree.map(jnp.asarray, (hare, tortoise))
   tortoise = jax.tree.map(average, hare, tortoise)
+  if _is_soft(reset_strength):
+    toward = functools.partial(_toward, reset_strength)
+    goals = jax.tree.map(
+      lambda r, h, s: toward(h, s) if r else h, restarts, hare, tortoise
+    )
+    return jax.tree.map(restart, restarts, hare, goals), tortoise
   hare = jax.tree.map(restart, restarts, hare, tortoise)
   # Where the hare has the narrower dtype, the tortoise is rounded, too.
   return hare, jax.tree.map(restart, restarts, tortoise, hare)
@@ -286,6 +304,22 @@ def _restart(
 ) -> jax.Array:
   """Returns a leaf, or if it restarts now, the source in the leaf's dtype."""
   return jnp.where(due, _cast(source, x.dtype), x) if restarts else x
+
+
+def _is_soft(strength: ArrayLike) -> bool:
+  # Of a tracer (optax.inject_hyperparams makes them) the value is not known.
+  return isinstance(strength, jax.core.Tracer) or bool(
+    np.asarray(strength) != 1
+  )
+
+
+def _toward(strength: ArrayLike, h: jax.Array, s: jax.Array) -> jax.Array:
+  """Returns where a restart of a strength takes a leaf of the hare."""
+  if not _is_soft(strength):
+    return _cast(s, h.dtype)
+  wide = dtypes.at_least_float32(h, s)
+  fast, slow = h.astype(wide), s.astype(wide)
+  return _cast(fast + jnp.asarray(strength, wide) * (slow - fast), h.dtype)
 
 
 def _restarts(
@@ -336,7 +370,9 @@ def _slow_dtype(p: ArrayLike, tortoise_dtype: Any) -> Any:
   return dtypes.at_least_float32(p)
 
 
-def _check_rule(momentum: Any, reset_every: Any, update_every: Any) -> None:
+def _check_rule(
+  momentum: Any, reset_every: Any, update_every: Any, reset_strength: Any
+) -> None:
   if not callable(momentum):
     arguments.check_scalar(
       'momentum',
@@ -351,3 +387,6 @@ def _check_rule(momentum: Any, reset_every: Any, update_every: Any) -> None:
       'a positive integer, a function of the number of updates, or None',
     )
   checks.check_interval('update_every', update_every, 'a positive integer')
+  arguments.check_scalar(
+    'reset_strength', reset_strength, 'a number in (0, 1]', lambda x: 0 < x <= 1
+  )

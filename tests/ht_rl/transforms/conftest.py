@@ -19,6 +19,13 @@ def hare_tortoise(inner, params, reset_every):
   )
 
 
+def elastic_reset(inner, params, reset_every):
+  del params
+  return ht_rl.elastic_reset(
+    inner, momentum=0.9, reset_every=reset_every, return_strength=0.5
+  )
+
+
 def shrink_and_perturb(inner, params, reset_every):
   return ht_rl.shrink_and_perturb(
     inner,
@@ -49,7 +56,13 @@ def first_only(params):
 
 
 @pytest.fixture(
-  params=[hare_tortoise, shrink_and_perturb, reset_subtree, regenerate],
+  params=[
+    hare_tortoise,
+    elastic_reset,
+    shrink_and_perturb,
+    reset_subtree,
+    regenerate,
+  ],
   ids=lambda make: make.__name__,
 )
 def make_optimizer(request):

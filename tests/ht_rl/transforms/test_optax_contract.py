@@ -118,6 +118,26 @@ INJECTED = {
     },
     (),
   ),
+  'soft restarts': (
+    ht_rl.hare_tortoise,
+    {
+      'inner': optax.adam(0.1),
+      'momentum': 0.75,
+      'reset_every': 2,
+      'reset_strength': 0.5,
+    },
+    (),
+  ),
+  'elastic_reset': (
+    ht_rl.elastic_reset,
+    {
+      'inner': optax.adam(0.1),
+      'momentum': 0.75,
+      'reset_every': 2,
+      'return_strength': 0.5,
+    },
+    (),
+  ),
   'shrink_and_perturb': (
     ht_rl.shrink_and_perturb,
     {

@@ -22,6 +22,9 @@ HARE_TORTOISE = ht_rl.hare_tortoise(
 )
 OPTIMIZERS = {
   'hare_tortoise': HARE_TORTOISE,
+  'elastic_reset': ht_rl.elastic_reset(
+    optax.adam(0.1), momentum=0.9, reset_every=2
+  ),
   'shrink_and_perturb': ht_rl.shrink_and_perturb(
     HARE_TORTOISE, lambda key: parameters('float32'), keep=0.75, reset_every=3
   ),
