@@ -3,7 +3,8 @@
 The content of a path decides how it is read:
 
 - a folder with runs of `experiments.train` in or below it (see
-  `ht_rl.atari100k.run_folder`);
+  `ht_rl.atari100k.run_folder`), or else with Dopamine's logs (see
+  `ht_rl.atari100k.readers.dopamine`);
 - a CSV file, in one of the layouts of `ht_rl.atari100k.readers.rows`: a row a
   run with the columns `config`, `game`, `seed` and `score` (or, as released
   with BBF, `game`, `seed` and `GameScoreAverage`); a row a run and a column a
@@ -36,13 +37,14 @@ from ht_rl.atari100k.parsing import json_of, text_of
 from ht_rl.atari100k.readers import checks
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.readers.csv_files import read_csv
+from ht_rl.atari100k.readers.dopamine import read_dopamine
 from ht_rl.atari100k.readers.json_files import read_json
 from ht_rl.atari100k.readers.run_folders import read_runs
 from ht_rl.atari100k.run_folder import RunFolderError
 from ht_rl.atari100k.runs import Run, ScoreFileError
 
-# Where Dopamine's loggers write.
-_PICKLED = ('**/logs/log_*', '**/pickle/pickle_*.pkl')
+# Where Dopamine's collector writes.
+_PICKLED = '**/pickle/pickle_*.pkl'
 
 
 class ScoreFiles(NamedTuple):
@@ -98,6 +100,8 @@ def _read_path(content: Content) -> Content:
   try:
     if path.is_dir():
       read_runs(content)
+      if not (content.runs or content.unfinished or content.problems):
+        read_dopamine(content)
     elif path.exists():
       _read_file(content)
     else:
@@ -142,13 +146,12 @@ def _why_empty(content: Content) -> str:
     )
   if not content.path.is_dir():
     return 'no score is in this file'
-  for pattern in _PICKLED:
-    if file := next(content.path.glob(pattern), None):
-      return (
-        f"{file} is one of Dopamine's pickled files, which can execute code "
-        'when they are read; load them yourself and write a CSV file with '
-        'config, game, seed, score'
-      )
+  if file := next(content.path.glob(_PICKLED), None):
+    return (
+      f"{file} is one of Dopamine's pickled files, which can execute code when "
+      'they are read; name a folder with logs/log_N, or write a CSV file with '
+      'config, game, seed, score'
+    )
   reason = 'no run is in this folder (a finished run has a result.json)'
   files = sorted(
     str(path)

@@ -49,9 +49,9 @@ def test_a_file_trains_resets_and_evaluates(name, bbf_command, tmp_path):
 
   checkpoints = checkpoint.Checkpoints(folder / 'checkpoints')
   _, arrays = checkpoints.restore(pytest.fail)
-  learner = 'agent.run.learner'
-  assert arrays[f'{learner}.cycle_steps'] == since_reset
-  assert arrays[f'{learner}.opt_state.count'] == since_reset
+  train = 'agent.run.train'
+  assert arrays[f'{train}.cycle_steps'] == since_reset
+  assert arrays[f'{train}.opt_state.count'] == since_reset
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,11 @@ def test_bbf_killed_between_resets_and_restarts(bbf_command, tmp_path):
 
   # The last reset was at 80; the last restart at the last of 40 gradient steps.
   arrays = state(run)
-  learner = 'agent.run.learner'
-  assert np.frombuffer(arrays[f'{learner}.cycle_steps'][2], np.int32) == 40
-  tortoise = f'{learner}.opt_state.tortoise.'
+  train = 'agent.run.train'
+  assert np.frombuffer(arrays[f'{train}.cycle_steps'][2], np.int32) == 40
+  tortoise = f'{train}.opt_state.tortoise.'
   pairs = [
-    (value, arrays[name.replace(tortoise, f'{learner}.params.')])
+    (value, arrays[name.replace(tortoise, f'{train}.params.')])
     for name, value in arrays.items()
     if name.startswith(tortoise)
   ]

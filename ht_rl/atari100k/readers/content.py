@@ -24,7 +24,7 @@ class Content:
     unfinished: how far unfinished runs have come, one line each.
     last: the part at the end of a curve whose mean is the score, in (0, 1];
       None refuses curves.
-    has_curves: whether there was a curve.
+    remarks: what else a reader of the scores must know, one sentence each.
   """
 
   path: pathlib.Path
@@ -33,7 +33,7 @@ class Content:
   left_out: set[str] = dataclasses.field(default_factory=set)
   unfinished: list[str] = dataclasses.field(default_factory=list)
   last: float | None = None
-  has_curves: bool = False
+  remarks: list[str] = dataclasses.field(default_factory=list)
   _has_listed_games: bool = False
 
   @property
@@ -81,11 +81,7 @@ class Content:
     lines = capped(
       unfinished, f'{self.path}: ', 'runs are not finished and left out.'
     )
-    if self.has_curves and self.last is not None:
-      lines.append(
-        f'{self.path}: each score is the mean of the last '
-        f'{100 * self.last:g}% of a curve.'
-      )
+    lines += [f'{self.path}: {remark}' for remark in self.remarks]
     if self.left_out:
       games = sorted(self.left_out)
       are = 'game is' if len(games) == 1 else 'games are'

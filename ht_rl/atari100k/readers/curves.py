@@ -39,7 +39,11 @@ def add_curve(content: Content, where: str, row: Mapping[str, Any]) -> None:
       'score, such as --last=0.05'
     )
     return
-  content.has_curves = True
+  remark = (
+    f'each score is the mean of the last {100 * content.last:g}% of a curve.'
+  )
+  if remark not in content.remarks:
+    content.remarks.append(remark)
   row = {_OTHER_NAMES.get(key, key): value for key, value in row.items()}
   try:
     row['score'] = _score(row, content.last)

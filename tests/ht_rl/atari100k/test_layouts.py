@@ -133,18 +133,115 @@ XS = [100_000, 200_000, 300_000, 380_000, 390_000, 400_000]
 YS = [0, 1, 2, 3, 4, 8]
 
 
-@pytest.mark.parametrize(
-  'name', ['Pong/1/logs/log_3', 'Pong/1/metrics/pickle/pickle_0.pkl']
-)
-def test_pickled_files_of_dopamine_are_refused(name):
-  path = pathlib.Path('runs', name)
-  path.parent.mkdir(parents=True)
-  path.write_bytes(pickle.dumps({'iteration_0': {'eval_average_return': [1]}}))
-  assert problems_of('runs') == [
-    f"runs: {path} is one of Dopamine's pickled files, which can execute code "
-    'when they are read; load them yourself and write a CSV file with config, '
-    'game, seed, score'
-  ]
+class TestDopamine:
+  def write_log(self, name, *returns, key='eval_average_return'):
+    path = pathlib.Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = {
+      f'iteration_{i}': {'train_episode_returns': [0.0], key: [value]}
+      for i, value in enumerate(returns)
+    }
+    path.write_bytes(pickle.dumps(log, protocol=pickle.HIGHEST_PROTOCOL))
+
+  def test_the_last_iteration_counts(self):
+    self.write_log('runs/drq/pong/0/logs/log_9', *[1.0] * 10)
+    self.write_log('runs/drq/pong/0/logs/log_10', *[1.0] * 10, 3.5)
+    self.write_log('runs/drq/ms_pacman/seed_2/logs/log_0', np.float64(200.0))
+    expected = {'drq': {'MsPacman': [200.0], 'Pong': [3.5]}}
+    for part in ('runs', 'runs/drq'):
+      assert scores_of(part) == (
+        expected,
+        (
+          f'{part}: each score is the eval_average_return of the last '
+          "iteration of Dopamine's log.",
+        ),
+      )
+    assert seeds_of('runs') == [2, 0]
+    assert scores_of('runs/drq/pong')[0] == {'drq': {'Pong': [3.5]}}
+
+  def test_a_log_that_dopamine_wrote(self):
+    logger = pytest.importorskip('dopamine.discrete_domains.logger')
+    made = logger.Logger('runs/dqn/Pong/1/logs')
+    made['iteration_0'] = {'eval_average_return': [np.float32(-20.5)]}
+    made.log_to_file('log', 0)
+    assert scores_of('runs')[0] == {'dqn': {'Pong': [-20.5]}}
+
+  @pytest.mark.parametrize(
+    ('name', 'problem'),
+    [
+      (
+        'a/7/logs/log_0',
+        'the game and the seed must be in the path, as METHOD/GAME/SEED/logs',
+      ),
+      (
+        'a/Pong/logs/log_0',
+        'the game and the seed must be in the path, as METHOD/GAME/SEED/logs',
+      ),
+      (
+        'a/Pong/first/logs/log_0',
+        "the seed must be a whole number, not 'first'; the path must be "
+        'METHOD/GAME/SEED/logs',
+      ),
+    ],
+  )
+  def test_other_paths(self, name, problem):
+    self.write_log(f'runs/{name}', 1.0)
+    assert problems_of('runs') == [f'runs/{name}: {problem}']
+
+  @pytest.mark.parametrize(
+    ('content', 'problem'),
+    [
+      (b'', 'this is a damaged log'),
+      (pickle.dumps({'iteration_0': {}})[:-4], 'this is a damaged log'),
+      (
+        pickle.dumps({'iteration_0': {}}),
+        'the last iteration has no eval_average_return',
+      ),
+      (pickle.dumps([1]), 'the last iteration has no eval_average_return'),
+      (
+        pickle.dumps({'iteration_0': {'eval_average_return': ['x']}}),
+        "the score must be a finite number, not 'x'",
+      ),
+      (
+        pickle.dumps({'iteration_0': pathlib.Path('x')}),
+        'this is not a log of numbers (pathlib.PosixPath is not a number)',
+      ),
+    ],
+  )
+  def test_other_content(self, content, problem):
+    path = pathlib.Path('runs/a/Pong/0/logs/log_0')
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert problems_of('runs') == [f'{path}: {problem}']
+
+  def test_nothing_is_executed(self):
+    path = pathlib.Path('runs/a/Pong/0/logs/log_0')
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(Touch()))
+    (problem,) = problems_of('runs')
+    assert 'this is not a log of numbers' in problem
+    assert not pathlib.Path('touched').exists()
+
+  def test_files_of_its_collector_are_refused(self):
+    path = pathlib.Path('runs/Pong/1/metrics/pickle/pickle_0.pkl')
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps({}))
+    assert problems_of('runs') == [
+      f"runs: {path} is one of Dopamine's pickled files, which can execute "
+      'code when they are read; name a folder with logs/log_N, or write a CSV '
+      'file with config, game, seed, score'
+    ]
+
+
+class Touch:
+  """Makes a file when it is unpickled without care."""
+
+  def __reduce__(self):
+    return pathlib.Path.touch, (pathlib.Path('touched'),)
+
+
+XS = [100_000, 200_000, 300_000, 380_000, 390_000, 400_000]
+YS = [0, 1, 2, 3, 4, 8]
 
 
 class TestCurves:
