@@ -9,6 +9,7 @@ import pytest
 
 from experiments.command import SettingsError
 from experiments.launchers import slurm_launcher
+from experiments.launchers.base import Command
 from experiments.sweep.driver import Driver
 from experiments.sweep.monitor import Monitor
 
@@ -70,3 +71,51 @@ def test_without_slurm(tmp_path, monkeypatch):
       cpus=1,
       memory_gb=None,
     )
+
+
+def test_what_is_submitted(tmp_path, monkeypatch):
+  # Slurm, as far as submitit asks it at a submission.
+  for name in ('srun', 'sbatch'):
+    (tmp_path / name).write_text('#!/bin/sh\necho Submitted batch job 12\n')
+    (tmp_path / name).chmod(0o755)
+  monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+  executor = slurm_launcher.slurm_executor(
+    tmp_path / 'jobs',
+    partition='gpu',
+    account='me',
+    minutes=240,
+    gpus=1,
+    cpus=4,
+    memory_gb=32,
+  )
+  launcher = slurm_launcher.SlurmLauncher(executor, 2, 4, 1 << 30)
+  commands = [Command(str(i), ('true',)) for i in range(10)]
+  assert launcher.room(len(commands)) == 10
+  launcher.start(commands)
+  (script,) = (tmp_path / 'jobs').glob('12_submission.sh')
+  lines = script.read_text().splitlines()
+  for line in (
+    '--account=me',
+    '--array=0-2%3',
+    '--cpus-per-task=4',
+    '--gpus-per-node=1',
+    '--mem=32GB',
+    '--partition=gpu',
+    '--signal=USR2@120',
+    '--time=240',
+  ):
+    assert f'#SBATCH {line}' in lines
+  # Each task has its commands, and how many of them share its device.
+  tasks = [
+    submitit.core.utils.DelayedSubmission.load(path).function._arguments
+    for path in sorted((tmp_path / 'jobs').glob('12_*_submitted.pkl'))
+  ]
+  assert [[x.name for x in names] for names, _, _ in tasks] == [
+    ['0', '1', '2', '3'],
+    ['4', '5', '6', '7'],
+    ['8', '9'],
+  ]
+  assert {sharing for _, sharing, _ in tasks} == {2}
+  assert launcher.stop() == (
+    'the jobs continue without this command (scancel 12 stops them)'
+  )

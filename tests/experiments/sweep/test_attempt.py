@@ -1,0 +1,120 @@
+"""One attempt: what it records of the command that it runs."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from experiments import locks, watch
+from experiments.command import SettingsError
+from experiments.launchers.ray_launcher import RayLauncher
+from experiments.launchers.slurm_launcher import slurm_executor
+from experiments.sweep import history
+
+ROOT = pathlib.Path(__file__).parents[3]
+# An attempt whose ways to look at the machine are replaced by `changes`.
+ATTEMPT = """
+import sys
+from experiments.sweep import attempt
+{changes}
+unit = attempt.Unit(sys.argv[1])
+sys.exit(attempt.attempt(unit, [sys.executable, '-c', sys.argv[2]]))
+"""
+
+
+def make(folder, code, changes='', **environ):
+  """Makes an attempt by running Python code; returns what is recorded."""
+  subprocess.run(
+    [sys.executable, '-c', ATTEMPT.format(changes=changes), folder, code],
+    cwd=ROOT,
+    env={**os.environ, **environ},
+    check=False,
+  )
+  return history.read(folder).attempts[-1]
+
+
+def test_it_is_small():
+  code = (
+    'import sys, experiments.sweep.attempt\n'
+    'print({"jax", "numpy", "tensorflow", "absl"} & {*sys.modules})'
+  )
+  argv = [sys.executable, '-c', code]
+  assert subprocess.check_output(argv, cwd=ROOT, text=True) == 'set()\n'
+
+
+def test_what_is_recorded(tmp_path):
+  code = 'import os; print("first"); print("last"); os._exit(7)'
+  attempt = make(tmp_path, code, HT_RL_DEVICE='gpu 3', HT_RL_SHARING='4')
+  assert (attempt.exit_code, attempt.outcome) == (7, 'failed')
+  assert (attempt.device, attempt.sharing) == ('gpu 3', 4)
+  assert attempt.host == os.uname().nodename
+  assert attempt.seconds > 0
+  assert (tmp_path / attempt.log).read_text() == 'first\nlast\n'
+  assert attempt.last_line == 'last'
+  assert 1e6 < attempt.memory < 1e9  # An interpreter takes some megabytes.
+  big = make(tmp_path, "x = b'x' * 300_000_000; print(len(x))")
+  assert big.number == 2
+  assert big.memory > 300_000_000
+
+
+@pytest.mark.parametrize(
+  ('kills', 'outcome'), [((5, 5), 'failed'), ((5, 6), 'out of memory')]
+)
+def test_who_is_killed_by_the_kernel(tmp_path, kills, outcome):
+  changes = f'kills = iter({kills}); attempt._oom_kills = lambda: next(kills)'
+  attempt = make(tmp_path, 'import os; os.kill(os.getpid(), 9)', changes)
+  assert (attempt.exit_code, attempt.outcome) == (-9, outcome)
+  assert attempt.last_line == 'ended by SIGKILL'
+
+
+def test_the_memory_of_a_gpu_is_recorded_while_it_runs(tmp_path):
+  changes = (
+    'attempt._MEASURE_SECONDS = 0.01\n'
+    'used = iter([0.1, 0.3, 0.2, 0.3] + [0.3] * 10**6)\n'
+    'attempt.devices.memory_in_use = lambda gpu: next(used)'
+  )
+  # It ends when it sees that the second measurement is recorded.
+  code = (
+    'import pathlib, time\n'
+    f'file = pathlib.Path({str(tmp_path / history.FILE)!r})\n'
+    'while file.read_text().count("measured") < 2: time.sleep(0.01)'
+  )
+  attempt = make(tmp_path, code, changes, HT_RL_MEASURE_GPU='0')
+  assert attempt.outcome == 'done'
+  assert attempt.gpu_fraction == 0.3
+  events = (tmp_path / history.FILE).read_text().splitlines()
+  fractions = [json.loads(line).get('gpu_fraction') for line in events]
+  assert [x for x in fractions if x] == [0.1, 0.3]
+
+
+def test_locks(tmp_path):
+  path = tmp_path / 'lock'
+  assert not locks.is_held(path)
+  with locks.hold(path) as held:
+    assert held
+    assert locks.is_held(path)
+    with locks.hold(path) as again:
+      assert not again
+  assert not locks.is_held(path)
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+  for module in ('ray', 'submitit', 'imageio.v2'):
+    monkeypatch.setitem(sys.modules, module, None)
+  with pytest.raises(SettingsError, match=r"Ray: pip install '\.\[ray\]'"):
+    RayLauncher(1, 1)
+  with pytest.raises(SettingsError, match=r"pip install '\.\[slurm\]'"):
+    slurm_executor(
+      tmp_path,
+      partition=None,
+      account=None,
+      minutes=60,
+      gpus=0,
+      cpus=1,
+      memory_gb=None,
+    )
+  with pytest.raises(SettingsError, match=r"pip install '\.\[watch\]'"):
+    watch.run(tmp_path)
