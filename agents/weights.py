@@ -51,7 +51,7 @@ def load(path: pathlib.Path, template: Any) -> Any:
     with np.load(path, allow_pickle=False) as file:
       arrays = dict(file)
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise CheckpointError(f'{path} can not be read ({error})') from error
+    raise CheckpointError(f'{path} cannot be read ({error})') from error
   params = checkpoint.unflatten(template, arrays)
   for ours, theirs in zip(
     jax.tree.leaves(params), jax.tree.leaves(template), strict=True

@@ -78,7 +78,7 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
         held = stack.enter_context(locks.hold(lock))
     except OSError as error:
       raise SettingsError(
-        f'--base_dir: {folder} can not be written ({error.strerror})'
+        f'--base_dir: {folder} cannot be written ({error.strerror})'
       ) from error
     if held:
       files.remove_unfinished(folder)

@@ -195,7 +195,7 @@ def check_shown(experiment: Experiment) -> None:
       shown = make(unfinished)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       raise ValueError(
-        f'experiment.{name} can not show these settings: '
+        f'experiment.{name} cannot show these settings: '
         f'{str(error).splitlines()[0]}'
       ) from error
     if not isinstance(shown, kind):

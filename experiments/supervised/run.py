@@ -285,7 +285,7 @@ def _show(
     figure = experiment.draw(with_unfinished(experiment, there))
   except ValueError as error:
     raise SettingsError(
-      f'the results can not be shown: {one_line(error)}'
+      f'the results cannot be shown: {one_line(error)}'
     ) from error
   written = tables.write_tables({'table': table}, folder)
   written += write_figures({'figure': figure}, folder)

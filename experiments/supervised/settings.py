@@ -173,7 +173,7 @@ class Setting:
         )
 
   def _check_named(self) -> None:
-    """Raises ValueError where what a user names can not be used."""
+    """Raises ValueError where what a user names cannot be used."""
     for name in ('dataset', 'model'):
       value = getattr(self, name)
       if not isinstance(value, str) and not callable(value):

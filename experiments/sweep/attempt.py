@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     return attempt(unit, argv[1:])
   except OSError as error:
     where = error.filename or unit.folder
-    _say(f'error: {where} can not be written ({error.strerror})')
+    _say(f'error: {where} cannot be written ({error.strerror})')
     return EXIT_NOT_RECORDED
 
 

@@ -137,7 +137,7 @@ def load(base_dir: pathlib.Path) -> Sweep:
       'with --gin_files, --games and --seeds starts one'
     ) from None
   except OSError as error:
-    raise SettingsError(f'{path} can not be read ({error.strerror})') from error
+    raise SettingsError(f'{path} cannot be read ({error.strerror})') from error
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise SettingsError(
       f'{path} is damaged; remove it, and start the sweep '
@@ -211,7 +211,7 @@ def extend(
       return after
   except OSError as error:
     raise SettingsError(
-      f'--base_dir: {error.filename or base_dir} can not be written '
+      f'--base_dir: {error.filename or base_dir} cannot be written '
       f'({error.strerror})'
     ) from error
 

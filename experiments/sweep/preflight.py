@@ -78,7 +78,7 @@ def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
   )
   if process.returncode:
     lines = process.stderr.strip().splitlines() or ['no output']
-    raise SettingsError(f'the gin files can not be read: {lines[-1]}')
+    raise SettingsError(f'the gin files cannot be read: {lines[-1]}')
   return json.loads(process.stdout.splitlines()[-1])
 
 

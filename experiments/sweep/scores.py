@@ -27,7 +27,7 @@ def table(monitor: Monitor) -> str:
     read = score_files.read([base_dir / config for config in configs])
     summary = summarize(by_method(read.runs), partial=True, notes=read.notes)
   except ValueError as error:
-    return f'the scores can not be summarized: {error}'
+    return f'the scores cannot be summarized: {error}'
   return (
     f'{tables.render(summary)}\n'
     f'For a report with figures: python -m experiments.summarize {base_dir} '

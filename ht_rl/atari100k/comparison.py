@@ -103,7 +103,7 @@ class Comparison:
     value, low, high = (float(x) for x in self.differences['iqm'])
     if not self.has_intervals:
       return (
-        'The data can not tell them apart: with one run of a game the '
+        'The data cannot tell them apart: with one run of a game the '
         'variation between runs is unknown.',
       )
     ends = f'{100 * self.confidence:g}% interval [{low:.3f}, {high:.3f}]'
@@ -296,7 +296,7 @@ def _method(summary: Summary, name: str) -> Method:
     raise ValueError(f'there is no method {name!r}: {advice}')
   if not methods[name].has_runs:
     raise ValueError(
-      f'{name} has no scores of single runs, so it can not be compared'
+      f'{name} has no scores of single runs, so it cannot be compared'
     )
   return methods[name]
 

@@ -119,7 +119,7 @@ def _plain(value: Any) -> Any:
   """Returns a NumPy number or array as a JSON value."""
   if isinstance(value, (np.generic, np.ndarray)):
     return value.tolist()
-  raise ValueError(f'{value!r} can not be written as JSON')
+  raise ValueError(f'{value!r} cannot be written as JSON')
 
 
 class _NewerVersionError(ValueError):

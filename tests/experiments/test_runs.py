@@ -178,7 +178,7 @@ def test_a_claim_cleans_up_only_what_no_live_process_writes(
 def test_a_folder_that_can_not_be_written(tmp_path):
   (tmp_path / 'file').write_text('')
   with (
-    pytest.raises(SettingsError, match='file/run can not be written'),
+    pytest.raises(SettingsError, match='file/run cannot be written'),
     runs.claim(tmp_path / 'file' / 'run'),
   ):
     pass

@@ -43,8 +43,8 @@ WRONG_COMMANDS = [
     "no gin file 'gin_configs/drq_th.gin': did you mean gin_configs/drq_",
   ),
   (['--gin_files=/nowhere/drq.gin'], "no gin file '/nowhere/drq.gin'"),
-  (['--base_dir=/proc/runs'], '/proc/runs/drq_ht/RoadRunner/1 can not be'),
-  (['--base_dir=setup.py'], 'setup.py/drq_ht/RoadRunner/1 can not be written'),
+  (['--base_dir=/proc/runs'], '/proc/runs/drq_ht/RoadRunner/1 cannot be'),
+  (['--base_dir=setup.py'], 'setup.py/drq_ht/RoadRunner/1 cannot be written'),
 ]
 
 

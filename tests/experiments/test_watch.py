@@ -110,7 +110,7 @@ def test_damaged_weights(tmp_path):
   with pytest.raises(CheckpointError, match='does not fit this program'):
     weights.load(path, {'params': {'bias': np.zeros(6, np.float32)}})
   path.write_bytes(path.read_bytes()[:50])
-  with pytest.raises(CheckpointError, match='can not be read'):
+  with pytest.raises(CheckpointError, match='cannot be read'):
     weights.load(path, params)
 
 

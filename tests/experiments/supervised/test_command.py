@@ -126,8 +126,8 @@ WRONG_COMMANDS = [
     'did you mean gin_configs/supervised/methods.gin?',
   ),
   (['--gin_files=setup.py'], 'valid gin syntax (in setup.py)'),
-  (['--base_dir=/proc/runs'], '/proc/runs/warm_start_mnist can not be written'),
-  (['--base_dir=setup.py'], 'setup.py/warm_start_mnist can not be written'),
+  (['--base_dir=/proc/runs'], '/proc/runs/warm_start_mnist cannot be written'),
+  (['--base_dir=setup.py'], 'setup.py/warm_start_mnist cannot be written'),
   (['--draw_onyl'], "flag 'draw_onyl'. Did you mean: draw_only"),
   (['methods'], "unexpected argument 'methods'"),
 ]
@@ -196,11 +196,11 @@ WRONG_SETTINGS = {
   'experiment.draw = 3': 'experiment.draw must be a figure',
   'experiment.draw = @tables.grid_table': 'experiment.draw must be a figure',
   'experiment.draw = @Setting': 'experiment.draw must be a figure',
-  'experiment.draw = @figures.lines': 'draw can not show these settings: lines',
+  'experiment.draw = @figures.lines': 'draw cannot show these settings: lines',
   "experiment.draw = @figures.lines\nfigures.lines.field = 'momentun'": (
-    "can not show these settings: a setting has no field 'momentun'"
+    "cannot show these settings: a setting has no field 'momentun'"
   ),
-  'experiment.tabulate = 3': 'experiment.tabulate can not show these settings',
+  'experiment.tabulate = 3': 'experiment.tabulate cannot show these settings',
   'experiment.tabulate = @figures.grid': 'experiment.tabulate must be a table',
   "tables.grid_table.beside = 'mnist5k'": "has no numbers of 'mnist5k'",
 }

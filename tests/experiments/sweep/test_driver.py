@@ -144,7 +144,7 @@ def test_a_folder_that_can_not_be_written(stub_sweep):
   code, lines = sweep.run()
   assert code == 1
   assert [run.game for run in sweep.done()] == ['Qbert']
-  assert lines_with(lines, 'drq/Pong/0 can not be written (Not a directory)')
+  assert lines_with(lines, 'drq/Pong/0 cannot be written (Not a directory)')
 
 
 def test_a_full_disk(stub_sweep):
@@ -156,7 +156,7 @@ def test_a_full_disk(stub_sweep):
   assert code == 1
   assert [run.game for run in sweep.done()] == ['Qbert']
   assert lines_with(lines, '1 failed: error: ')
-  assert lines_with(lines, 'drq/Pong/0 can not be written (File too large)')
+  assert lines_with(lines, 'drq/Pong/0 cannot be written (File too large)')
   assert sweep.run()[0] == 0  # With space.
   (attempt,) = history.read(folder).attempts  # The rest is left alone.
   assert attempt.outcome == 'done'

@@ -145,7 +145,7 @@ def test_a_wrong_setting_can_be_put_right(tmp_path):
 def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, place):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'file').write_text('')
-  with pytest.raises(SettingsError, match=r'^--base_dir: .* can not be wr'):
+  with pytest.raises(SettingsError, match=r'^--base_dir: .* cannot be wr'):
     plan.extend(pathlib.Path(place), {'drq': DRQ}, RUNS, None)
 
 

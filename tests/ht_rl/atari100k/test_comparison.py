@@ -270,7 +270,7 @@ class TestSentences:
     x = {**pair[0], 'Pong': pair[0]['Pong'][:1]}
     compared = compare(x, pair[1])
     assert compared.sentences == (
-      'The data can not tell them apart: with one run of a game the variation '
+      'The data cannot tell them apart: with one run of a game the variation '
       'between runs is unknown.',
     )
     assert np.isnan(compared.differences['iqm'].low)

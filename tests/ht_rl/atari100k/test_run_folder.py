@@ -80,7 +80,7 @@ class TestResult:
     assert run.read_result() == {'version': 1, **RESULT}
 
   def test_what_is_no_json(self, run):
-    with pytest.raises(ValueError, match='can not be written as JSON'):
+    with pytest.raises(ValueError, match='cannot be written as JSON'):
       run.write_result({**RESULT, 'agent': object()})
     assert not run.is_finished
 

@@ -288,7 +288,7 @@ def test_tables_are_written_whole_or_not_at_all(methods, cells, tmp_path):
     assert text == tables.markdown(table)
     assert (folder / f'{name}.csv').read_text() == tables.csv_text(table)
 
-  # The third of the files can not be written.
+  # The third of the files cannot be written.
   folder = tmp_path / 'c'
   (folder / 'grid.md').mkdir(parents=True)
   with pytest.raises(OSError, match='no file'):
