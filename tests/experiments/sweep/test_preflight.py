@@ -169,6 +169,14 @@ def test_two_configurations_of_one_name():
     options.configurations(['a/drq.gin', 'b/drq.gin'])
 
 
+@pytest.mark.parametrize(
+  'text', ['', '1-', '2-1', '-1', 'a', '0,,1', '4294967296']
+)
+def test_seeds_that_there_are_not(text):
+  with pytest.raises(SettingsError, match='--seeds'):
+    options.seeds(text)
+
+
 def test_a_cut_off_line_of_attempts_is_left_out(tmp_path):
   start = {
     'host': 'host',
