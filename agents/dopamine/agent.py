@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from agents.dopamine import refused
+
 from absl import logging
 from dopamine.jax.agents.dqn import dqn_agent
 from dopamine.metrics import statistics_instance
@@ -33,8 +35,13 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       loop: the agent's settings, as `@DrQAgent` and `@BBFAgent` make them.
       seed: seed of all the agent's random draws; None for the current time.
       summary_writer: for Dopamine's runners; metrics go to their dispatcher.
+
+    Raises:
+      ValueError: the seed is out of range, or gin has a setting of
+        `JaxDQNAgent` that would change nothing.
     """
     learner = loop.learner
+    refused.check('dqn_agent.JaxDQNAgent', refused.JAX_DQN_AGENT, learner.name)
     if seed is not None:
       check_seed(f'{learner.name}.seed', seed)
     # The outcome that ended the last episode, until the first frame of the next
