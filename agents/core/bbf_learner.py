@@ -352,7 +352,7 @@ class BBFLearner(learner_lib.Learner):
     def update(
       train: TrainState, drawn: tuple[chex.Array, chex.Array]
     ) -> tuple[TrainState, tuple[Metrics, chex.Array]]:
-      key = jax.random.fold_in(train.key, train.gradient_steps)
+      key = streams.gradient_step(train.key, train.gradient_steps)
       batch = self.read(replay, *drawn, train.cycle_steps, key)
       (loss, (td_losses, spr_losses, q)), gradients = jax.value_and_grad(
         self.loss, has_aux=True

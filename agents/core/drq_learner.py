@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from agents.core import learner as learner_lib
-from agents.core import losses
+from agents.core import losses, streams
 from agents.core import replay as replay_lib
 from agents.core.repeat import repeat
 from agents.core.state import TrainState
@@ -95,7 +95,7 @@ class DrQLearner(learner_lib.Learner):
     self, train: TrainState, replay: replay_lib.ReplayState
   ) -> tuple[TrainState, Metrics]:
     """Does one gradient step on one batch."""
-    key = jax.random.fold_in(train.key, train.gradient_steps)
+    key = streams.gradient_step(train.key, train.gradient_steps)
     batch = self.sample(replay, key)
     (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
       train.params, ht_rl.tortoise_params(train.opt_state), batch

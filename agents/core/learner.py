@@ -147,7 +147,7 @@ class Learner:
 
   def init(self, key: chex.PRNGKey) -> AgentState:
     """Returns the initial state of a run, drawn from `key`."""
-    init_key, learn_key, act_key = jax.random.split(key, 3)
+    init_key, learn_key, act_key = streams.of_run(key)
     params = self.init_params(init_key)
     frames_shape = (self.stack_size, *self.observation_shape)
     return AgentState(
@@ -295,7 +295,7 @@ class Learner:
       params = ht_rl.tortoise_params(train.opt_state)
     steps = actor.steps + 1
     frames = push_frame(actor.frames[None], observation[None], first)
-    key = jax.random.fold_in(actor.key, steps)
+    key = streams.action(actor.key, steps)
     actions = self.epsilon_greedy(
       params, frames, key, self.epsilon(steps), noisy=True
     )

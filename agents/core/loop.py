@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from agents.core import streams
 from agents.core.learner import Learner
 from agents.core.settings import at_least, check_settings, setting
 from agents.core.state import AgentState, Outcome
@@ -222,9 +223,14 @@ class Driver:
     return ht_rl.tortoise_params(self.state.train.opt_state)
 
   def policy(self, num_envs: int, seed: int) -> Policy:
-    """Returns the tortoise as a policy; see `make_policy`."""
+    """Returns the tortoise of now as a policy; see `make_policy`."""
     return make_policy(
-      self.loop.learner, self.tortoise, num_envs, seed, self._evaluate
+      self.loop.learner,
+      self.tortoise,
+      num_envs,
+      seed,
+      self._evaluate,
+      after=self.steps,
     )
 
   def metrics(self) -> dict[str, float]:
@@ -290,6 +296,8 @@ def make_policy(
   num_envs: int,
   seed: int,
   evaluate: Callable[..., Any] | None = None,
+  *,
+  after: int = 0,
 ) -> Policy:
   """Returns the policy of some parameters for a batch of environments.
 
@@ -299,6 +307,8 @@ def make_policy(
     num_envs: number of environments N.
     seed: seed of the exploration.
     evaluate: `learner.evaluate`, compiled; None compiles it.
+    after: number of training actions before. Policies after different numbers
+      draw different exploration.
 
   Returns:
     A function that maps frames [N, *observation_shape] and flags of first
@@ -309,14 +319,15 @@ def make_policy(
     evaluate = jax.jit(learner.evaluate, donate_argnums=1)
   shape = (num_envs, learner.stack_size, *learner.observation_shape)
   frames = jnp.zeros(shape, learner.observation_dtype)
-  key = jax.random.PRNGKey(seed)
+  seed_key = jax.random.PRNGKey(seed)
+  key = streams.key_of(seed_key, streams.EVALUATION, after)
   steps = 0
 
   def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
     nonlocal frames, steps
     steps += 1
     frames, actions = evaluate(
-      params, frames, observations, first, jax.random.fold_in(key, steps)
+      params, frames, observations, first, streams.action(key, steps)
     )
     return np.asarray(actions)
 

@@ -34,7 +34,7 @@ class ActorState(NamedTuple):
     frames: the frames that the network sees, [stack, *observation_shape].
     action: int32, the last action chosen.
     steps: int32, number of actions chosen.
-    key: random key, constant; each step folds in its number.
+    key: random key, constant; see `agents.core.streams`.
   """
 
   frames: chex.Array

@@ -3,13 +3,15 @@
 import os
 from typing import Any
 
+from agents.dopamine import refused
+
 from absl import logging
 from dopamine.jax.agents.dqn import dqn_agent
 from dopamine.metrics import statistics_instance
 import numpy as np
 
 from agents import checkpoint
-from agents.core.loop import Driver, Loop
+from agents.core.loop import Driver, Loop, Policy
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
 from ht_rl.arguments import check_seed
@@ -33,13 +35,21 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       loop: the agent's settings, as `@DrQAgent` and `@BBFAgent` make them.
       seed: seed of all the agent's random draws; None for the current time.
       summary_writer: for Dopamine's runners; metrics go to their dispatcher.
+
+    Raises:
+      ValueError: the seed is out of range, or gin has a setting of
+        `JaxDQNAgent` that would change nothing.
     """
     learner = loop.learner
+    refused.check('dqn_agent.JaxDQNAgent', refused.JAX_DQN_AGENT, learner.name)
     if seed is not None:
       check_seed(f'{learner.name}.seed', seed)
     # The outcome that ended the last episode, until the first frame of the next
     # one: the learner takes the two together.
     self._pending: Outcome | None = None
+    # The policy of an evaluation, and the number of training actions before.
+    self._policy: Policy | None = None
+    self._policy_steps = 0
     super().__init__(
       num_actions=learner.num_actions,
       observation_shape=learner.observation_shape,
@@ -82,7 +92,11 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def begin_episode(self, observation: np.ndarray) -> np.ndarray:
     """Returns the first action of an episode."""
     if self.eval_mode:
-      self._policy = self.driver.policy(1, self._seed)
+      # One policy for all episodes between two training steps, so that its
+      # exploration goes on from one episode to the next.
+      if self._policy is None or self._policy_steps != self.driver.steps:
+        self._policy = self.driver.policy(1, self._seed)
+        self._policy_steps = self.driver.steps
       return self._evaluate_one(observation, first=True)
     if self._pending is not None:
       pending, self._pending = self._pending, None
@@ -115,6 +129,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def _evaluate_one(self, observation: np.ndarray, first: bool) -> np.ndarray:
     shape = (1, *self.observation_shape)
     frame = np.reshape(observation, shape).astype(self.observation_dtype)
+    assert self._policy is not None  # From `begin_episode`.
     return self._policy(frame, np.array([first]))[0]
 
   def report(self) -> None:
@@ -165,6 +180,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     self.driver.set_state(state)
     reward, terminal, truncation = state['pending']
     self._pending = None
+    self._policy = None
     if state['has_pending']:
       self._pending = Outcome(float(reward), bool(terminal), bool(truncation))
 

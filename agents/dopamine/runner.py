@@ -13,6 +13,8 @@ import pathlib
 import time
 from typing import Any, Protocol
 
+from agents.dopamine import refused
+
 from dopamine.discrete_domains import run_experiment
 from dopamine.metrics import collector_dispatcher, statistics_instance
 import gin
@@ -67,7 +69,11 @@ class Atari100kRunner(run_experiment.Runner):
       say: called with each line for the user.
       should_stop: called after each step; if it returns True, the run writes a
         checkpoint and raises `StoppedError`.
+
+    Raises:
+      ValueError: a setting is wrong, or would change nothing.
     """
+    refused.check('run_experiment.Runner', refused.RUNNER)
     _check_collectors()
     self._folder = RunFolder(pathlib.Path(base_dir))
     self._game = game

@@ -219,6 +219,43 @@ def test_the_tortoise_plays_the_evaluation():
     assert actions == by_tortoise
 
 
+def evaluate_randomly(agent, episodes, lives=1):
+  """Returns the actions of random episodes of 20 steps in evaluation mode."""
+  agent.eval_mode = True
+  observations = frames(1)
+  played = []
+  for _ in range(episodes):
+    actions = []
+    for _ in range(lives):  # Dopamine ends an episode for the agent each time.
+      actions.append(agent.begin_episode(next(observations)))
+      actions += [agent.step(0.0, next(observations)) for _ in range(19)]
+      agent.end_episode(0.0)
+    played.append(tuple(int(action) for action in actions))
+  agent.eval_mode = False
+  return played
+
+
+def test_no_episode_of_an_evaluation_repeats_the_numbers_of_another():
+  agent = make_agent(epsilon_eval=1.0)
+  agent.begin_episode(next(frames(0)))
+  before = snapshot(agent)
+  one = evaluate_randomly(agent, 3, lives=2)
+  for frame in itertools.islice(frames(2), 5):
+    agent.step(0.0, frame)
+  between = snapshot(agent)
+  other = evaluate_randomly(agent, 3, lives=2)
+  # Of 4 actions, 20 agree in a row with a probability of 1e-12.
+  halves = [half for e in one + other for half in (e[:20], e[20:])]
+  assert len(set(halves)) == 12
+  # A run that goes on from a checkpoint repeats its evaluation.
+  for state, expected in ((before, one), (between, other)):
+    agent.set_state(state)
+    assert evaluate_randomly(agent, 3, lives=2) == expected
+  resumed = make_agent(epsilon_eval=1.0)
+  resumed.set_state(between)
+  assert evaluate_randomly(resumed, 3, lives=2) == other
+
+
 def test_figures_go_to_the_dispatcher_now_and_then(learning):
   written = []
   learning.set_collector_dispatcher(
