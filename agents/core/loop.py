@@ -112,6 +112,24 @@ class Loop:
     for due, same in itertools.groupby(each()):
       yield due, len(list(same))
 
+  def cycles(self, steps: int) -> list[int]:
+    """Returns the gradient steps before, between and after the resets of a run.
+
+    The count of Hare & Tortoise starts anew in each of these cycles.
+
+    Args:
+      steps: environment steps of the run.
+
+    Returns:
+      The number of gradient steps of each cycle; a run with n resets has n + 1.
+    """
+    lengths = [0]
+    for due, count in self.plan(steps):
+      if due.reset:
+        lengths.append(0)
+      lengths[-1] += due.num_updates * count
+    return lengths
+
   def step(
     self, state: AgentState, outcome: Outcome, observation: chex.Array, due: Due
   ) -> tuple[AgentState, chex.Array, Any]:

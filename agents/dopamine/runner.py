@@ -167,6 +167,7 @@ class Atari100kRunner(run_experiment.Runner):
       DivergedError: a loss was NaN or infinite.
       CheckpointError: a checkpoint could not be written.
     """
+    self._warn_of_restarts()
     try:
       self._run_train_phase(None)
       evaluation = self._run_eval_phase(None)
@@ -192,6 +193,18 @@ class Atari100kRunner(run_experiment.Runner):
     result = self._folder.read_result()
     assert result is not None
     return result
+
+  def _warn_of_restarts(self) -> None:
+    """Says so if Hare & Tortoise never restarts because of the resets."""
+    interval = gin.get_bindings('hare_tortoise').get('reset_every')
+    cycles = self._agent.driver.loop.cycles(self._settings.training_steps)
+    if isinstance(interval, int) and len(cycles) > 1 and interval > max(cycles):
+      self._say(
+        'warning: Hare & Tortoise never restarts in this run: '
+        f'hare_tortoise.reset_every is {interval:,} gradient steps, but each '
+        'reset starts its count anew, and no two are more than '
+        f'{max(cycles):,} apart'
+      )
 
   def _run_train_phase(self, statistics: Any) -> None:
     del statistics  # The run writes metrics.jsonl instead.

@@ -121,6 +121,35 @@ def test_a_plan_names_every_step_in_order():
   assert unrolled == dues(agent, 57)
 
 
+@pytest.mark.parametrize(
+  'agent',
+  [
+    make_drq(reset_every=20),
+    make_drq(reset_every=16, no_resets_after=40),
+    make_drq(),
+    make_bbf(reset_every=15, no_resets_after=50),
+  ],
+)
+def test_cycles_are_what_a_counter_of_gradient_steps_sees(agent):
+  lengths = [0]
+  for num_updates, is_reset in dues(agent, 70):
+    if is_reset:
+      lengths.append(0)
+    for _ in range(num_updates):
+      lengths[-1] += 1
+  assert agent.cycles(70) == lengths
+
+
+def test_cycles_of_known_runs():
+  # 58 steps learn, two gradient steps each; a reset follows each 20 of them.
+  assert make_drq(reset_every=20).cycles(70) == [20, 20, 20, 20, 20, 16]
+  assert make_drq(reset_every=16, no_resets_after=40).cycles(70) == [16, 16, 84]
+  assert make_drq().cycles(70) == [116]
+  # At the environment steps 15, 30 and 45, of which 12 fill the replay.
+  bbf = make_bbf(reset_every=15, no_resets_after=50)
+  assert bbf.cycles(70) == [6, 30, 30, 50]
+
+
 def items(seed, steps):
   rng = np.random.default_rng(seed)
   for _ in range(steps):

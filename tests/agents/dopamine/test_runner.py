@@ -401,6 +401,35 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
   assert seen == [(20, 10), (70, 10), (120, 10), (170, 10)]
 
 
+@pytest.mark.parametrize(
+  ('interval', 'reset_every', 'warns'),
+  # 170 gradient steps: with resets at 60 and 120 no cycle is longer than 60.
+  [('61', 60, True), ('60', 60, False), ('61', None, False), ('%n', 60, True)],
+)
+def test_restarts_that_resets_prevent_are_said_at_the_start(
+  tmp_path, interval, reset_every, warns
+):
+  said = []
+  runner = make_runner(
+    tmp_path,
+    say=said.append,
+    agent={'reset_every': reset_every},
+    should_stop=lambda: True,
+  )
+  gin.parse_config(f'n = 61\nhare_tortoise.reset_every = {interval}')
+  try:
+    with pytest.raises(StoppedError):
+      runner.run_experiment()
+  finally:
+    gin.clear_config()
+  expected = (
+    'warning: Hare & Tortoise never restarts in this run: '
+    'hare_tortoise.reset_every is 61 gradient steps, but each reset starts its '
+    'count anew, and no two are more than 60 apart'
+  )
+  assert said == [expected] * warns
+
+
 def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
   runner = make_runner(tmp_path)
 
