@@ -35,7 +35,7 @@ def load(
     folder: where the data lie; None for the Hugging Face hub, which keeps a
       local copy.
       A folder has the four idx files of MNIST and Fashion-MNIST, compressed or
-      not; parquet files (``train-*.parquet``,
+      not; the binary version of CIFAR; parquet files (``train-*.parquet``,
       ``test-*.parquet``, with columns ``image`` and ``label``); or images
       (``train/<class>/*.png``, ``test/<class>/*.png``, or Tiny ImageNet as it
       is published). Images must have the size of the data set, and 8 bits for

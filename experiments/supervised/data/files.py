@@ -2,11 +2,11 @@
 
 import pathlib
 
-from experiments.supervised.data import folders, hub, idx, parquet
+from experiments.supervised.data import cifar, folders, hub, idx, parquet
 from experiments.supervised.data.source import Source, Split
 
 # The first that a folder has is read.
-_LAYOUTS = (idx, parquet, folders)
+_LAYOUTS = (idx, cifar, parquet, folders)
 
 
 def read(source: Source, folder: pathlib.Path | None) -> tuple[Split, Split]:
@@ -41,7 +41,8 @@ def _read_folder(source: Source, folder: pathlib.Path) -> tuple[Split, Split]:
     place = inside[0]
   raise ValueError(
     f'{place} has no data that can be read: it must have the four idx files of '
-    'MNIST (train-images-idx3-ubyte, ...), parquet files (train-*.parquet, '
+    "MNIST (train-images-idx3-ubyte, ...), CIFAR's binary files "
+    '(data_batch_1.bin or train.bin, ...), parquet files (train-*.parquet, '
     'test-*.parquet) or images (train/<class>/*.png, test/<class>/*.png)'
   )
 

@@ -354,7 +354,8 @@ def test_folders_that_can_not_be(folder):
   )
   assert message_of('cifar10', str(folder)) == (
     f'{folder} has no data that can be read: it must have the four idx files '
-    'of MNIST (train-images-idx3-ubyte, ...), parquet files (train-*.parquet, '
+    "of MNIST (train-images-idx3-ubyte, ...), CIFAR's binary files "
+    '(data_batch_1.bin or train.bin, ...), parquet files (train-*.parquet, '
     'test-*.parquet) or images (train/<class>/*.png, test/<class>/*.png)'
   )
   path = folder / 'train.parquet'
