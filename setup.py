@@ -51,6 +51,7 @@ SUPERVISED = [
   'huggingface-hub>=0.34',
   'mlxtend>=0.23',
   'pillow>=11',
+  'pyarrow>=18',
 ]
 
 WATCH = ['imageio>=2.36', 'imageio-ffmpeg>=0.6']

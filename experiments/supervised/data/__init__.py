@@ -34,11 +34,12 @@ def load(
       `Dataset`, called with `folder` if there is one.
     folder: where the data lie; None for the Hugging Face hub, which keeps a
       local copy.
-      For 28x28 images a folder can hold the four idx files in which MNIST and
-      Fashion-MNIST are published, compressed or not. For all, it can hold
-      parquet files (``train-*.parquet``, ``test-*.parquet``, with columns
-      ``image`` and ``label``) or images (``train/<class>/*.png``,
-      ``test/<class>/*.png``).
+      A folder has the four idx files of MNIST and Fashion-MNIST, compressed or
+      not; the binary version of CIFAR; parquet files (``train-*.parquet``,
+      ``test-*.parquet``, with columns ``image`` and ``label``); or images
+      (``train/<class>/*.png``, ``test/<class>/*.png``, or Tiny ImageNet as it
+      is published). Images must have the size of the data set, and 8 bits for
+      each channel.
     train_size: number of training images, drawn uniformly, always the same
       ones; None for all.
     validation_size: number of other training images, drawn likewise, that take

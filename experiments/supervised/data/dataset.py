@@ -22,7 +22,8 @@ class Dataset(NamedTuple):
     test_labels: int32 [test].
     num_classes: number of classes.
     mean: of each channel, of pixels in [0, 1].
-    std: standard deviation of each channel, likewise.
+    std: what each channel is divided by, likewise: as a rule, its standard
+      deviation.
   """
 
   name: str

@@ -7,24 +7,52 @@ import zlib
 
 import numpy as np
 
-from experiments.supervised.data.source import Split
+from experiments.supervised.data.source import Source, Split
+
+_PARTS = ('train', 't10k')
+_IMAGES, _LABELS = 'images-idx3-ubyte', 'labels-idx1-ubyte'
+_DIMENSIONS = {_IMAGES: 3, _LABELS: 1}
 
 
-def read_splits(folder: pathlib.Path) -> tuple[Split, Split]:
+def is_in(folder: pathlib.Path) -> bool:
+  """Returns whether a folder has one of the four files."""
+  return any(
+    _find(folder, f'{part}-{kind}') is not None
+    for part in _PARTS
+    for kind in _DIMENSIONS
+  )
+
+
+def read_splits(source: Source, folder: pathlib.Path) -> tuple[Split, Split]:
   """Reads the four files of MNIST, or of a data set of its format."""
+  del source  # The files say the shape.
 
-  def read(stem: str, dimensions: int) -> np.ndarray:
-    for path in (folder / stem, folder / f'{stem}.gz'):
-      if path.exists():
-        return _read_file(path, dimensions)
-    raise ValueError(f'{folder} has no {stem}.gz and no {stem}')
+  def read(part: str, kind: str) -> np.ndarray:
+    stem = f'{part}-{kind}'
+    path = _find(folder, stem)
+    if path is None:
+      raise ValueError(f'{folder} has no {stem}.gz and no {stem}')
+    return _read_file(path, _DIMENSIONS[kind])
 
   def split(part: str) -> Split:
-    images = read(f'{part}-images-idx3-ubyte', 3)
-    labels = read(f'{part}-labels-idx1-ubyte', 1)
+    images = read(part, _IMAGES)
+    labels = read(part, _LABELS)
     return images[..., None], labels.astype(np.int32)
 
   return split('train'), split('t10k')
+
+
+def _find(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
+  """Returns the file of a stem, compressed or not, or None.
+
+  Some archives spell it with a dot, as in `train-images.idx3-ubyte`. Kaggle
+  puts each file into a folder of the same name.
+  """
+  stems = (stem, stem.replace('-idx', '.idx'))
+  names = [f'{x}{suffix}' for x in stems for suffix in ('', '.gz')]
+  paths = [folder / name for name in names]
+  paths += [folder / outer / name for outer in names for name in names]
+  return next((path for path in paths if path.is_file()), None)
 
 
 def _read_file(path: pathlib.Path, dimensions: int) -> np.ndarray:

@@ -22,7 +22,8 @@ class Source:
     num_classes: number of classes.
     shape: of an image, (height, width, channels).
     mean: of each channel, of pixels in [0, 1].
-    std: standard deviation of each channel, likewise.
+    std: what each channel is divided by, likewise: its standard deviation over
+      the training set, except where the entry says otherwise.
     read: returns the training and the test split, given this source and the
       user's folder (None for none).
     hub: name in the Hugging Face hub.
