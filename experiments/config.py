@@ -35,6 +35,8 @@ def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
       '--gin_files is missing: for example --gin_files=gin_configs/drq_ht.gin'
     )
   for file in files:
+    if os.path.isdir(file):
+      raise SettingsError(f'{file!r} must be a gin file, not a folder')
     if not os.path.isfile(file):
       raise SettingsError(f'no gin file {file!r}{_near_files(file)}')
     _check_includes(pathlib.Path(file), ())

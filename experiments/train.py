@@ -95,6 +95,8 @@ def run(
     check_seed('--seed', seed)
   except ValueError as error:
     raise SettingsError(str(error)) from error
+  if not base_dir:
+    raise SettingsError('--base_dir is empty: for example --base_dir=runs')
   load_config(gin_files, gin_bindings)
   config = '+'.join(pathlib.Path(file).stem for file in gin_files)
   run = AtariRun(pathlib.Path(base_dir), config, game, seed)

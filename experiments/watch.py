@@ -38,7 +38,11 @@ _OUTPUT = flags.DEFINE_string(
 )
 _EPISODES = flags.DEFINE_integer('episodes', 1, 'Number of episodes.', 1)
 _START_SEED = flags.DEFINE_integer(
-  'start_seed', None, "Seed of the no-op starts (default: the run's seed).", 0
+  'start_seed',
+  None,
+  "Seed of the no-op starts (default: the run's seed).",
+  lower_bound=0,
+  upper_bound=2**32 - 1,
 )
 _MAX_STEPS = flags.DEFINE_integer(
   'max_steps', 4500, 'Agent steps after which an episode is cut.', 1

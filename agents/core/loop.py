@@ -23,6 +23,7 @@ import optax
 
 from agents.core import streams
 from agents.core.learner import Learner
+from agents.core.memory import check_memory
 from agents.core.settings import at_least, check_settings, setting
 from agents.core.state import AgentState, Outcome
 from agents.errors import CheckpointError, DivergedError
@@ -177,6 +178,7 @@ class Driver:
     self.steps = 0
     self.gradient_steps = 0
     learner = loop.learner
+    check_memory(learner)
     self.state = jax.jit(learner.init)(jax.random.PRNGKey(seed))
     groups = self.state.train.params['params'].keys()
     if groups != learner.keep.keys():  # A reset would drop the others.

@@ -64,8 +64,8 @@ def make_experiment(
     seeds_at_once: None for all of them.
     evaluate_every: an integer of at least 1.
     checkpoint_seconds: a number of at least 0.
-    draw: one of the functions of `experiments.supervised.figures`.
-    tabulate: one of those of `experiments.supervised.tables`.
+    draw: one of the functions of `experiments.supervised.report.figures`.
+    tabulate: one of those of `experiments.supervised.report.tables`.
 
   Raises:
     ValueError: a value is outside its range, or a field is unknown.

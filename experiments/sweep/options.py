@@ -32,6 +32,8 @@ WATCH = flags.DEFINE_bool(
 )
 JSON = flags.DEFINE_bool('json', False, 'Print the status as JSON.')
 
+_MOST_SEEDS = 10_000
+
 _OF_COMMANDS = {
   'run': (
     'gin_files',
@@ -71,7 +73,7 @@ def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
     SettingsError: two configurations have the same name.
   """
   named: dict[str, list[str]] = {}
-  for word in ','.join(gin_files).split(','):
+  for word in _words(','.join(gin_files)):
     files = word.split('+')
     name = '+'.join(pathlib.Path(file).stem for file in files)
     if named.setdefault(name, files) != files:
@@ -80,6 +82,11 @@ def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
         f'called {name}; rename one'
       )
   return named
+
+
+def _words(text: str) -> list[str]:
+  """Returns the words between commas, without empty ones."""
+  return [word for word in text.split(',') if word.strip()]
 
 
 def games(text: str | None, known: Sequence[str]) -> list[str]:
@@ -97,7 +104,7 @@ def games(text: str | None, known: Sequence[str]) -> list[str]:
   if text == 'all':
     return list(atari100k.GAMES)
   try:
-    found = [atari100k.canonical_game(word, known) for word in text.split(',')]
+    found = [atari100k.canonical_game(word, known) for word in _words(text)]
   except ValueError as error:
     raise SettingsError(f'--games: {error}') from error
   return list(dict.fromkeys(found))
@@ -124,6 +131,10 @@ def seeds(text: str | None) -> list[int]:
       check_seed('--seeds', int(last))
     except ValueError as error:
       raise SettingsError(str(error)) from error
+    if int(last) - int(first) >= _MOST_SEEDS:
+      raise SettingsError(
+        f'--seeds must name at most {_MOST_SEEDS:,} seeds, not {text!r}'
+      )
     found += range(int(first), int(last) + 1)
   return list(dict.fromkeys(found))
 

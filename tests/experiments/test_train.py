@@ -36,6 +36,7 @@ WRONG_COMMANDS = [
   (['--seed=4294967296'], '--seed must be an integer from 0 to 4294967295'),
   (['--seed=9223372036854775808'], '--seed must be an integer from 0'),
   (['--seed=one'], '--seed'),
+  (['--base_dir='], '--base_dir is empty'),
   (['--gaem=Pong'], "flag 'gaem'. Did you mean: game"),
   (['Pong'], "unexpected argument 'Pong'"),
   (
@@ -124,6 +125,11 @@ WRONG_SETTINGS = {
   # Learning would be impossible with these.
   'DrQAgent.min_replay_history = 10': 'an integer of at least 11',
   'DrQAgent.replay_capacity = 13': 'an integer of at least 14',
+  # More than the memory of any machine, and than JAX can count.
+  'DrQAgent.replay_capacity = 2_000_000_000': 'replay_capacity must fit in',
+  'DrQAgent.replay_capacity = 10**20': 'not valid gin syntax',
+  'DrQAgent.replay_capacity = 100000000000000000000': 'must fit in memory',
+  'DuelingQNetwork.hidden = 2_000_000_000': 'DrQAgent.network must fit in',
   # hare_tortoise and adam.
   'hare_tortoise.inner = None': 'hare_tortoise: inner must be an optax',
   'hare_tortoise.inner = @adam': 'hare_tortoise: inner must be an optax',

@@ -1,0 +1,43 @@
+"""Checks that a run fits in memory, before any of it is allocated."""
+
+import math
+import os
+
+import jax
+import numpy as np
+
+from agents.core.learner import Learner
+
+
+def check_memory(learner: Learner) -> None:
+  """Raises ValueError if the state of a run cannot fit in memory.
+
+  Args:
+    learner: of the run.
+  """
+  name, available = learner.name, _available()
+  frame = math.prod(learner.stored_shape)
+  frame *= np.dtype(learner.observation_dtype).itemsize
+  replay = learner.replay_capacity * frame
+  # Before JAX sees the number: it takes no side of 2**31 and more.
+  if replay > available or learner.replay_capacity >= 2**31:
+    raise ValueError(
+      f'{name}.replay_capacity must fit in memory: {learner.replay_capacity:,} '
+      f'frames take {replay:,} bytes, and this machine has {available:,}'
+    )
+  state = jax.eval_shape(learner.init, jax.random.PRNGKey(0))
+  train = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.train))
+  if train + replay > available:
+    raise ValueError(
+      f'{name}.network must fit in memory: weights and optimizer take '
+      f'{train:,} bytes beside {replay:,} of the replay, and this machine has '
+      f'{available:,}'
+    )
+
+
+def _available() -> int:
+  """Returns the bytes of memory of the first device."""
+  limits = jax.devices()[0].memory_stats() or {}
+  if 'bytes_limit' in limits:
+    return limits['bytes_limit']
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
