@@ -144,6 +144,7 @@ class NoisyDense(nn.Module):
     bias = self.param('bias', uniform, shape[1:])
     kernel_sigma = self.param('kernel_sigma', sigma, shape)
     bias_sigma = self.param('bias_sigma', sigma, shape[1:])
+    bias, bias_sigma = bias[None], bias_sigma[None]
     x = x.astype(jnp.float32)
     y = x @ kernel + bias
     if not noise or not self.has_rng('noise'):

@@ -36,6 +36,7 @@ def q_values(logits: chex.Array, support: chex.Array) -> chex.Array:
   Returns:
     Expected values, [...], in the dtype of the logits.
   """
+  support = jnp.expand_dims(support, range(logits.ndim - 1))
   # Not a matrix product: accelerators compute it at lower precision.
   return jnp.sum(jax.nn.softmax(logits) * support, axis=-1)
 
@@ -70,8 +71,10 @@ def project(
   chex.assert_rank([values, probabilities, support], 1)
   low, high = support[0], support[-1]
   spacing = (high - low) / (support.shape[0] - 1)
-  distances = jnp.abs(jnp.clip(values, low, high) - support[:, None]) / spacing
-  return jnp.sum(jnp.maximum(1.0 - distances, 0.0) * probabilities, axis=-1)
+  values = jnp.clip(values, low, high)[None]
+  distances = jnp.abs(values - support[:, None]) / spacing
+  shares = jnp.maximum(1.0 - distances, 0.0)
+  return jnp.sum(shares * probabilities[None], axis=-1)
 
 
 def double_q_target(

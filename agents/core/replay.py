@@ -212,7 +212,9 @@ def stack_frames(
     [B, stack, *observation_shape], the newest frame last.
   """
   capacity = state.actions.shape[0]
-  before = position[:, None] - jnp.arange(stack - 1, 0, -1)  # Oldest first.
+  before = (
+    position[:, None] - jnp.arange(stack - 1, 0, -1)[None]
+  )  # Oldest first.
   breaks = (before < 0) | state.ends[before % capacity]
   # A frame belongs to the stack if nothing ended between it and the newest.
   inside = jnp.logical_not(jnp.cumsum(breaks[:, ::-1], axis=1)[:, ::-1])
@@ -257,13 +259,13 @@ def transitions(
   """
   capacity = state.actions.shape[0]
   n = horizon if n is None else n
-  steps = jnp.arange(horizon)
+  steps = jnp.arange(horizon)[None]
   slots = (starts[:, None] + steps) % capacity
   survived = jnp.cumprod(1 - state.terminals[slots].astype(jnp.int32), axis=1)
   reached = jnp.concatenate(
     [jnp.ones_like(survived[:, :1]), survived[:, :-1]], axis=1
   )
-  weights = gamma ** jnp.arange(horizon, dtype=jnp.float32)
+  weights = gamma ** jnp.arange(horizon, dtype=jnp.float32)[None]
   # Select instead of multiplying: rewards after the end may be NaN.
   counted = (reached == 1) & (steps < n)
   rewards = jnp.where(counted, state.rewards[slots], 0.0)
@@ -296,7 +298,7 @@ def future(
     The batch. Records after T are never read: record T replaces them.
   """
   capacity = state.actions.shape[0]
-  slots = (starts[:, None] + jnp.arange(jumps)) % capacity
+  slots = (starts[:, None] + jnp.arange(jumps)[None]) % capacity
   inside = jnp.cumprod(1 - state.ends[slots].astype(jnp.int32), axis=1)
   # Steps from t, not beyond T.
   ahead = jnp.cumsum(inside, axis=1)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -143,10 +144,14 @@ def test_killed_at_any_moment(command, reference, tmp_path):
   run = Run(command, tmp_path)
 
   # Before the first checkpoint.
-  run.start()
   step = int(moments.integers(2, 30))
-  run.until(lambda: run.step() >= step)
-  run.kill()
+  for _ in range(10):
+    run.start()
+    run.until(lambda: run.step() >= step)
+    run.kill()
+    if run.checkpoints() == []:
+      break
+    shutil.rmtree(run.folder)  # On a busy machine, the kill can be late.
   assert run.checkpoints() == []
 
   # In the middle of writing one.
@@ -170,10 +175,9 @@ def test_killed_at_any_moment(command, reference, tmp_path):
   if whole:
     assert resumed_from(lines) == whole[-1]
 
-  # In the evaluation.
+  # In the evaluation, which takes longer than its start.
   run.start()
   run.until(lambda: command.training_steps in run.checkpoints())
-  time.sleep(moments.uniform(0.0, 0.5))
   run.kill()
 
   run.start()
