@@ -141,7 +141,7 @@ def test_evaluation_of_episodes_that_are_cut():
   ('arguments', 'message'),
   [
     ({'game': 'Breakot'}, "unknown game 'Breakot': did you mean Breakout?"),
-    ({'seed': -1}, 'seed must be an integer of at least 0, not -1'),
+    ({'seed': -1}, 'seed must be an integer from 0 to 4294967295 (2**32 - 1)'),
     ({'num_episodes': 0}, 'num_episodes must be an integer of at least 1'),
     ({'max_noops': -1}, 'max_noops must be an integer of at least 0'),
     ({'max_episode_steps': 0}, 'max_episode_steps must be an integer'),
