@@ -62,16 +62,31 @@ def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
     expected.append(play_alone(environment, policy, noops, max_steps))
   assert len(set(expected)) > 1, 'the episodes are all alike'
   assert len({length == max_steps for _, length in expected}) > 1
-  for num_threads in (1, 2):
-    played = evaluation.evaluate(
-      StackingPolicy(num_actions),
-      game,
-      num_episodes=6,
-      seed=2,
-      max_episode_steps=max_steps,
-      num_threads=num_threads,
-    )
-    np.testing.assert_array_equal(np.transpose(played), expected)
+  played = evaluation.evaluate(
+    StackingPolicy(num_actions),
+    game,
+    num_episodes=6,
+    seed=2,
+    max_episode_steps=max_steps,
+  )
+  np.testing.assert_array_equal(np.transpose(played), expected)
+
+
+def test_an_episode_that_is_over_rests(monkeypatch):
+  emulated = []
+
+  class Counting(evaluation.vector_env.AtariVectorEnv):
+    def send(self, actions):
+      emulated.extend(actions)
+      super().send(actions)
+
+  monkeypatch.setattr(evaluation.vector_env, 'AtariVectorEnv', Counting)
+  played = evaluation.evaluate(
+    StackingPolicy(7), 'Assault', 6, seed=2, max_episode_steps=400
+  )
+  assert len(set(played.lengths)) > 1
+  noops = sum(atari.draw_noops(2, episode, 30) for episode in range(6))
+  assert len(emulated) == played.lengths.sum() + noops
 
 
 def test_evaluation_leaves_out_games_that_end_while_idle():
@@ -99,21 +114,21 @@ def test_evaluation_frames_equal_training_frames(game):
   environment = atari.AtariEnvironment(
     game, seed=0, max_noops=0, terminal_on_life_loss=False
   )
-  batch = evaluation.make_evaluation_environments(game, 2)
+  batch = evaluation.make_evaluation_environment(game)
   rng = np.random.default_rng(1)
   frame, (frames, _) = environment.reset(), batch.reset()
   for _ in range(400):
     np.testing.assert_array_equal(frames[0, 0], frame[..., 0])
     action = int(rng.integers(environment.action_space.n))
     frame, reward, is_terminal, info = environment.step(action)
-    frames, rewards, ended, cut, infos = batch.step(np.array([action, 0]))
+    frames, rewards, ended, cut, infos = batch.step(np.array([action]))
     assert rewards[0] == reward
     assert ended[0] == is_terminal == environment.game_over
     assert not cut.any()
     assert infos['lives'][0] == info['lives']
     if is_terminal:
       break
-  assert frames.shape == (2, 1, 84, 84)
+  assert frames.shape == (1, 1, 84, 84)
 
 
 def test_evaluation_of_episodes_that_are_cut():
@@ -141,11 +156,10 @@ def test_evaluation_of_episodes_that_are_cut():
   ('arguments', 'message'),
   [
     ({'game': 'Breakot'}, "unknown game 'Breakot': did you mean Breakout?"),
-    ({'seed': -1}, 'seed must be an integer of at least 0, not -1'),
+    ({'seed': -1}, 'seed must be an integer from 0 to 4294967295 (2**32 - 1)'),
     ({'num_episodes': 0}, 'num_episodes must be an integer of at least 1'),
     ({'max_noops': -1}, 'max_noops must be an integer of at least 0'),
     ({'max_episode_steps': 0}, 'max_episode_steps must be an integer'),
-    ({'num_threads': -1}, 'num_threads must be an integer of at least 0'),
   ],
 )
 def test_wrong_arguments_of_an_evaluation(arguments, message):

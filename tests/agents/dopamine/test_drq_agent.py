@@ -311,15 +311,18 @@ def test_going_back_to_a_state_repeats_what_followed(learning):
 
 
 @pytest.mark.parametrize(
-  'settings',
+  ('settings', 'message'),
   [
-    {'network': functools.partial(TINY, hidden=8)},
-    {'replay_capacity': 100},
-    {'optimizer': ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)},
+    ({'network': functools.partial(TINY, hidden=8)}, 'is of an agent with'),
+    ({'replay_capacity': 100}, 'is of an agent with'),
+    (
+      {'optimizer': ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)},
+      'does not fit this program: .* is in only one of the two',
+    ),
   ],
 )
-def test_a_state_of_another_agent_is_refused(learning, settings):
-  with pytest.raises(CheckpointError, match='checkpoint is of an'):
+def test_a_state_of_another_agent_is_refused(learning, settings, message):
+  with pytest.raises(CheckpointError, match=f'^the checkpoint {message}'):
     make_agent(**settings).set_state(snapshot(learning))
 
 
