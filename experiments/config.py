@@ -14,6 +14,9 @@ import gin
 
 from experiments.command import SettingsError
 
+# Classes of Dopamine that ours derive from: no gin file names them.
+_NOT_NAMED = ('Runner', 'JaxDQNAgent')
+
 # An `include` names a file from the working folder, beside the file that
 # includes it, or in this project. (Gin knows search paths for all files alone,
 # and would also look for a Python package with the folder's name.)
@@ -172,7 +175,9 @@ def explain(error: Exception) -> str:
   if isinstance(error, (SyntaxError, tokenize.TokenError)):
     return f'this is not valid gin syntax{_quotes_hint(error)}'
   called = re.search(r"In call to configurable '(.+?)'", text)
-  return f'{called[1]}: {line}' if called and called[1] not in line else line
+  if called is None or called[1] in _NOT_NAMED or called[1] in line:
+    return line
+  return f'{called[1]}: {line}'
 
 
 def _quotes_hint(error: Exception) -> str:
