@@ -236,7 +236,7 @@ def test_state_of_another_run():
       "unknown game 'Breakot': did you mean Breakout?",
     ),
     ({'game': 'tenis'}, "unknown game 'tenis': did you mean Tennis?"),
-    ({'seed': -1}, 'seed must be an integer of at least 0, not -1'),
+    ({'seed': -1}, 'seed must be an integer from 0 to 4294967295'),
     ({'seed': 1.5}, 'seed must be an integer'),
     ({'seed': None}, 'seed must be an integer'),
     ({'max_noops': -1}, 'max_noops must be an integer of at least 0'),

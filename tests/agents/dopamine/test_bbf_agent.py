@@ -214,7 +214,7 @@ def test_a_full_ring_is_restored(learning):
 
 
 def test_a_state_of_another_agent_is_refused(learning):
-  with pytest.raises(CheckpointError, match='checkpoint is of an'):
+  with pytest.raises(CheckpointError, match='does not fit this program'):
     make_agent(jumps=0).set_state(snapshot(learning))
 
 
