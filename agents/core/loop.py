@@ -169,7 +169,7 @@ class Driver:
 
     Args:
       loop: the agent.
-      seed: seed of all the agent's random draws, an integer in [0, 2**63).
+      seed: seed of all the agent's random draws, an integer in [0, 2**32).
 
     Raises:
       ValueError: the settings do not fit together.
