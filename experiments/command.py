@@ -17,6 +17,8 @@ from experiments.exit_codes import (
 )
 from ht_rl.atari100k.run_folder import RunFolderError
 
+_OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # The status code in errors of JAX.
+
 
 class SettingsError(Exception):
   """A setting is wrong; the message is one line for the user."""
@@ -90,6 +92,14 @@ def guarded(action: Callable[[], None]) -> int:
     return fail(error, EXIT_DIVERGED)
   except (CheckpointError, RunFolderError, OSError) as error:
     return fail(error, EXIT_FAILED)
+  except (MemoryError, RuntimeError) as error:
+    # JAX raises a RuntimeError of many lines.
+    if isinstance(error, RuntimeError) and _OUT_OF_MEMORY not in str(error):
+      raise
+    first = str(error).partition('\n')[0]
+    shown = f'out of memory ({first})' if first else 'out of memory'
+    say('; '.join([f'error: {shown}', *getattr(error, '__notes__', ())]))
+    return EXIT_FAILED
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')
     return EXIT_STOPPED

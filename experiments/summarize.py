@@ -139,13 +139,21 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_flags(paths: Sequence[str]) -> None:
-  """Raises SettingsError for wrong baselines or a report over an input."""
+  """Raises SettingsError for flags and paths that do not go together."""
   for name in _BASELINES.value:
     if name not in _KNOWN_BASELINES:
       raise SettingsError(
         f'flag --baselines={name}: value should be one of '
         f'<{"|".join(_KNOWN_BASELINES)}>'
       )
+  if _PLAN.value is not None:
+    for name in ('compare', 'plots', 'report', 'format', 'baselines'):
+      if flags.FLAGS[name].present:
+        raise SettingsError(f'--{name} means nothing beside --plan')
+  full = [os.path.realpath(path) for path in paths]
+  for word, name in zip(paths, full, strict=True):
+    if full.count(name) > 1:
+      raise SettingsError(f'{word} is named {full.count(name)} times')
   report = pathlib.Path(_REPORT.value) if _REPORT.value else None
   if report is None or not report.exists():
     return

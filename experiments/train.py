@@ -216,14 +216,15 @@ class AtariRun:
 
 def summary(result: dict[str, Any]) -> str:
   """Returns one line for the user: what was run, and its score."""
-  normalized = result['human_normalized_score']
+  # Files that others wrote may have the score alone.
+  normalized = result.get('human_normalized_score')
   human = '' if normalized is None else f' (human-normalized {normalized:.3f})'
-  protocol = result['protocol']
+  episodes = len(result.get('returns', ()))
+  mean = f', the mean of {episodes} episodes' if episodes else ''
   return (
     f'{result["config"]} on {result["game"]}, seed {result["seed"]}: '
-    f'score {result["score"]:.2f}{human}, the mean of '
-    f'{len(result["returns"])} episodes after '
-    f'{protocol["training_steps"]:,} agent steps'
+    f'score {result["score"]:.2f}{human}{mean} after '
+    f'{result["protocol"]["training_steps"]:,} agent steps'
   )
 
 

@@ -15,7 +15,7 @@ def check_memory(learner: Learner) -> None:
   Args:
     learner: of the run.
   """
-  name, available = learner.name, _available()
+  name, available = learner.name, available_memory()
   frame = math.prod(learner.stored_shape)
   frame *= np.dtype(learner.observation_dtype).itemsize
   replay = learner.replay_capacity * frame
@@ -35,7 +35,7 @@ def check_memory(learner: Learner) -> None:
     )
 
 
-def _available() -> int:
+def available_memory() -> int:
   """Returns the bytes of memory of the first device."""
   limits = jax.devices()[0].memory_stats() or {}
   if 'bytes_limit' in limits:

@@ -197,8 +197,11 @@ class Atari100kRunner(run_experiment.Runner):
   def _warn_of_restarts(self) -> None:
     """Says so if Hare & Tortoise never restarts because of the resets."""
     interval = gin.get_bindings('hare_tortoise').get('reset_every')
-    cycles = self._agent.driver.loop.cycles(self._settings.training_steps)
-    if isinstance(interval, int) and len(cycles) > 1 and interval > max(cycles):
+    loop = self._agent.driver.loop
+    if not isinstance(interval, int) or loop.learner.reset_every is None:
+      return
+    cycles = loop.cycles(self._settings.training_steps)
+    if len(cycles) > 1 and interval > max(cycles):
       self._say(
         'warning: Hare & Tortoise never restarts in this run: '
         f'hare_tortoise.reset_every is {interval:,} gradient steps, but each '

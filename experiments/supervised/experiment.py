@@ -125,8 +125,16 @@ def warm_starts(
   References:
     Lee et al., 2024, section 3.1.
   """
+  for name, values in (('ratios', ratios), ('noises', noises)):
+    if not isinstance(values, (tuple, list)):
+      raise ValueError(
+        f'warm_starts.{name} must be a list, such as (0.1, 0.5), not {values!r}'
+      )
   for ratio in ratios:
     check_float('warm_starts.ratios', ratio, 0, 1, above=True)
+  for noise in noises:
+    check_float('warm_starts.noises', noise, 0, 1)
+  check_int('warm_starts.epochs', epochs, 1)
   return {
     f'ratio {ratio:g}, noise {noise:g}': {
       'ratios': (ratio, 1.0),

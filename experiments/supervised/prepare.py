@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from agents.core.memory import available_memory
 from experiments.supervised import data, models
 from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
@@ -52,8 +53,19 @@ def check_setting(setting: Setting) -> None:
     model.init_with_output, jax.random.key(0), images
   )
   models.check_outputs(model, outputs, variables['params'])
-  for phase in range(setting.num_phases):
-    make_schedule(setting, phase)
+  leaves = jax.tree.leaves(variables)
+  weights = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+  if weights > (available := available_memory()):
+    raise ValueError(
+      f'width must leave the network in memory: its weights take {weights:,} '
+      f'bytes, and this machine has {available:,}'
+    )
+  phases = range(setting.num_phases)
+  steps = sum(make_schedule(setting, phase).steps for phase in phases)
+  if steps >= 2**31:  # The optimizer counts in int32.
+    raise ValueError(
+      f'epochs must give fewer than 2**31 gradient steps in all, not {steps:,}'
+    )
 
 
 def _read(

@@ -134,7 +134,12 @@ class Setting:
         object.__setattr__(self, field.name, tuple(value))
     for name in _LISTS:
       value = getattr(self, name)
-      if not isinstance(value, tuple) or len(value) != len(self.ratios):
+      if not isinstance(value, tuple):
+        raise ValueError(
+          f'{name} must have a value for each phase, such as (0.5, 1.0), not '
+          f'{value!r}'
+        )
+      if len(value) != len(self.ratios):
         raise ValueError(
           f'{name} must have a value for each phase, as ratios has '
           f'({self.ratios!r}); got {value!r}'

@@ -110,7 +110,10 @@ def dry_run(monitor: Monitor) -> list[str]:
     there = there.parent
   free = shutil.disk_usage(there).free
   short = ': too little' if disk > free else ''
-  lines.append(f'disk: {size(disk)} to be written, {size(free)} free{short}')
+  unknown = ' and what is unknown' if to_do.keys() - measured.keys() else ''
+  lines.append(
+    f'disk: {size(disk)}{unknown} to be written, {size(free)} free{short}'
+  )
   return lines
 
 

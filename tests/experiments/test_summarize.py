@@ -90,6 +90,26 @@ def test_runs_of_ours(runs, capsys):
   assert 'note: drq, drq_ht have no score of Alien, Amidar,' in printed.out
 
 
+@pytest.mark.parametrize(
+  ('more', 'message'),
+  [
+    (['--plan=5', '--report=r.html'], '--report means nothing beside --plan'),
+    (['--plan=5', '--compare=drq,drq_ht'], '--compare means nothing beside'),
+    (['--plan=5', '--format=csv'], '--format means nothing beside --plan'),
+  ],
+)
+def test_flags_that_a_plan_does_not_read(runs, capsys, more, message):
+  assert type_command(runs, *more) == 2
+  printed = capsys.readouterr()
+  assert printed.out == ''
+  assert printed.err.startswith(f'error: {message}')
+
+
+def test_a_path_that_is_named_twice(runs, capsys):
+  assert type_command(runs, runs / '..' / runs.name, '--partial') == 2
+  assert capsys.readouterr().err == f'error: {runs} is named 2 times\n'
+
+
 def test_missing_games_are_named(runs, capsys):
   assert type_command(runs) == 2
   printed = capsys.readouterr()

@@ -224,6 +224,20 @@ def test_a_finished_run_stays_as_it_is(command, finished, capfd):
   assert contents(finished) == before
 
 
+def test_a_finished_run_whose_result_others_wrote(
+  command, finished, tmp_path, capfd
+):
+  shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+  path = tmp_path / command.folder / 'result.json'
+  given = json.loads(path.read_text())
+  kept = ('config', 'game', 'seed', 'score', 'protocol')
+  path.write_text(json.dumps({key: given[key] for key in kept}))
+  assert command.type(*command.arguments(tmp_path)) == 0
+  assert (
+    capfd.readouterr().err.splitlines()[-1].endswith(' after 300 agent steps')
+  )
+
+
 @pytest.mark.parametrize(
   ('typed', 'difference'),
   [

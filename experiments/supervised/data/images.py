@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.supervised.data.source import Source, import_extra
 
-# Where an image lies, in words, and its file: the bytes or the path of it.
+# The place of an image, for messages, and its file: its bytes or its path.
 Located: TypeAlias = tuple[str, bytes | str | None]
 
 # Pillow's modes of 8 bits or less in which files come. Pillow clips the others

@@ -1,4 +1,4 @@
-"""What a data set must look like, and where its images come from."""
+"""The entry of a data set: its shape, its statistics and its reader."""
 
 from collections.abc import Callable
 import dataclasses

@@ -110,7 +110,7 @@ class Method:
 
   @property
   def renew_every(self) -> int:
-    """How many epochs of the whole training set lie between two renewals.
+    """The epochs of the whole training set between two renewals.
 
     A phase that has a part of the training set counts in proportion.
     """
@@ -122,5 +122,5 @@ class Method:
 
   @property
   def acts_within_phases(self) -> bool:
-    """Whether the method bears on the first phase of a run."""
+    """Whether the method changes training within a phase."""
     return any(map(self.has, ('penalty', 'wrap_optimizer', 'renew')))

@@ -167,7 +167,17 @@ WRONG_SETTINGS = {
   'warm_starts.ratios = (1.1,)': 'warm_starts.ratios must be a number',
   'warm_starts.ratios = ("x",)': 'warm_starts.ratios must be a number',
   'warm_starts.noises = (1.1,)': 'noises must be a number from 0 to 1, not 1.1',
-  'warm_starts.epochs = 0': "'ratio 0.5, noise 0.5': epochs must be an integ",
+  'warm_starts.ratios = 0.5': 'warm_starts.ratios must be a list, such as',
+  'warm_starts.noises = 0.5': 'warm_starts.noises must be a list, such as',
+  'warm_starts.noises = ("x",)': 'warm_starts.noises must be a number',
+  'warm_starts.epochs = 0': 'warm_starts.epochs must be an integer of at least',
+  'warm_starts.epochs = "x"': 'warm_starts.epochs must be an integer',
+  # More than a machine has, and than the optimizer counts.
+  'Setting.width = 1e9': 'width must leave the network in memory',
+  'warm_starts.epochs = 100000000000': 'fewer than 2**31 gradient steps',
+  "experiment.settings = {'WS': {'ratios': 0.5}}": (
+    "'WS': ratios must have a value for each phase, such as (0.5, 1.0), not 0.5"
+  ),
   "experiment.settings = {'WS': {'ratios': (0, 1.0)}}": (
     "'WS': ratios must be a number from above 0 to 1, not 0\n"
   ),

@@ -116,6 +116,7 @@ def test_what_is_left_by_hand(stub_sweep):
     'evaluation, and 10 MB of disk when finished' in lines
   )
   assert 'in all: 0:10:50, one run after another' in lines
+  assert lines[-1].startswith('disk: 20 MB and what is unknown to be written')
   assert not any(sweep.base_dir.glob('bbf/Pong/*'))
 
 

@@ -131,7 +131,7 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
     if not (finished(rows) or references):
       say_empty(axes)
     for name, (mean, std) in references.items():
-      # Of two labels, one goes to the left of its line.
+      # Two labels would overlap, so one goes to the left of its line.
       is_left = len(references) == 2 and name == next(iter(references))
       axes.axvspan(mean - std, mean + std, color=FAINT, alpha=0.6, zorder=0.5)
       axes.axvline(mean, color=INK, linewidth=1, linestyle=(0, (4, 2)))
