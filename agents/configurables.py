@@ -27,6 +27,12 @@ hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
 run_settings = gin.external_configurable(RunSettings, 'Atari100kRunner')
 
 
+def restart_interval() -> int | None:
+  """Returns `hare_tortoise.reset_every`; None if it is not a number."""
+  interval = gin.get_bindings('hare_tortoise').get('reset_every')
+  return interval if isinstance(interval, int) else None
+
+
 @gin.configurable
 def adam(
   learning_rate: float = 1e-4,

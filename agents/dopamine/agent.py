@@ -10,7 +10,7 @@ from dopamine.jax.agents.dqn import dqn_agent
 from dopamine.metrics import statistics_instance
 import numpy as np
 
-from agents import checkpoint
+from agents import checkpoint, configurables
 from agents.core.loop import Driver, Loop, Policy
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
@@ -66,7 +66,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       summary_writing_frequency=loop.summary_writing_frequency,
       seed=seed,
     )
-    self.driver = Driver(loop, self._seed)
+    self.driver = Driver(loop, self._seed, configurables.restart_interval())
 
   # Hooks of JaxDQNAgent's constructor.
 
@@ -173,6 +173,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     template = {
       'run': self.driver.state,
       'steps': 0,
+      'anchor': self.driver.anchor,
       'has_pending': 0,
       'pending': 0,
     }

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from tensorflow import errors as tf_errors
 
-from agents import atari, checkpoint, weights
+from agents import atari, checkpoint, configurables, weights
 from agents import evaluation as evaluation_lib
 from agents.errors import CheckpointError, StoppedError
 from agents.run_settings import RunSettings
@@ -196,9 +196,9 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _warn_of_restarts(self) -> None:
     """Says so if Hare & Tortoise never restarts because of the resets."""
-    interval = gin.get_bindings('hare_tortoise').get('reset_every')
+    interval = configurables.restart_interval()
     loop = self._agent.driver.loop
-    if not isinstance(interval, int) or loop.learner.reset_every is None:
+    if interval is None or loop.learner.reset_every is None:
       return
     cycles = loop.cycles(self._settings.training_steps)
     if len(cycles) > 1 and interval > max(cycles):
@@ -234,6 +234,8 @@ class Atari100kRunner(run_experiment.Runner):
       if timestep.episode_over:
         self._log_episode()
       action = driver.step(timestep.outcome, timestep.observation)
+      if (gap := driver.take_restart_gap()) is not None:
+        self._metrics_file.write({'step': self._step, 'restart_gap': gap})
       if driver.steps % agent.summary_writing_frequency == 0:
         agent.report()
       self._seconds = time.monotonic() - since
