@@ -2,9 +2,9 @@
 
     make demo
 
-Trains with `gin_configs/demo.gin`, evaluates, plays the random policy, prints a
-table of the scores and draws the learning curve. If it was interrupted, the
-same command continues.
+Trains with `gin_configs/demo.gin`, evaluates, plays the random policy and every
+policy of one action, prints a table of the scores and draws the learning curve.
+If it was interrupted, the same command continues.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ from ht_rl.atari100k.run_folder import RunCurve, RunFolder
 GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
 GAME = 'RoadRunner'
 SEED = 0
+# Episodes of each constant action.
+EPISODES = 3
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,6 +39,7 @@ def run(base_dir: str) -> None:
   result = train.run([str(GIN_FILE)], [], GAME, SEED, base_dir)
   num_episodes = len(result['returns'])
   random = random_returns(GAME, num_episodes, SEED)
+  constant = best_constant_returns(GAME, SEED)
   run = RunFolder.of(base_dir, GIN_FILE.stem, GAME, SEED)
   episodes = run.training_episodes()
   steps = result['protocol']['training_steps']
@@ -46,6 +49,7 @@ def run(base_dir: str) -> None:
   human = atari100k.REFERENCE_SCORES[GAME].human
   rows = [
     ('random policy', random),
+    ('best constant action', constant),
     ('last training episodes', late),
     ('evaluation of the tortoise', np.array(result['returns'])),
   ]
@@ -72,6 +76,27 @@ def random_returns(game: str, num_episodes: int, seed: int) -> np.ndarray:
     return generator.integers(num_actions, size=len(frames))
 
   return evaluation.evaluate(policy, game, num_episodes, seed).returns
+
+
+def best_constant_returns(game: str, seed: int) -> np.ndarray:
+  """Returns the returns of the best policy that repeats one action.
+
+  Above it, a policy reacts to what it sees.
+
+  Args:
+    game: name of the game.
+    seed: seed of the episodes.
+
+  Returns:
+    Returns in game points, [EPISODES], of the action with the best mean.
+  """
+  num_actions = atari.AtariEnvironment(game, seed).action_space.n
+  actions = np.repeat(np.arange(num_actions), EPISODES)
+  evaluated = evaluation.evaluate(
+    lambda frames, first: actions, game, len(actions), seed
+  )
+  returns = evaluated.returns.reshape(num_actions, EPISODES)
+  return returns[returns.mean(axis=1).argmax()]
 
 
 def restarts(steps: int) -> list[float]:

@@ -3,6 +3,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from agents import evaluation
 from experiments import demo
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -43,3 +44,18 @@ def test_the_demo_prints_its_scores_and_draws_the_curve(
   assert picture.std() > 5  # Something is drawn.
   # Gradient steps start after step 500, two at a time.
   assert demo.restarts(600) == [525, 550, 575, 600]
+
+
+def test_the_best_constant_action_is_that_with_the_best_mean(monkeypatch):
+  returns = np.random.default_rng(0).normal(size=(18, demo.EPISODES))
+  returns[11] += 3.0
+
+  def play(policy, game, num_episodes, seed):
+    actions = policy(np.zeros((num_episodes, 84, 84)), np.ones(num_episodes))
+    assert (game, seed) == ('Boxing', 5)
+    order = [list(actions[:i]).count(a) for i, a in enumerate(actions)]
+    return evaluation.Evaluation(returns[actions, order], np.ones(num_episodes))
+
+  monkeypatch.setattr(demo.evaluation, 'evaluate', play)
+  best = demo.best_constant_returns('Boxing', seed=5)
+  np.testing.assert_array_equal(best, returns[11])

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from agents.core import annealing, loop
+from agents.core import annealing, loop, restarts
 from agents.core.bbf_learner import BBFLearner
 from agents.core.bbf_networks import BBFNetwork
 from agents.core.drq_learner import DrQLearner
@@ -231,3 +231,104 @@ def test_a_message_names_the_unit_of_an_interval():
     make_drq(reset_every=0)
   with pytest.raises(ValueError, match='not 0; it counts environment steps'):
     make_bbf(reset_every=0)
+
+
+# How far a restart moves the hare.
+
+INTERVAL = 7  # `reset_every` of `make_optimizer`.
+
+
+def flat(tree):
+  leaves = jax.tree.leaves(tree)
+  return np.concatenate([np.ravel(x) for x in leaves]).astype(np.float64)
+
+
+def gaps_of(driver, steps):
+  """Yields hare and tortoise before each step, and the gap after it."""
+  driver.begin(FIRST)
+  for outcome, frame in items(0, steps):
+    before = flat(driver.state.train.params), flat(driver.tortoise)
+    driver.step(outcome, frame)
+    yield before, driver.take_restart_gap()
+
+
+@pytest.mark.parametrize('reset_every', [None, 20])
+def test_the_gap_is_that_of_the_weights_before_each_restart(reset_every):
+  agent = make_drq(reset_every=reset_every)
+  driver = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  anchor, expected, seen = flat(driver.state.train.params), [], []
+  count = 0
+  for step, ((hare, tortoise), gap) in enumerate(gaps_of(driver, 45), 1):
+    seen.append(gap)
+    reset = reset_every is not None and count > 0 and count % reset_every == 0
+    if reset:
+      # The reset comes before the gradient steps; its weights are unseen here.
+      count, anchor = 0, None
+    restarted = False
+    for _ in range(2 * (step > WARM_UP)):
+      count += 1
+      restarted |= count % INTERVAL == 0
+    if restarted and anchor is not None:
+      way = np.linalg.norm(hare - anchor)
+      expected.append(np.linalg.norm(hare - tortoise) / way)
+    elif restarted:
+      expected.append(np.nan)
+    else:
+      expected.append(None)
+    if restarted:
+      anchor = flat(driver.state.train.params)
+  assert [x is None for x in seen] == [x is None for x in expected]
+  assert sum(x is not None for x in seen) >= 6
+  known = [
+    (a, b)
+    for a, b in zip(seen, expected, strict=True)
+    if b is not None and not np.isnan(b)
+  ]
+  assert len(known) >= 4
+  np.testing.assert_allclose(*zip(*known, strict=True), rtol=1e-5)
+
+
+def test_a_run_that_goes_on_measures_the_same():
+  agent = make_drq(reset_every=20)
+  whole = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  gaps = [gap for _, gap in gaps_of(whole, 40)]
+  first = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  first.begin(FIRST)
+  rows = list(items(0, 40))
+  for item in rows[:25]:
+    first.step(*item)
+  stored = jax.tree.map(np.array, first.get_state())
+  second = loop.Driver(agent, seed=4, restart_every=INTERVAL)
+  second.set_state(stored)
+  later = []
+  for item in rows[25:]:
+    second.step(*item)
+    later.append(second.take_restart_gap())
+  assert later == gaps[25:]
+  assert sum(gap is not None for gap in later) > 2
+
+
+def test_measuring_changes_no_result():
+  agent = make_drq(reset_every=20)
+  ends = []
+  for restart_every in (None, INTERVAL):
+    driver = loop.Driver(agent, seed=3, restart_every=restart_every)
+    for _ in gaps_of(driver, 30):
+      pass
+    ends.append(jax.tree.map(np.array, driver.state))
+  jax.tree.map(np.testing.assert_array_equal, *ends)
+
+
+def test_a_hare_that_has_not_moved_has_no_gap():
+  tree = {'a': np.ones(3, np.float32)}
+  assert restarts.restart_gap(tree, tree, tree) == 0
+
+
+@pytest.mark.parametrize(
+  ('interval', 'before', 'num_updates', 'expected'),
+  [(None, 6, 9, 0), (7, 5, 2, 1), (7, 7, 2, 0), (2, 0, 5, 2), (7, 6, 1, 1)],
+)
+def test_restarts_are_counted_as_multiples(
+  interval, before, num_updates, expected
+):
+  assert restarts.restarts_within(interval, before, num_updates) == expected
