@@ -33,6 +33,7 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
+from experiments.xla_flags import order_operations_for_memory
 from ht_rl import atari100k
 from ht_rl.arguments import check_seed
 from ht_rl.atari100k.run_folder import RunFolder, RunFolderError
@@ -85,6 +86,7 @@ def run(
     CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite.
   """
+  order_operations_for_memory()
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
   try:
