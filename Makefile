@@ -46,14 +46,14 @@ demo: install  ## Trains on an Atari game; prints scores, draws a curve.
 sweep-demo: install  ## Trains eight short runs; prints a table, writes a report.
 	$(BIN)/python -m experiments.sweep run --games=Alien,RoadRunner \
 	  --seeds=0-1 --base_dir=runs/sweep_demo \
-	  --gin_files=gin_configs/small/drq_small.gin \
-	  --gin_files=gin_configs/small/drq_ht_small.gin
+	  --gin_files=gin_configs/sweep_demo/demo_drq.gin \
+	  --gin_files=gin_configs/sweep_demo/demo_drq_ht.gin
 	$(BIN)/python -m experiments.summarize runs/sweep_demo --partial \
 	  --report=runs/sweep_demo/report.html
 
 # The long ones have flags: --help lists them.
 benchmarks: install  ## Measures all of docs/performance.md, in some hours.
-	for name in transform score_summary training_loop bbf_step supervised \
+	for name in transform score_summary training_loop replay_ratio bbf_step supervised \
 	  interval_coverage; do \
 	  $(BIN)/python -m benchmarks.$$name || exit 1; done
 

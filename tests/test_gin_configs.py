@@ -317,3 +317,16 @@ def test_a_file_says_only_what_differs(file):
 )
 def test_the_other_files_make_an_agent(file, tmp_path):
   assert make_agent(file, tmp_path).learner.num_actions == 6
+
+
+@pytest.mark.parametrize('row', ['drq', 'drq_ht', 'drq_hr20k'])
+def test_a_row_in_small_differs_in_the_network_alone(row):
+  def bindings(file):
+    config.load_config([str(FOLDER / file)], [])
+    lines = gin.config_str().splitlines()
+    return {line for line in lines if ' = ' in line}
+
+  small = bindings(f'small/small_{row}.gin')
+  difference = small ^ bindings(f'{row}.gin')
+  assert difference
+  assert all(x.startswith('DuelingQNetwork.') for x in difference)
