@@ -8,7 +8,7 @@ from typing import Any
 import gin
 
 from experiments.supervised import results
-from experiments.supervised.report import figures, tables
+from experiments.supervised.report import correlations, figures, tables
 from experiments.supervised.settings import Setting
 from ht_rl.arguments import check_float, check_int, check_seed
 from ht_rl.drawing import Figure
@@ -155,7 +155,8 @@ for _draw in (
   figures.metrics,
 ):
   gin.external_configurable(_draw, module='figures')
-gin.external_configurable(tables.grid_table, module='tables')
+for _tabulate in (tables.grid_table, correlations.correlation_table):
+  gin.external_configurable(_tabulate, module='tables')
 
 
 def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:
