@@ -1,0 +1,305 @@
+"""Tables 1 and 8: scores on Atari-100k, beside the paper's."""
+
+from collections.abc import Mapping, Sequence
+import pathlib
+import shlex
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.paper.rendered import (
+  NOT_RUN,
+  RESULTS,
+  ROOT,
+  Part,
+  Picture,
+  Rendered,
+  Rows,
+  Table,
+)
+from experiments.sweep import preflight
+from ht_rl import drawing
+from ht_rl.atari100k import paper, score_files, tables
+from ht_rl.atari100k.figures import games_plot, interval_plot
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.run_folder import RunFolder
+from ht_rl.atari100k.runs import Run, by_method
+from ht_rl.atari100k.summary import Summary, summarize
+
+# The scores of small networks: a row a run, with the columns algorithm, game,
+# seed and score.
+SMALL = RESULTS / 'atari100k_small.csv'
+
+# By game, the scores of the runs.
+Scores = Mapping[str, np.ndarray]
+
+
+class Needs(NamedTuple):
+  """The runs of an item.
+
+  Attributes:
+    configs: names in gin_configs, which name the paper's methods too.
+    games: the games.
+    seeds: each game is run with each of them.
+    small: names in gin_configs/small of the same with a small network.
+  """
+
+  configs: tuple[str, ...]
+  games: tuple[str, ...]
+  seeds: range
+  small: tuple[str, ...]
+
+
+TABLE = Needs(
+  tuple(paper.AGGREGATES),
+  GAMES,
+  range(5),
+  ('drq', 'drq_ht', 'drq_hr20k'),
+)
+
+
+class Seen(NamedTuple):
+  """What there is of the runs.
+
+  Attributes:
+    parts: the state.
+    scores: by method, those of the runs below the folder.
+    small: by method, the committed ones of small networks.
+    remarks: what is left out and why.
+    commands: run the rest.
+  """
+
+  parts: list[Part]
+  scores: Mapping[str, Scores]
+  small: Mapping[str, Scores]
+  remarks: list[str]
+  commands: list[str]
+
+
+def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
+  """Looks for runs below a folder, and for the committed scores.
+
+  Args:
+    needs: the runs.
+    base_dir: folder of all runs.
+
+  Raises:
+    SettingsError: a gin file cannot be read.
+    RunFolderError: a run is damaged.
+    ScoreFileError: the committed scores are wrong.
+  """
+  runs, remarks = _below(needs, base_dir, 'gin_configs', needs.configs)
+  scores = by_method(runs)
+  below = base_dir / 'small'
+  own, others = _below(needs, below, 'gin_configs/small', needs.small)
+  there = {(run.method, run.game, run.seed) for run in own}
+  committed = [
+    run for run in _committed() if (run.method, run.game, run.seed) not in there
+  ]
+  small = by_method([*own, *committed])
+  parts = [
+    Part(
+      config,
+      len(needs.games) * len(needs.seeds),
+      _count(scores.get(config, {})),
+      (f'{base_dir}/{config}',),
+    )
+    for config in needs.configs
+  ]
+  sources = [str(below)] * bool(own) + [str(SMALL)] * bool(committed)
+  in_small = []
+  for config in dict.fromkeys((*needs.small, *small)):
+    of = small.get(config, {})
+    most = max((len(runs) for runs in of.values()), default=1)
+    done, needed = _count(of), most * len(needs.games)
+    title = f'{config}, in small'
+    in_small.append(Part(title, needed, done, tuple(sources), is_papers=False))
+  return Seen(
+    [*parts, *in_small],
+    scores,
+    small,
+    [*remarks, *others],
+    [
+      *_command(needs, base_dir, 'gin_configs', needs.configs, parts),
+      *_command(needs, below, 'gin_configs/small', needs.small, in_small),
+    ],
+  )
+
+
+def aggregates(base_dir: pathlib.Path, needs: Needs) -> Rendered:
+  """Renders Table 1: the aggregates, with intervals where there are runs."""
+  seen = see(needs, base_dir)
+  summary = _summary(needs, seen)
+  header, *found = tables.aggregate_rows(summary)
+  of_name = {row[0]: row[1:] for row in found}
+  rows: Rows = [header]
+  for config in needs.configs:
+    for name, scores in _kinds(config, seen).items():
+      if name in of_name:
+        rows.append([name, *of_name[name]])
+      else:
+        state = f'{len(scores)} of {len(needs.games)} games'
+        cells = [state if scores else NOT_RUN, *[''] * (len(header) - 2)]
+        rows.append([name, *cells])
+  pictures = []
+  if any(method.has_runs for method in summary.methods):
+    pictures = [
+      Picture(summary.heading, lambda: drawing.png(interval_plot(summary)))
+    ]
+  return _rendered(seen, summary, [Table(summary.heading, rows)], pictures)
+
+
+def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
+  """Renders Table 8: the mean score of each game, in game points."""
+  seen = see(needs, base_dir)
+  made = []
+  groups = {
+    'DrQ': [name for name in needs.configs if name.startswith('drq')],
+    'BBF': [name for name in needs.configs if name.startswith('bbf')],
+  }
+  for title, configs in groups.items():
+    kinds = {
+      name: of
+      for config in configs
+      for name, of in _kinds(config, seen).items()
+    }
+    rows: Rows = [['game', 'random', 'human', *kinds]]
+    for game in needs.games:
+      references = [tables.points(x) for x in REFERENCE_SCORES[game]]
+      cells = [_mean(of.get(game)) for of in kinds.values()]
+      rows.append([game, *references, *cells])
+    made.append(Table(f'{title}: mean scores in game points', rows))
+  summary = _summary(needs, seen)
+  pictures = []
+  if any(method.has_runs for method in summary.methods):
+    pictures = [
+      Picture(
+        'Human-normalised scores by game',
+        lambda: drawing.png(games_plot(summary)),
+      )
+    ]
+  return _rendered(seen, summary, made, pictures)
+
+
+def committed_scores() -> dict[str, dict[str, np.ndarray]]:
+  """Returns the committed scores of small networks, by method and game."""
+  return by_method(_committed())
+
+
+def _committed() -> Sequence[Run]:
+  if not (ROOT / SMALL).exists():
+    return ()
+  return score_files.read([ROOT / SMALL]).runs
+
+
+def _kinds(config: str, seen: Seen) -> dict[str, Scores]:
+  """Returns the paper's scores of a method, those here, those in small."""
+  published = {game: np.array([x]) for game, x in paper.SCORES[config].items()}
+  kinds: dict[str, Scores] = {
+    f'{config}: paper': published,
+    f'{config}: here': seen.scores.get(config, {}),
+  }
+  if config in seen.small:
+    kinds[f'{config}: here, in small'] = seen.small[config]
+  return kinds
+
+
+def _summary(needs: Needs, seen: Seen) -> Summary:
+  """Compares the methods that have a score of every game with the paper's."""
+  runs: dict[str, Scores] = {}
+  published: dict[str, Mapping[str, float]] = {}
+  for config in needs.configs:
+    theirs, *ours = _kinds(config, seen).items()
+    published[theirs[0]] = paper.AGGREGATES[config]
+    runs |= {name: of for name, of in ours if set(needs.games) <= set(of)}
+  means = {f'{config}: paper': paper.SCORES[config] for config in needs.configs}
+  return summarize(runs, means=means, published=published)
+
+
+def _rendered(
+  seen: Seen,
+  summary: Summary,
+  made: Sequence[Table],
+  pictures: Sequence[Picture],
+) -> Rendered:
+  notes = [*seen.remarks, *summary.notes]
+  if seen.small:
+    notes.append(
+      '"In small" is a small network (gin_configs/small), which the paper does '
+      'not have.'
+    )
+  return Rendered(seen.parts, made, notes, pictures, seen.commands)
+
+
+def _below(
+  needs: Needs, base_dir: pathlib.Path, folder: str, configs: Sequence[str]
+) -> tuple[list[Run], list[str]]:
+  """Returns the finished runs below a folder, and what is left out.
+
+  A run counts if its settings are those of its gin file.
+  """
+  found = [
+    (config, game, seed, run_folder)
+    for config in configs
+    for game in needs.games
+    for seed in needs.seeds
+    if (run_folder := RunFolder.of(base_dir, config, game, seed)).is_finished
+  ]
+  if not found:
+    return [], []
+  others = dict.fromkeys((config for config, *_ in found), 0)
+  asked = preflight.check(
+    gin_files=[str(ROOT / _gin_file(folder, config)) for config in others],
+    gin_bindings=[],
+    games='all',
+    seeds='0',
+  ).configurations
+  runs = []
+  for config, game, seed, run_folder in found:
+    result = run_folder.read_result()
+    if result is None or run_folder.difference(asked[config].settings):
+      others[config] += 1
+      continue
+    source = str(run_folder.result_file)
+    runs.append(Run(config, game, seed, float(result['score']), source))
+  return runs, [
+    f'{base_dir / config}: {count} of the runs have other settings than '
+    f'{_gin_file(folder, config)} and are left out.'
+    for config, count in others.items()
+    if count
+  ]
+
+
+def _command(
+  needs: Needs,
+  base_dir: pathlib.Path,
+  folder: str,
+  configs: Sequence[str],
+  parts: Sequence[Part],
+) -> list[str]:
+  """Returns the command that runs what the parts lack, or none."""
+  files = [
+    file
+    for config, part in zip(configs, parts, strict=False)
+    if part.done < part.needed
+    and (ROOT / (file := _gin_file(folder, config))).exists()
+  ]
+  if not files:
+    return []
+  seeds = f'{needs.seeds[0]}-{needs.seeds[-1]}'
+  return [
+    f'python -m experiments.sweep run --games=all --seeds={seeds} '
+    f'--base_dir={shlex.quote(str(base_dir))} --gin_files={",".join(files)}'
+  ]
+
+
+def _gin_file(folder: str, config: str) -> str:
+  return f'{folder}/{config}.gin'
+
+
+def _count(scores: Scores) -> int:
+  return sum(len(of) for of in scores.values())
+
+
+def _mean(scores: np.ndarray | None) -> str:
+  return NOT_RUN if scores is None else tables.points(float(np.mean(scores)))
