@@ -26,6 +26,7 @@ from experiments.command import (
   SeveralSettingsError,
   guarded,
   parse_flags,
+  print_out,
   say,
 )
 from experiments.paper import claims
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     word = _word(argv[1:])
     _check_flags(word)
     if word == 'claims':
-      print(claims.table())
+      print_out(claims.table() + '\n')
       return
     base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
     try:
@@ -72,9 +73,9 @@ def _show(word: str, base_dir: pathlib.Path) -> None:
   rendered = {name: ITEMS[name].render(base_dir) for name in names}
   overview = _overview(rendered)
   if word == 'list':
-    print(markdown(overview))
+    print_out(markdown(overview) + '\n')
   else:
-    print(text(word, ITEMS[word].title, rendered[word]), end='')
+    print_out(text(word, ITEMS[word].title, rendered[word]))
   if _HTML.value is not None:
     items = [(name, ITEMS[name].title, item) for name, item in rendered.items()]
     write_text(pathlib.Path(_HTML.value), page(overview, items))

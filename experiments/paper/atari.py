@@ -1,6 +1,7 @@
 """Tables 1 and 8: scores on Atari-100k, beside the paper's."""
 
 from collections.abc import Mapping, Sequence
+import functools
 import pathlib
 import shlex
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from experiments.sweep import preflight
 from ht_rl import drawing
 from ht_rl.atari100k import paper, score_files, tables
 from ht_rl.atari100k.figures import games_plot, interval_plot
-from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.games import REFERENCE_SCORES
 from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.atari100k.runs import Run, by_method
 from ht_rl.atari100k.summary import Summary, summarize
@@ -29,6 +30,8 @@ from ht_rl.atari100k.summary import Summary, summarize
 # The scores of small networks: a row a run, with the columns algorithm, game,
 # seed and score.
 SMALL = RESULTS / 'atari100k_small.csv'
+
+_PAPER = ': paper'
 
 # By game, the scores of the runs.
 Scores = Mapping[str, np.ndarray]
@@ -48,14 +51,6 @@ class Needs(NamedTuple):
   games: tuple[str, ...]
   seeds: range
   small: tuple[str, ...]
-
-
-TABLE = Needs(
-  tuple(paper.AGGREGATES),
-  GAMES,
-  range(5),
-  ('drq', 'drq_ht', 'drq_hr20k'),
-)
 
 
 class Seen(NamedTuple):
@@ -97,31 +92,40 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
     run for run in _committed() if (run.method, run.game, run.seed) not in there
   ]
   small = by_method([*own, *committed])
-  parts = [
-    Part(
+  unknown = [name for name in small if name not in needs.configs]
+  if unknown:
+    others.append(
+      f'{SMALL}: the paper has no method {", ".join(unknown)}; left out.'
+    )
+  parts = {
+    config: Part(
       config,
       len(needs.games) * len(needs.seeds),
       _count(scores.get(config, {})),
-      (f'{base_dir}/{config}',),
+      (str(base_dir / config),),
     )
     for config in needs.configs
-  ]
+  }
   sources = [str(below)] * bool(own) + [str(SMALL)] * bool(committed)
-  in_small = []
-  for config in dict.fromkeys((*needs.small, *small)):
+  in_small = {}
+  for config in needs.configs:
     of = small.get(config, {})
-    most = max((len(runs) for runs in of.values()), default=1)
-    done, needed = _count(of), most * len(needs.games)
-    title = f'{config}, in small'
-    in_small.append(Part(title, needed, done, tuple(sources), is_papers=False))
+    if of or config in needs.small:
+      in_small[config] = Part(
+        f'{config}, in small',
+        max((len(runs) for runs in of.values()), default=1) * len(needs.games),
+        _count(of),
+        tuple(sources),
+        is_papers=False,
+      )
   return Seen(
-    [*parts, *in_small],
+    [*parts.values(), *in_small.values()],
     scores,
     small,
     [*remarks, *others],
     [
-      *_command(needs, base_dir, 'gin_configs', needs.configs, parts),
-      *_command(needs, below, 'gin_configs/small', needs.small, in_small),
+      *_command(needs, base_dir, 'gin_configs', parts),
+      *_command(needs, below, 'gin_configs/small', in_small),
     ],
   )
 
@@ -166,7 +170,10 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
     rows: Rows = [['game', 'random', 'human', *kinds]]
     for game in needs.games:
       references = [tables.points(x) for x in REFERENCE_SCORES[game]]
-      cells = [_mean(of.get(game)) for of in kinds.values()]
+      cells = [
+        _mean(of.get(game), 1 if name.endswith(_PAPER) else len(needs.seeds))
+        for name, of in kinds.items()
+      ]
       rows.append([game, *references, *cells])
     made.append(Table(f'{title}: mean scores in game points', rows))
   summary = _summary(needs, seen)
@@ -196,7 +203,7 @@ def _kinds(config: str, seen: Seen) -> dict[str, Scores]:
   """Returns the paper's scores of a method, those here, those in small."""
   published = {game: np.array([x]) for game, x in paper.SCORES[config].items()}
   kinds: dict[str, Scores] = {
-    f'{config}: paper': published,
+    config + _PAPER: published,
     f'{config}: here': seen.scores.get(config, {}),
   }
   if config in seen.small:
@@ -212,7 +219,7 @@ def _summary(needs: Needs, seen: Seen) -> Summary:
     theirs, *ours = _kinds(config, seen).items()
     published[theirs[0]] = paper.AGGREGATES[config]
     runs |= {name: of for name, of in ours if set(needs.games) <= set(of)}
-  means = {f'{config}: paper': paper.SCORES[config] for config in needs.configs}
+  means = {config + _PAPER: paper.SCORES[config] for config in needs.configs}
   return summarize(runs, means=means, published=published)
 
 
@@ -248,16 +255,11 @@ def _below(
   if not found:
     return [], []
   others = dict.fromkeys((config for config, *_ in found), 0)
-  asked = preflight.check(
-    gin_files=[str(ROOT / _gin_file(folder, config)) for config in others],
-    gin_bindings=[],
-    games='all',
-    seeds='0',
-  ).configurations
+  asked = _settings(tuple(_gin_file(folder, config) for config in others))
   runs = []
   for config, game, seed, run_folder in found:
     result = run_folder.read_result()
-    if result is None or run_folder.difference(asked[config].settings):
+    if result is None or run_folder.difference(asked[config]):
       others[config] += 1
       continue
     source = str(run_folder.result_file)
@@ -270,17 +272,28 @@ def _below(
   ]
 
 
+@functools.cache
+def _settings(gin_files: tuple[str, ...]) -> dict[str, str]:
+  """Returns the settings of configurations by their names."""
+  asked = preflight.check(
+    gin_files=[str(ROOT / file) for file in gin_files],
+    gin_bindings=[],
+    games='all',
+    seeds='0',
+  )
+  return {name: of.settings for name, of in asked.configurations.items()}
+
+
 def _command(
   needs: Needs,
   base_dir: pathlib.Path,
   folder: str,
-  configs: Sequence[str],
-  parts: Sequence[Part],
+  parts: Mapping[str, Part],
 ) -> list[str]:
   """Returns the command that runs what the parts lack, or none."""
   files = [
     file
-    for config, part in zip(configs, parts, strict=False)
+    for config, part in parts.items()
     if part.done < part.needed
     and (ROOT / (file := _gin_file(folder, config))).exists()
   ]
@@ -301,5 +314,9 @@ def _count(scores: Scores) -> int:
   return sum(len(of) for of in scores.values())
 
 
-def _mean(scores: np.ndarray | None) -> str:
-  return NOT_RUN if scores is None else tables.points(float(np.mean(scores)))
+def _mean(scores: np.ndarray | None, runs: int) -> str:
+  """Returns a mean, with the number of runs if there are fewer than wanted."""
+  if scores is None:
+    return NOT_RUN
+  mean = tables.points(float(np.mean(scores)))
+  return mean if len(scores) >= runs else f'{mean} (n = {len(scores)})'

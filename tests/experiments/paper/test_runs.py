@@ -14,7 +14,7 @@ from experiments.paper import atari
 from experiments.supervised.experiment import make_experiment
 from experiments.supervised.units import Options, chain
 from experiments.sweep import preflight
-from ht_rl.atari100k import GAMES
+from ht_rl.atari100k import GAMES, REFERENCE_SCORES
 
 ROOT = pathlib.Path(__file__).parents[3]
 CONFIGS = ROOT / 'gin_configs'
@@ -196,7 +196,7 @@ def test_runs_of_atari(type_command, tmp_path, settings):
   assert f'- drq: 2 of 130 runs ({tmp_path}/drq)' in out
   found = table_of(out)
   assert found['Pong']['drq: paper'] == '-7.1'
-  assert found['Pong']['drq: here'] == '15.0'
+  assert found['Pong']['drq: here'] == '15.0 (n = 2)'
   assert found['Alien']['drq: here'] == 'not run'
   left_out = f'{tmp_path}/drq: 1 of the runs have other settings than'
   assert left_out in out
@@ -205,8 +205,6 @@ def test_runs_of_atari(type_command, tmp_path, settings):
 @pytest.fixture
 def small(tmp_path, monkeypatch):
   """Scores of small networks: twice human on all games, and human on one."""
-  from ht_rl.atari100k.games import REFERENCE_SCORES
-
   file = tmp_path / 'small.csv'
   lines = ['algorithm,game,seed,score,commit,machine,date']
   for game in GAMES:
@@ -216,7 +214,8 @@ def small(tmp_path, monkeypatch):
       f'drq_ht,{game},{seed},{score},abc,"4 cores, 2 GHz",2026-01-01'
       for seed in (0, 1)
     ]
-  lines.append(f'drq,Pong,0,{REFERENCE_SCORES["Pong"].human},abc,x,2026-01-01')
+  human = REFERENCE_SCORES['Pong'].human
+  lines += [f'{name},Pong,0,{human},abc,x,2026-01-01' for name in ('drq', 'my')]
   file.write_text('\n'.join(lines) + '\n')
   monkeypatch.setattr(atari, 'SMALL', file)
   return file
@@ -237,8 +236,9 @@ def test_committed_scores_in_small(type_command, rows, tmp_path, small):
   assert shown['drq_ht: here'][0] == 'not run'
   assert shown['drq: here, in small'][0] == '1 of 26 games'
   assert 'note: "In small" is a small network' in out
+  assert f'note: {small}: the paper has no method my; left out.' in out
   _, out, _ = type_command('table8', base_dir)
-  assert table_of(out)['Pong']['drq: here, in small'] == '14.6'
+  assert table_of(out)['Pong']['drq: here, in small'] == '14.6 (n = 1)'
   _, out, _ = type_command('list', base_dir)
   line = next(x for x in out.splitlines() if x.startswith('| table1 '))
   assert '| not run ' in line
