@@ -108,7 +108,8 @@ class Seen:
     settings: what its gin files ask for, by name.
     seeds: likewise.
     measured: what is there, by the name of the setting.
-    finished: the results below the folder.
+    folder: of the experiment, below that of all runs.
+    finished: the results in it.
     remarks: what is left out and why.
   """
 
@@ -117,6 +118,7 @@ class Seen:
   settings: Mapping[str, Setting]
   seeds: tuple[int, ...]
   measured: Mapping[str, Measured]
+  folder: pathlib.Path
   finished: Sequence[Result]
   remarks: Sequence[str]
 
@@ -134,9 +136,9 @@ class Seen:
     )
 
   def pictures(self) -> list[Picture]:
-    """Returns the figure of the results below the folder, or the committed."""
+    """Returns the figure of the results in the folder, or the committed."""
     if self.finished:
-      caption = str(self.part)
+      caption = f'{self.title}, {self.run.experiment}: runs below {self.folder}'
       return [Picture(caption, self._drawn)]
     return committed_picture(self.run.committed)
 
@@ -175,28 +177,31 @@ def committed(run: Run) -> dict[str, Measured]:
 def see(run: Run, base_dir: pathlib.Path) -> Seen:
   """Looks for the results of a run, below a folder and among the committed.
 
-  A setting that is in both is taken from the folder.
+  A setting that is in both is taken from the folder, unless the committed
+  result has more seeds.
 
   Args:
     run: an experiment on a data set.
     base_dir: folder of all runs.
 
   Raises:
-    SettingsError: the settings in the folder, or the table, can't be read.
+    SettingsError: the settings in the folder can't be read.
   """
   asked = _asked(tuple(run.gin_files), run.data.bindings)
   finished, remarks = _below(run, asked, base_dir)
   measured = committed(run)
-  if finished:
-    folder = experiment_folder(run.gin_files, base_dir)
-    rows = entries(tables.method_table(finished))
-    measured |= _measured(rows, str(folder), asked.settings)
+  folder = experiment_folder(run.gin_files, base_dir)
+  rows = entries(tables.method_table(finished))
+  for name, own in _measured(rows, str(folder), asked.settings).items():
+    if name not in measured or own.seeds >= measured[name].seeds:
+      measured[name] = own
   return Seen(
     run,
     title(run),
     asked.settings,
     asked.seeds,
     {name: measured[name] for name in asked.settings if name in measured},
+    folder,
     finished,
     remarks,
   )
@@ -298,7 +303,7 @@ def _below(
     return kept, []
   return kept, [
     f'{folder}: {others} of {len(there)} settings are not those of '
-    f'{"+".join(run.gin_files)} and are left out'
+    f'{"+".join(run.gin_files)} and are left out.'
   ]
 
 

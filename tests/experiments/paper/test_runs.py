@@ -101,7 +101,8 @@ def test_runs_below_the_folder_are_shown(type_command, tmp_path):
   assert rows['WS']['CIFAR-100, ViT-Tiny: here'] == 'not run'
   assert out.splitlines()[2] == 'State: 13 of 169 runs'
   # The figure is drawn from them.
-  assert f'picture: {line[2 : -len(folder) - 3]}' in out
+  caption = f'CIFAR-10, ResNet-18, ablation_momentum: runs below {folder}'
+  assert f'picture: {caption}\n' in out
   assert file.read_text().count('data:image/png') >= 3
 
 
@@ -131,6 +132,18 @@ def test_runs_come_before_committed_results(type_command, tmp_path):
   assert rows['b1 0'][here] == '0.2500 ± 0.0000'
   assert rows['b1 0.5'][here].startswith('0.876')
   assert '60 of 60 runs (docs/results/optimizer.csv, ' in out
+
+
+def test_more_committed_seeds_come_before_fewer_runs(type_command, tmp_path):
+  finish(
+    tmp_path,
+    ['optimizer', 'fashion_mnist'],
+    ['experiment.seeds = (1, 2)'],
+    {'b1 0': [0.25, 0.25]},
+  )
+  _, out, _ = type_command('figure3', f'--base_dir={tmp_path}')
+  rows = table_of(out)
+  assert rows['b1 0']['Fashion-MNIST, MLP: here'].startswith('0.873')
 
 
 def test_a_grid_and_its_correlations(type_command, tmp_path):
