@@ -65,7 +65,8 @@ def make_experiment(
     evaluate_every: an integer of at least 1.
     checkpoint_seconds: a number of at least 0.
     draw: one of the functions of `experiments.supervised.report.figures`.
-    tabulate: one of those of `experiments.supervised.report.tables`.
+    tabulate: one of those of `experiments.supervised.report.tables`, or of
+      `report.correlations`.
 
   Raises:
     ValueError: a value is outside its range, or a field is unknown.
