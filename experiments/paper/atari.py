@@ -23,12 +23,13 @@ from ht_rl import drawing
 from ht_rl.atari100k import paper, score_files, tables
 from ht_rl.atari100k.figures import games_plot, interval_plot
 from ht_rl.atari100k.games import REFERENCE_SCORES
+from ht_rl.atari100k.readers.checks import clashes
 from ht_rl.atari100k.run_folder import RunFolder
-from ht_rl.atari100k.runs import Run, by_method
+from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.summary import Summary, summarize
 
-# The scores of small networks: a row a run, with the columns algorithm, game,
-# seed and score.
+# The scores of small networks: a row a run, with the columns algorithm (the gin
+# file's name, or that of the paper's method), game, seed and score.
 SMALL = RESULTS / 'atari100k_small.csv'
 
 _PAPER = ': paper'
@@ -41,16 +42,16 @@ class Needs(NamedTuple):
   """The runs of an item.
 
   Attributes:
-    configs: names in gin_configs, which name the paper's methods too.
+    full: gin files of the paper's methods, by the names of these.
+    small: gin files of the same with a small network.
     games: the games.
     seeds: each game is run with each of them.
-    small: names in gin_configs/small of the same with a small network.
   """
 
-  configs: tuple[str, ...]
+  full: Mapping[str, str]
+  small: Mapping[str, str]
   games: tuple[str, ...]
   seeds: range
-  small: tuple[str, ...]
 
 
 class Seen(NamedTuple):
@@ -83,16 +84,17 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
     RunFolderError: a run is damaged.
     ScoreFileError: the committed scores are wrong.
   """
-  runs, remarks = _below(needs, base_dir, 'gin_configs', needs.configs)
+  runs, remarks = _below(needs, needs.full, base_dir)
   scores = by_method(runs)
-  below = base_dir / 'small'
-  own, others = _below(needs, below, 'gin_configs/small', needs.small)
+  own, others = _below(needs, needs.small, base_dir)
   there = {(run.method, run.game, run.seed) for run in own}
   committed = [
-    run for run in _committed() if (run.method, run.game, run.seed) not in there
+    run
+    for run in _committed(needs)
+    if (run.method, run.game, run.seed) not in there
   ]
   small = by_method([*own, *committed])
-  unknown = [name for name in small if name not in needs.configs]
+  unknown = [name for name in small if name not in needs.full]
   if unknown:
     others.append(
       f'{SMALL}: the paper has no method {", ".join(unknown)}; left out.'
@@ -102,13 +104,13 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
       config,
       len(needs.games) * len(needs.seeds),
       _count(scores.get(config, {})),
-      (str(base_dir / config),),
+      (str(base_dir / _name(file)),),
     )
-    for config in needs.configs
+    for config, file in needs.full.items()
   }
-  sources = [str(below)] * bool(own) + [str(SMALL)] * bool(committed)
+  sources = [str(base_dir)] * bool(own) + [str(SMALL)] * bool(committed)
   in_small = {}
-  for config in needs.configs:
+  for config in needs.full:
     of = small.get(config, {})
     if of or config in needs.small:
       in_small[config] = Part(
@@ -124,8 +126,8 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
     small,
     [*remarks, *others],
     [
-      *_command(needs, base_dir, 'gin_configs', parts),
-      *_command(needs, below, 'gin_configs/small', in_small),
+      *_command(needs, needs.full, base_dir, parts),
+      *_command(needs, needs.small, base_dir, in_small),
     ],
   )
 
@@ -137,7 +139,7 @@ def aggregates(base_dir: pathlib.Path, needs: Needs) -> Rendered:
   header, *found = tables.aggregate_rows(summary)
   of_name = {row[0]: row[1:] for row in found}
   rows: Rows = [header]
-  for config in needs.configs:
+  for config in needs.full:
     for name, scores in _kinds(config, seen).items():
       if name in of_name:
         rows.append([name, *of_name[name]])
@@ -158,8 +160,8 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
   seen = see(needs, base_dir)
   made = []
   groups = {
-    'DrQ': [name for name in needs.configs if name.startswith('drq')],
-    'BBF': [name for name in needs.configs if name.startswith('bbf')],
+    'DrQ': [name for name in needs.full if name.startswith('drq')],
+    'BBF': [name for name in needs.full if name.startswith('bbf')],
   }
   for title, configs in groups.items():
     kinds = {
@@ -188,15 +190,27 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
   return _rendered(seen, summary, made, pictures)
 
 
-def committed_scores() -> dict[str, dict[str, np.ndarray]]:
+def committed_scores(needs: Needs) -> dict[str, dict[str, np.ndarray]]:
   """Returns the committed scores of small networks, by method and game."""
-  return by_method(_committed())
+  return by_method(_committed(needs))
 
 
-def _committed() -> Sequence[Run]:
+def _committed(needs: Needs) -> list[Run]:
+  """Returns the committed runs, with the names of the paper's methods.
+
+  Raises:
+    ScoreFileError: the file is wrong, or a run is there under both names.
+  """
   if not (ROOT / SMALL).exists():
-    return ()
-  return score_files.read([ROOT / SMALL]).runs
+    return []
+  methods = {_name(file): config for config, file in needs.small.items()}
+  runs = [
+    run._replace(method=methods.get(run.method, run.method))
+    for run in score_files.read([ROOT / SMALL]).runs
+  ]
+  if problems := clashes(runs):
+    raise ScoreFileError(problems)
+  return runs
 
 
 def _kinds(config: str, seen: Seen) -> dict[str, Scores]:
@@ -215,11 +229,11 @@ def _summary(needs: Needs, seen: Seen) -> Summary:
   """Compares the methods that have a score of every game with the paper's."""
   runs: dict[str, Scores] = {}
   published: dict[str, Mapping[str, float]] = {}
-  for config in needs.configs:
+  for config in needs.full:
     theirs, *ours = _kinds(config, seen).items()
     published[theirs[0]] = paper.AGGREGATES[config]
     runs |= {name: of for name, of in ours if set(needs.games) <= set(of)}
-  means = {config + _PAPER: paper.SCORES[config] for config in needs.configs}
+  means = {config + _PAPER: paper.SCORES[config] for config in needs.full}
   return summarize(runs, means=means, published=published)
 
 
@@ -239,35 +253,35 @@ def _rendered(
 
 
 def _below(
-  needs: Needs, base_dir: pathlib.Path, folder: str, configs: Sequence[str]
+  needs: Needs, gin_files: Mapping[str, str], base_dir: pathlib.Path
 ) -> tuple[list[Run], list[str]]:
   """Returns the finished runs below a folder, and what is left out.
 
   A run counts if its settings are those of its gin file.
   """
   found = [
-    (config, game, seed, run_folder)
-    for config in configs
+    (method, game, seed, folder)
+    for method, file in gin_files.items()
     for game in needs.games
     for seed in needs.seeds
-    if (run_folder := RunFolder.of(base_dir, config, game, seed)).is_finished
+    if (folder := RunFolder.of(base_dir, _name(file), game, seed)).is_finished
   ]
   if not found:
     return [], []
-  others = dict.fromkeys((config for config, *_ in found), 0)
-  asked = _settings(tuple(_gin_file(folder, config) for config in others))
+  others = dict.fromkeys((method for method, *_ in found), 0)
+  asked = _settings(tuple(gin_files[method] for method in others))
   runs = []
-  for config, game, seed, run_folder in found:
-    result = run_folder.read_result()
-    if result is None or run_folder.difference(asked[config]):
-      others[config] += 1
+  for method, game, seed, folder in found:
+    result = folder.read_result()
+    if result is None or folder.difference(asked[_name(gin_files[method])]):
+      others[method] += 1
       continue
-    source = str(run_folder.result_file)
-    runs.append(Run(config, game, seed, float(result['score']), source))
+    source = str(folder.result_file)
+    runs.append(Run(method, game, seed, float(result['score']), source))
   return runs, [
-    f'{base_dir / config}: {count} of the runs have other settings than '
-    f'{_gin_file(folder, config)} and are left out.'
-    for config, count in others.items()
+    f'{base_dir / _name(gin_files[method])}: {count} of the runs have other '
+    f'settings than {gin_files[method]} and are left out.'
+    for method, count in others.items()
     if count
   ]
 
@@ -286,16 +300,15 @@ def _settings(gin_files: tuple[str, ...]) -> dict[str, str]:
 
 def _command(
   needs: Needs,
+  gin_files: Mapping[str, str],
   base_dir: pathlib.Path,
-  folder: str,
   parts: Mapping[str, Part],
 ) -> list[str]:
   """Returns the command that runs what the parts lack, or none."""
   files = [
     file
-    for config, part in parts.items()
-    if part.done < part.needed
-    and (ROOT / (file := _gin_file(folder, config))).exists()
+    for method, file in gin_files.items()
+    if parts[method].done < parts[method].needed
   ]
   if not files:
     return []
@@ -306,8 +319,9 @@ def _command(
   ]
 
 
-def _gin_file(folder: str, config: str) -> str:
-  return f'{folder}/{config}.gin'
+def _name(gin_file: str) -> str:
+  """Returns the name of a configuration, which its folder of runs has."""
+  return pathlib.Path(gin_file).stem
 
 
 def _count(scores: Scores) -> int:

@@ -246,12 +246,12 @@ CLAIMS: tuple[Claim, ...] = (
   Claim(
     'Hare & Tortoise raises the scores of DrQ on Atari-100k.',
     'table1',
-    scores('drq_ht', 'drq'),
+    scores(items.ATARI, 'drq_ht', 'drq'),
   ),
   Claim(
     'Head resets every 20,000 steps raise them more.',
     'table1',
-    scores('drq_hr20k', 'drq_ht'),
+    scores(items.ATARI, 'drq_hr20k', 'drq_ht'),
   ),
   Claim(
     'Head resets every 40,000 steps with Hare & Tortoise do as well as every '
@@ -262,11 +262,11 @@ CLAIMS: tuple[Claim, ...] = (
   Claim(
     'Shrink & perturb lowers the scores of DrQ.',
     'table1',
-    scores('drq', 'drq_sp'),
+    scores(items.ATARI, 'drq', 'drq_sp'),
   ),
   Claim(
     'Hare & Tortoise raises the IQM of BBF without self-supervision.',
     'table1',
-    scores('bbf_ht', 'bbf_no_ssl'),
+    scores(items.ATARI, 'bbf_ht', 'bbf_no_ssl'),
   ),
 )

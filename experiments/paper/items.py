@@ -28,11 +28,14 @@ FASHION = Data('fashion_mnist', is_papers=False)
 _SMALL = Data('', is_papers=False, about='small')
 
 
-_GAMES = atari.Needs(
-  configs=tuple(scores.AGGREGATES),
+ATARI = atari.Needs(
+  full={name: f'gin_configs/{name}.gin' for name in scores.AGGREGATES},
+  small={
+    name: f'gin_configs/small/small_{name}.gin'
+    for name in ('drq', 'drq_ht', 'drq_hr20k')
+  },
   games=GAMES,
   seeds=range(5),
-  small=('drq', 'drq_ht', 'drq_hr20k'),
 )
 
 
@@ -68,7 +71,7 @@ class Item(NamedTuple):
 ITEMS: dict[str, Item] = {
   'table1': Item(
     'aggregates on Atari-100k',
-    functools.partial(atari.aggregates, needs=_GAMES),
+    functools.partial(atari.aggregates, needs=ATARI),
   ),
   'table2': Item('the data sets', plain.data_sets),
   'table3': Item('the hyperparameters of warm starts', plain.hyperparameters),
@@ -110,7 +113,7 @@ ITEMS: dict[str, Item] = {
   ),
   'table8': Item(
     'scores on the games of Atari-100k',
-    functools.partial(atari.scores, needs=_GAMES),
+    functools.partial(atari.scores, needs=ATARI),
   ),
   'figure1': Item('the architecture', plain.diagram),
   'figure2': Item(

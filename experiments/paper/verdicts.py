@@ -24,7 +24,6 @@ from experiments.paper.supervised import (
 from experiments.supervised.report.selection import method
 from experiments.supervised.report.spread import Spread
 from ht_rl.atari100k.comparison import compare
-from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.summary import summarize
 
 CONFIRMED, NOT_CONFIRMED = 'confirmed', 'not confirmed'
@@ -152,12 +151,16 @@ def best_above(
   return check
 
 
-def scores(first: str, second: str) -> Callable[[], Verdict]:
+def scores(
+  needs: atari.Needs, first: str, second: str
+) -> Callable[[], Verdict]:
   """Checks that a method has a higher IQM on Atari-100k than another."""
 
   def check() -> Verdict:
-    found = atari.committed_scores()
-    if not all(set(GAMES) <= set(found.get(x, {})) for x in (first, second)):
+    found = atari.committed_scores(needs)
+    if not all(
+      set(needs.games) <= set(found.get(x, {})) for x in (first, second)
+    ):
       return Verdict(NOT_RUN)
     pair = {name: found[name] for name in (first, second)}
     compared = compare(summarize(pair), first, second)
@@ -167,7 +170,7 @@ def scores(first: str, second: str) -> Callable[[], Verdict]:
     runs = 'run' if compared.runs == 1 else 'runs'
     return Verdict(
       CONFIRMED if compared.is_decided and value > 0 else NOT_CONFIRMED,
-      f'in small, {len(GAMES)} games, {compared.runs} {runs} a game',
+      f'in small, {len(needs.games)} games, {compared.runs} {runs} a game',
       numbers if compared.has_intervals else f'{numbers}, no interval',
     )
 

@@ -120,7 +120,10 @@ def test_the_best_of_a_grid(claimed, committed):
 
 def test_scores(tmp_path, monkeypatch):
   monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
-  better, worse = scores('drq_ht', 'drq'), scores('drq', 'drq_ht')
+  better, worse = (
+    scores(items.ATARI, 'drq_ht', 'drq'),
+    scores(items.ATARI, 'drq', 'drq_ht'),
+  )
   assert better().state == 'not run'
 
   def commit(seeds, games=GAMES):

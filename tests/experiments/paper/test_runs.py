@@ -177,7 +177,7 @@ def test_a_damaged_folder_is_one_line(type_command, tmp_path):
 def settings():
   """The settings of drq and of a smaller drq, as a run's folder holds them."""
   asked = preflight.check(
-    gin_files=[f'{CONFIGS}/drq.gin', f'{CONFIGS}/small/drq_small.gin'],
+    gin_files=[f'{CONFIGS}/drq.gin', f'{CONFIGS}/small/small_drq.gin'],
     gin_bindings=[],
     games='all',
     seeds='0',
@@ -202,7 +202,8 @@ def write_run(base_dir, config, game, seed, score, text):
 def test_runs_of_atari(type_command, tmp_path, settings):
   for seed, score in ((0, 10.0), (3, 20.0)):
     write_run(tmp_path, 'drq', 'Pong', seed, score, settings['drq'])
-  write_run(tmp_path, 'drq', 'Pong', 4, 90.0, settings['drq_small'])
+  write_run(tmp_path, 'drq', 'Pong', 4, 90.0, settings['small_drq'])
+  write_run(tmp_path, 'small_drq', 'Hero', 1, 70.0, settings['small_drq'])
   write_run(tmp_path, 'drq', 'Alien', 9, 90.0, settings['drq'])  # Not asked.
   code, out, _ = type_command('table8', f'--base_dir={tmp_path}')
   assert code == 0
@@ -211,6 +212,7 @@ def test_runs_of_atari(type_command, tmp_path, settings):
   assert found['Pong']['drq: paper'] == '-7.1'
   assert found['Pong']['drq: here'] == '15.0 (n = 2)'
   assert found['Alien']['drq: here'] == 'not run'
+  assert found['Hero']['drq: here, in small'] == '70.0 (n = 1)'
   left_out = f'{tmp_path}/drq: 1 of the runs have other settings than'
   assert left_out in out
 
@@ -224,7 +226,7 @@ def small(tmp_path, monkeypatch):
     random, human = REFERENCE_SCORES[game]
     score = random + 2 * (human - random)
     lines += [
-      f'drq_ht,{game},{seed},{score},abc,"4 cores, 2 GHz",2026-01-01'
+      f'small_drq_ht,{game},{seed},{score},abc,"4 cores, 2 GHz",2026-01-01'
       for seed in (0, 1)
     ]
   human = REFERENCE_SCORES['Pong'].human
@@ -268,3 +270,11 @@ def test_wrong_committed_scores_are_one_line_each(
   first, second = err.splitlines()
   assert 'Pung' in first
   assert 'the seed must be a whole number' in second
+
+
+def test_a_run_under_both_names_is_refused(type_command, tmp_path, small):
+  small.write_text(small.read_text() + 'drq_ht,Pong,1,5,a,b,c\n')
+  code, _, err = type_command('table8', f'--base_dir={tmp_path}')
+  assert code == 2
+  assert err.count('\n') == 1
+  assert 'drq_ht on Pong, seed 1' in err
