@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import io
+import os
 import signal
 import sys
 from typing import Any
@@ -43,6 +45,19 @@ class HeldError(Exception):
 def say(line: str) -> None:
   """Prints a line for the user, to stderr."""
   print(line, file=sys.stderr, flush=True)
+
+
+def print_out(text: str) -> None:
+  """Writes to standard output, replacing what it cannot encode.
+
+  A reader that has closed it, such as `head`, is no error.
+  """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='replace')
+  try:
+    print(text, end='', flush=True)
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(error: Exception, code: int) -> int:

@@ -12,10 +12,8 @@ a path or setting is wrong (a line for each problem); 75, stopped.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import io
 import os
 import pathlib
-import sys
 
 from absl import app, flags, logging
 
@@ -26,6 +24,7 @@ from experiments.command import (
   SettingsError,
   fail,
   parse_flags,
+  print_out,
   say,
 )
 from ht_rl.atari100k import curves, paper, score_files, tables
@@ -112,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
   try:
     _check_flags(argv[1:])
     if _PLAN.value is not None:
-      _print(planned(argv[1:], _PLAN.value))
+      print_out(planned(argv[1:], _PLAN.value))
       return 0
     summary = run(argv[1:])
     comparison = compared(summary)
@@ -123,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
         say(sentence)
       for note in summary.notes:
         say(f'note: {note}')
-    _print(text)
+    print_out(text)
   except ScoreFileError as error:
     for problem in error.problems:
       say(f'error: {problem}')
@@ -180,16 +179,6 @@ def _write(summary: Summary, comparison: Comparison | None) -> None:
     page = report.render(summary, drawn, comparison).encode(errors='replace')
     write_files({pathlib.Path(_REPORT.value): page})
     say(f'the report is {_REPORT.value}')
-
-
-def _print(text: str) -> None:
-  """Writes to standard output, replacing what it cannot encode."""
-  if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors='replace')
-  try:
-    print(text, end='', flush=True)
-  except BrokenPipeError:  # The reader, such as `head`, has closed it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explained(error: OSError | MemoryError) -> Exception:

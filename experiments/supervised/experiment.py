@@ -8,7 +8,7 @@ from typing import Any
 import gin
 
 from experiments.supervised import results
-from experiments.supervised.report import figures, tables
+from experiments.supervised.report import correlations, figures, tables
 from experiments.supervised.settings import Setting
 from ht_rl.arguments import check_float, check_int, check_seed
 from ht_rl.drawing import Figure
@@ -65,7 +65,8 @@ def make_experiment(
     evaluate_every: an integer of at least 1.
     checkpoint_seconds: a number of at least 0.
     draw: one of the functions of `experiments.supervised.report.figures`.
-    tabulate: one of those of `experiments.supervised.report.tables`.
+    tabulate: one of those of `experiments.supervised.report.tables`, or of
+      `report.correlations`.
 
   Raises:
     ValueError: a value is outside its range, or a field is unknown.
@@ -155,7 +156,8 @@ for _draw in (
   figures.metrics,
 ):
   gin.external_configurable(_draw, module='figures')
-gin.external_configurable(tables.grid_table, module='tables')
+for _tabulate in (tables.grid_table, correlations.correlation_table):
+  gin.external_configurable(_tabulate, module='tables')
 
 
 def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:

@@ -30,7 +30,14 @@ from ht_rl.files import write_files
 # Stands for a number that is not known.
 UNKNOWN = '\N{EN DASH}'
 
-_FORMATS = {'ratio': 'g', 'noise': 'g', 'seeds': 'd', 'difference': '+.3f'}
+_FORMATS = {
+  'ratio': 'g',
+  'noise': 'g',
+  'seeds': 'd',
+  'points': 'd',
+  'difference': '+.3f',
+  'correlation': '+.2f',
+}
 _STD = ' std'
 
 

@@ -2,7 +2,8 @@
 
 A table has one of three layouts, which its header tells:
 
-- a row a run, with the columns `game`, `seed`, `score` and perhaps `config`;
+- a row a run, with the columns `game`, `seed`, `score` and `config` (or
+  `algorithm`);
 - a row a game, with `game`, `mean` and perhaps `std` and `config`;
 - a row a run and a column a game, perhaps with `seed` and `config`. A column
   such as `Pong_mean` has means; `Pong_std` is not used.
@@ -65,14 +66,15 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
   """Finds the columns of game, seed and score, and of config if it is there.
 
   >>> columns_of(['when', 'Score ', 'seed', 'GAME', 'config'])
-  {'config': 'config', 'game': 'GAME', 'seed': 'seed', 'score': 'Score '}
+  {'game': 'GAME', 'seed': 'seed', 'score': 'Score ', 'config': 'config'}
 
   Args:
     header: names of the columns.
 
   Returns:
-    The name of the column of each of `config`, `game`, `seed` and `score`.
-    There is no config in the layout of BBF's release.
+    The name of the column of each of `config`, `game`, `seed` and `score`. A
+    column `algorithm` takes the place of a missing `config`. There is neither
+    in the layout of BBF's release.
 
   Raises:
     ValueError: a column is missing, or comes twice.
@@ -82,7 +84,12 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
     columns = _columns(header, ['game', 'seed', 'GameScoreAverage'], [])
     columns['score'] = columns.pop('GameScoreAverage')
     return columns
-  return _columns(header, ['config', 'game', 'seed', 'score'], [])
+  method = 'config'
+  if 'algorithm' in names and 'config' not in names:
+    method = 'algorithm'
+  columns = _columns(header, [method, 'game', 'seed', 'score'], [])
+  columns['config'] = columns.pop(method)
+  return columns
 
 
 def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:

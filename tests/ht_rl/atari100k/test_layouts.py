@@ -95,6 +95,23 @@ class TestMeansOnly:
     assert seeds_of('a.csv') == [0]
 
 
+class TestColumnOfAlgorithms:
+  def test_it_names_the_method(self):
+    write(
+      'a.csv', 'Algorithm,game,seed,score,date\nx,Pong,3,1,1\ny,Pong,3,2,1\n'
+    )
+    assert scores_of('a.csv')[0] == {'x': {'Pong': [1]}, 'y': {'Pong': [2]}}
+
+  def test_beside_a_config_it_is_ignored(self):
+    write('a.csv', 'algorithm,config,game,seed,score\nx,z,Pong,3,1\n')
+    assert scores_of('a.csv')[0] == {'z': {'Pong': [1]}}
+
+  def test_it_is_there_twice(self):
+    write('a.csv', 'algorithm,algorithm,game,seed,score\nx,y,Pong,3,1\n')
+    (problem,) = problems_of('a.csv')
+    assert 'the header must have one column algorithm' in problem
+
+
 class TestColumnsOfGames:
   def test_rows_are_runs(self):
     write('a.csv', ',ms_pacman,Pong\n0,10,1\n1,20,2\n')

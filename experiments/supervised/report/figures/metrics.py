@@ -1,9 +1,14 @@
 """Plasticity after phase 1 against the final accuracy (Fig. 8)."""
 
 from collections.abc import Sequence
+import math
 
-import numpy as np
-
+from experiments.supervised.report.correlations import (
+  METRICS,
+  Points,
+  points,
+  warm_starts,
+)
 from experiments.supervised.report.figures.common import (
   ACCURACY,
   headline,
@@ -11,23 +16,8 @@ from experiments.supervised.report.figures.common import (
   say_empty,
 )
 from experiments.supervised.report.selection import subject
-from experiments.supervised.results import (
-  Result,
-  at_phase_end,
-  final_accuracy,
-  finished,
-  num_phases,
-)
+from experiments.supervised.results import Result, finished
 from ht_rl.drawing import MUTED, SMALL, TYPE, Figure, canvas, shade, styled
-
-# The metrics of Fig. 8.
-METRICS: tuple[str, ...] = (
-  'weight_magnitude',
-  'weight_distance',
-  'zero_gradients',
-  'zero_activations',
-  'feature_rank',
-)
 
 
 def metrics(
@@ -50,7 +40,7 @@ def metrics(
       measured.
   """
   of = subject(results)
-  warm = [result for result in results if num_phases(result) > 1]
+  warm = warm_starts(results)
   used = finished(warm)
   with styled():
     figure, panels = canvas(
@@ -64,15 +54,19 @@ def metrics(
       gap=0.2,
     )
     for axes, name in zip(panels, names, strict=True):
-      x = np.concatenate([[], *(at_phase_end(r, 0, name) for r in used)])
-      y = np.concatenate([[], *(final_accuracy(r) for r in used)])
+      found = points(warm, name)
       axes.plot(
-        x, y, 'o', color=shade(1, 4), alpha=0.5, markersize=4, markeredgewidth=0
+        *found,
+        'o',
+        color=shade(1, 4),
+        alpha=0.5,
+        markersize=4,
+        markeredgewidth=0,
       )
       title = name.replace('_', ' ').capitalize()
       axes.set_title(title, size=TYPE, weight='bold', loc='left', pad=17)
       axes.annotate(
-        _pearson(x, y),
+        _pearson(found),
         xy=(0, 1),
         xycoords='axes fraction',
         xytext=(0, 4),
@@ -92,11 +86,8 @@ def metrics(
   return figure
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> str:
+def _pearson(found: Points) -> str:
   """Returns Pearson's correlation as a text, with the number of points."""
-  is_known = np.isfinite(x) & np.isfinite(y)
-  x, y = x[is_known], y[is_known]
-  if len(x) < 2 or not np.ptp(x) or not np.ptp(y):
-    return f'r unknown (n = {len(x)})'
-  r = f'{np.corrcoef(x, y)[0, 1]:.2f}'.replace('-', '\N{MINUS SIGN}')
-  return f'r = {r} (n = {len(x)})'
+  r, number = found.pearson()
+  shown = 'r unknown' if math.isnan(r) else f'r = {r:.2f}'
+  return f'{shown} (n = {number})'.replace('-', '\N{MINUS SIGN}')

@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments.supervised import paper, results
 from experiments.supervised.report import selection, tables
+from experiments.supervised.report.correlations import correlation_table
 from experiments.supervised.report.spread import spread
 
 METHOD_COLUMNS = (
@@ -300,3 +302,25 @@ def test_without_tabulate_it_says_what_to_install(cells, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tabulate', None)
   with pytest.raises(ModuleNotFoundError, match=r"'ht_rl\[analysis\]'"):
     tables.markdown(tables.grid_table(cells))
+
+
+def test_correlations_of_metrics_with_the_final_accuracy(some_cells):
+  table = correlation_table(some_cells)
+  assert table.columns == ('metric', 'correlation', 'points')
+  accuracy = np.concatenate([results.final_accuracy(r) for r in some_cells])
+  names = [str(row[0]) for row in table.rows]
+  assert names[0] == 'weight magnitude'
+  assert len(names) == 5
+  for name, (_, r, points) in zip(names, table.rows, strict=True):
+    metric = np.concatenate(
+      [results.at_phase_end(r, 0, name.replace(' ', '_')) for r in some_cells]
+    )
+    assert r == pytest.approx(stats.pearsonr(metric, accuracy).statistic)
+    assert points == len(metric) == 36
+  assert lines(tables.markdown(table))[1][2] == '36'
+
+
+def test_correlations_of_nothing():
+  table = correlation_table([])
+  assert [row[2] for row in table.rows] == [0] * 5
+  assert all(math.isnan(row[1]) for row in table.rows)

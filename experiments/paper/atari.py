@@ -1,0 +1,336 @@
+"""Tables 1 and 8: scores on Atari-100k, beside the paper's."""
+
+from collections.abc import Mapping, Sequence
+import functools
+import pathlib
+import shlex
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.paper.rendered import (
+  NOT_RUN,
+  RESULTS,
+  ROOT,
+  Part,
+  Picture,
+  Rendered,
+  Rows,
+  Table,
+)
+from experiments.sweep import preflight
+from ht_rl import drawing
+from ht_rl.atari100k import paper, score_files, tables
+from ht_rl.atari100k.figures import games_plot, interval_plot
+from ht_rl.atari100k.games import REFERENCE_SCORES
+from ht_rl.atari100k.readers.checks import clashes
+from ht_rl.atari100k.run_folder import RunFolder
+from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
+from ht_rl.atari100k.summary import Summary, summarize
+
+# The scores of small networks: a row a run, with the columns algorithm (the gin
+# file's name, or that of the paper's method), game, seed and score.
+SMALL = RESULTS / 'atari100k_small.csv'
+
+_PAPER = ': paper'
+
+# By game, the scores of the runs.
+Scores = Mapping[str, np.ndarray]
+
+
+class Needs(NamedTuple):
+  """The runs of an item.
+
+  Attributes:
+    full: gin files of the paper's methods, by the names of these.
+    small: gin files of the same with a small network.
+    games: the games.
+    seeds: each game is run with each of them.
+  """
+
+  full: Mapping[str, str]
+  small: Mapping[str, str]
+  games: tuple[str, ...]
+  seeds: range
+
+
+class Seen(NamedTuple):
+  """What there is of the runs.
+
+  Attributes:
+    parts: the state.
+    scores: by method, those of the runs below the folder.
+    small: by method, the committed ones of small networks.
+    remarks: what is left out and why.
+    commands: run the rest.
+  """
+
+  parts: list[Part]
+  scores: Mapping[str, Scores]
+  small: Mapping[str, Scores]
+  remarks: list[str]
+  commands: list[str]
+
+
+def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
+  """Looks for runs below a folder, and for the committed scores.
+
+  Args:
+    needs: the runs.
+    base_dir: folder of all runs.
+
+  Raises:
+    SettingsError: a gin file cannot be read.
+    RunFolderError: a run is damaged.
+    ScoreFileError: the committed scores are wrong.
+  """
+  runs, remarks = _below(needs, needs.full, base_dir)
+  scores = by_method(runs)
+  own, others = _below(needs, needs.small, base_dir)
+  there = {(run.method, run.game, run.seed) for run in own}
+  committed = [
+    run
+    for run in _committed(needs)
+    if (run.method, run.game, run.seed) not in there
+  ]
+  small = by_method([*own, *committed])
+  unknown = [name for name in small if name not in needs.full]
+  if unknown:
+    others.append(
+      f'{SMALL}: the paper has no method {", ".join(unknown)}; left out.'
+    )
+  parts = {
+    config: Part(
+      config,
+      len(needs.games) * len(needs.seeds),
+      _count(scores.get(config, {})),
+      (str(base_dir / _name(file)),),
+    )
+    for config, file in needs.full.items()
+  }
+  sources = [str(base_dir)] * bool(own) + [str(SMALL)] * bool(committed)
+  in_small = {}
+  for config in needs.full:
+    of = small.get(config, {})
+    if of or config in needs.small:
+      in_small[config] = Part(
+        f'{config}, in small',
+        max((len(runs) for runs in of.values()), default=1) * len(needs.games),
+        _count(of),
+        tuple(sources),
+        is_papers=False,
+      )
+  return Seen(
+    [*parts.values(), *in_small.values()],
+    scores,
+    small,
+    [*remarks, *others],
+    [
+      *_command(needs, needs.full, base_dir, parts),
+      *_command(needs, needs.small, base_dir, in_small),
+    ],
+  )
+
+
+def aggregates(base_dir: pathlib.Path, needs: Needs) -> Rendered:
+  """Renders Table 1: the aggregates, with intervals where there are runs."""
+  seen = see(needs, base_dir)
+  summary = _summary(needs, seen)
+  header, *found = tables.aggregate_rows(summary)
+  of_name = {row[0]: row[1:] for row in found}
+  rows: Rows = [header]
+  for config in needs.full:
+    for name, scores in _kinds(config, seen).items():
+      if name in of_name:
+        rows.append([name, *of_name[name]])
+      else:
+        state = f'{len(scores)} of {len(needs.games)} games'
+        cells = [state if scores else NOT_RUN, *[''] * (len(header) - 2)]
+        rows.append([name, *cells])
+  pictures = []
+  if any(method.has_runs for method in summary.methods):
+    pictures = [
+      Picture(summary.heading, lambda: drawing.png(interval_plot(summary)))
+    ]
+  return _rendered(seen, summary, [Table(summary.heading, rows)], pictures)
+
+
+def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
+  """Renders Table 8: the mean score of each game, in game points."""
+  seen = see(needs, base_dir)
+  made = []
+  groups = {
+    'DrQ': [name for name in needs.full if name.startswith('drq')],
+    'BBF': [name for name in needs.full if name.startswith('bbf')],
+  }
+  for title, configs in groups.items():
+    kinds = {
+      name: of
+      for config in configs
+      for name, of in _kinds(config, seen).items()
+    }
+    rows: Rows = [['game', 'random', 'human', *kinds]]
+    for game in needs.games:
+      references = [tables.points(x) for x in REFERENCE_SCORES[game]]
+      cells = [
+        _mean(of.get(game), 1 if name.endswith(_PAPER) else len(needs.seeds))
+        for name, of in kinds.items()
+      ]
+      rows.append([game, *references, *cells])
+    made.append(Table(f'{title}: mean scores in game points', rows))
+  summary = _summary(needs, seen)
+  pictures = []
+  if any(method.has_runs for method in summary.methods):
+    pictures = [
+      Picture(
+        'Human-normalised scores by game',
+        lambda: drawing.png(games_plot(summary)),
+      )
+    ]
+  return _rendered(seen, summary, made, pictures)
+
+
+def committed_scores(needs: Needs) -> dict[str, dict[str, np.ndarray]]:
+  """Returns the committed scores of small networks, by method and game."""
+  return by_method(_committed(needs))
+
+
+def _committed(needs: Needs) -> list[Run]:
+  """Returns the committed runs, with the names of the paper's methods.
+
+  Raises:
+    ScoreFileError: the file is wrong, or a run is there under both names.
+  """
+  if not (ROOT / SMALL).exists():
+    return []
+  methods = {_name(file): config for config, file in needs.small.items()}
+  runs = [
+    run._replace(method=methods.get(run.method, run.method))
+    for run in score_files.read([ROOT / SMALL]).runs
+  ]
+  if problems := clashes(runs):
+    raise ScoreFileError(problems)
+  return runs
+
+
+def _kinds(config: str, seen: Seen) -> dict[str, Scores]:
+  """Returns the paper's scores of a method, those here, those in small."""
+  published = {game: np.array([x]) for game, x in paper.SCORES[config].items()}
+  kinds: dict[str, Scores] = {
+    config + _PAPER: published,
+    f'{config}: here': seen.scores.get(config, {}),
+  }
+  if config in seen.small:
+    kinds[f'{config}: here, in small'] = seen.small[config]
+  return kinds
+
+
+def _summary(needs: Needs, seen: Seen) -> Summary:
+  """Compares the methods that have a score of every game with the paper's."""
+  runs: dict[str, Scores] = {}
+  published: dict[str, Mapping[str, float]] = {}
+  for config in needs.full:
+    theirs, *ours = _kinds(config, seen).items()
+    published[theirs[0]] = paper.AGGREGATES[config]
+    runs |= {name: of for name, of in ours if set(needs.games) <= set(of)}
+  means = {config + _PAPER: paper.SCORES[config] for config in needs.full}
+  return summarize(runs, means=means, published=published)
+
+
+def _rendered(
+  seen: Seen,
+  summary: Summary,
+  made: Sequence[Table],
+  pictures: Sequence[Picture],
+) -> Rendered:
+  notes = [*seen.remarks, *summary.notes]
+  if seen.small:
+    notes.append(
+      '"In small" is a small network (gin_configs/small), which the paper does '
+      'not have.'
+    )
+  return Rendered(seen.parts, made, notes, pictures, seen.commands)
+
+
+def _below(
+  needs: Needs, gin_files: Mapping[str, str], base_dir: pathlib.Path
+) -> tuple[list[Run], list[str]]:
+  """Returns the finished runs below a folder, and what is left out.
+
+  A run counts if its settings are those of its gin file.
+  """
+  found = [
+    (method, game, seed, folder)
+    for method, file in gin_files.items()
+    for game in needs.games
+    for seed in needs.seeds
+    if (folder := RunFolder.of(base_dir, _name(file), game, seed)).is_finished
+  ]
+  if not found:
+    return [], []
+  others = dict.fromkeys((method for method, *_ in found), 0)
+  asked = _settings(tuple(gin_files[method] for method in others))
+  runs = []
+  for method, game, seed, folder in found:
+    result = folder.read_result()
+    if result is None or folder.difference(asked[_name(gin_files[method])]):
+      others[method] += 1
+      continue
+    source = str(folder.result_file)
+    runs.append(Run(method, game, seed, float(result['score']), source))
+  return runs, [
+    f'{base_dir / _name(gin_files[method])}: {count} of the runs have other '
+    f'settings than {gin_files[method]} and are left out.'
+    for method, count in others.items()
+    if count
+  ]
+
+
+@functools.cache
+def _settings(gin_files: tuple[str, ...]) -> dict[str, str]:
+  """Returns the settings of configurations by their names."""
+  asked = preflight.check(
+    gin_files=[str(ROOT / file) for file in gin_files],
+    gin_bindings=[],
+    games='all',
+    seeds='0',
+  )
+  return {name: of.settings for name, of in asked.configurations.items()}
+
+
+def _command(
+  needs: Needs,
+  gin_files: Mapping[str, str],
+  base_dir: pathlib.Path,
+  parts: Mapping[str, Part],
+) -> list[str]:
+  """Returns the command that runs what the parts lack, or none."""
+  files = [
+    file
+    for method, file in gin_files.items()
+    if parts[method].done < parts[method].needed
+  ]
+  if not files:
+    return []
+  seeds = f'{needs.seeds[0]}-{needs.seeds[-1]}'
+  return [
+    f'python -m experiments.sweep run --games=all --seeds={seeds} '
+    f'--base_dir={shlex.quote(str(base_dir))} --gin_files={",".join(files)}'
+  ]
+
+
+def _name(gin_file: str) -> str:
+  """Returns the name of a configuration, which its folder of runs has."""
+  return pathlib.Path(gin_file).stem
+
+
+def _count(scores: Scores) -> int:
+  return sum(len(of) for of in scores.values())
+
+
+def _mean(scores: np.ndarray | None, runs: int) -> str:
+  """Returns a mean, with the number of runs if there are fewer than wanted."""
+  if scores is None:
+    return NOT_RUN
+  mean = tables.points(float(np.mean(scores)))
+  return mean if len(scores) >= runs else f'{mean} (n = {len(scores)})'

@@ -1,0 +1,148 @@
+"""Whether the claims' states are true of the committed results."""
+
+import csv
+import pathlib
+import re
+import statistics
+
+import pytest
+
+from experiments.paper import atari, claims, items, supervised
+from experiments.paper.supervised import Run
+from experiments.paper.verdicts import (
+  above,
+  best_above,
+  each_above,
+  scores,
+)
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+
+ROOT = pathlib.Path(__file__).parents[3]
+METHODS = Run('methods', items.FASHION, 'methods')
+
+
+def test_the_page_has_the_states_of_the_committed_results(type_command):
+  code, out, _ = type_command('claims')
+  assert code == 0
+  page = (ROOT / 'docs' / 'results' / 'index.md').read_text('utf-8')
+  assert out in page, (
+    'docs/results/index.md must have what `python -m experiments.paper claims` '
+    'prints'
+  )
+
+
+def test_every_claim_has_a_state_and_an_item():
+  lines = claims.table().splitlines()[2:]
+  assert len(lines) == len(claims.CLAIMS)
+  for line, claim in zip(lines, claims.CLAIMS, strict=True):
+    states = re.findall(r'\*\*(.+?)\*\*', line)
+    assert states in [['confirmed'], ['not confirmed'], ['not run']]
+    assert claim.item in items.ITEMS
+    assert line.count(' | ') == 4
+
+
+def test_the_loss_of_a_warm_start_by_hand():
+  with (ROOT / 'docs/results/methods.csv').open(newline='') as file:
+    rows = {row['setting']: row for row in csv.DictReader(file)}
+  mean, std = 'hare test accuracy', 'hare test accuracy std'
+  fresh, warm = rows['fresh'], rows['WS']
+  loss = float(fresh[mean]) - float(warm[mean])
+  error = (float(fresh[std]) ** 2 / 5 + float(warm[std]) ** 2 / 5) ** 0.5
+  assert loss > 2 * error
+  verdict = above(METHODS, 'fresh', 'WS')()
+  assert verdict.state == 'confirmed'
+  assert verdict.scale == 'Fashion-MNIST, MLP, 5 seeds'
+  assert verdict.numbers == f'fresh - WS: {loss:+.4f} ± {error:.4f}'
+
+
+@pytest.fixture
+def committed(tmp_path, monkeypatch):
+  """Returns a function that commits test accuracies of seeds by setting."""
+  monkeypatch.setattr(supervised, 'RESULTS', tmp_path)
+
+  def commit(**accuracies):
+    columns = ['setting', 'seeds', 'reported']
+    for name in ('hare test', 'tortoise test', 'train'):
+      columns += [f'{name} accuracy', f'{name} accuracy std']
+    lines = [','.join(columns)]
+    for name, values in accuracies.items():
+      std = statistics.stdev(values) if len(values) > 1 else ''
+      pair = f'{statistics.mean(values)},{std}'
+      setting = name.replace('_', ' ')
+      lines.append(f'{setting},{len(values)},hare,{pair},{pair},{pair}')
+    (tmp_path / 'methods.csv').write_text('\n'.join(lines) + '\n')
+    supervised.read_table.cache_clear()
+
+  yield commit
+  supervised.read_table.cache_clear()
+
+
+LOW, HIGH = [0.5, 0.51, 0.52], [0.7, 0.71, 0.72]
+
+
+@pytest.mark.parametrize(
+  ('accuracies', 'state'),
+  [
+    ({'fresh': HIGH, 'WS': LOW}, 'confirmed'),
+    ({'fresh': LOW, 'WS': HIGH}, 'not confirmed'),
+    # 0.01 apart, with a standard error of 0.008.
+    ({'fresh': [0.51, 0.52, 0.53], 'WS': LOW}, 'not confirmed'),
+    ({'fresh': HIGH}, 'not run'),
+    ({'fresh': [0.7], 'WS': [0.5]}, 'not run'),
+    ({}, 'not run'),
+  ],
+)
+def test_above(accuracies, state, committed):
+  committed(**accuracies)
+  assert above(METHODS, 'fresh', 'WS')().state == state
+
+
+def test_every_one_must_be_above(committed):
+  both = each_above(METHODS, ('HR', 'CReLU'))
+  committed(WS=LOW, HR=HIGH, CReLU=HIGH)
+  assert both().state == 'confirmed'
+  committed(WS=LOW, HR=HIGH, CReLU=LOW)
+  assert both().state == 'not confirmed'
+  assert both().numbers == 'the lowest, CReLU - WS: +0.0000 ± 0.0082'
+
+
+@pytest.mark.parametrize('claimed', [True, False])
+def test_the_best_of_a_grid(claimed, committed):
+  check = best_above(METHODS, ('L2',), claimed=claimed)
+  committed(WS=LOW, **{'L2_0.1': LOW, 'L2_1': HIGH})
+  assert check().state == ('confirmed' if claimed else 'not confirmed')
+  assert check().numbers.startswith('the highest, L2 1 - WS: +0.2')
+  committed(WS=LOW, **{'L2_0.1': LOW})
+  assert check().state == ('not confirmed' if claimed else 'confirmed')
+  committed(WS=LOW)
+  assert check().state == 'not run'
+
+
+def test_scores(tmp_path, monkeypatch):
+  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
+  better, worse = (
+    scores(items.ATARI, 'drq_ht', 'drq'),
+    scores(items.ATARI, 'drq', 'drq_ht'),
+  )
+  assert better().state == 'not run'
+
+  def commit(seeds, games=GAMES):
+    lines = ['algorithm,game,seed,score']
+    for game in games:
+      random, human = REFERENCE_SCORES[game]
+      for level, name in ((0.4, 'drq'), (0.8, 'drq_ht')):
+        lines += [
+          f'{name},{game},{seed},{random + (level + 0.01 * seed) * human}'
+          for seed in range(seeds)
+        ]
+    (tmp_path / 'small.csv').write_text('\n'.join(lines) + '\n')
+
+  commit(3)
+  assert better().state == 'confirmed'
+  assert better().scale == 'in small, 26 games, 3 runs a game'
+  assert worse().state == 'not confirmed'
+  commit(1)
+  assert better().state == 'not confirmed'
+  assert better().numbers.endswith(', no interval')
+  commit(3, games=GAMES[:-1])
+  assert better().state == 'not run'
