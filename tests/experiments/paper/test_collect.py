@@ -1,0 +1,71 @@
+"""Runs are made by hand: none is trained."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from experiments.paper import collect
+from ht_rl.atari100k import score_files
+from ht_rl.atari100k.run_folder import RunFolder
+
+
+def finish(base_dir, config, seed, score, steps=100_000, gaps=()):
+  run = RunFolder.of(base_dir, config, 'Pong', seed)
+  run.path.mkdir(parents=True)
+  run.write_result(
+    {
+      'config': config,
+      'game': 'Pong',
+      'seed': seed,
+      'score': score,
+      'returns': [score - 1, score + 1],
+      'protocol': {'training_steps': steps},
+      'gradient_steps': 7,
+      'training_seconds': 12.4,
+      'versions': {'jax': '0.10.2'},
+    }
+  )
+  rows = [{'step': i + 1, 'restart_gap': x} for i, x in enumerate(gaps)]
+  lines = ''.join(json.dumps(row) + '\n' for row in rows)
+  (run.path / 'metrics.jsonl').write_text(lines)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+  (tmp_path / 'docs').mkdir()
+  monkeypatch.setattr(collect, 'FOLDER', tmp_path / 'docs')
+  return tmp_path / 'docs'
+
+
+def test_finished_runs_of_full_length_are_collected(results, tmp_path):
+  runs = tmp_path / 'runs'
+  gaps = np.random.default_rng(0).random(10)
+  finish(runs, 'small_drq', 0, -20.0)
+  finish(runs, 'small_drq_ht', 3, 4.5, gaps=gaps)
+  finish(runs, 'small_drq', 1, 99.0, steps=1000)  # A trial.
+  finish(runs, 'drq', 0, 99.0)  # Not in small.
+  assert collect.main([str(runs)]) == 0
+
+  scores = score_files.read([results / 'atari100k_small.csv'])
+  found = {(x.method, x.game, x.seed): x.score for x in scores.runs}
+  assert found == {
+    ('small_drq', 'Pong', 0): -20.0,
+    ('small_drq_ht', 'Pong', 3): 4.5,
+  }
+  with (results / 'restart_gap_small.csv').open() as file:
+    (row,) = csv.DictReader(file)
+  assert (row['algorithm'], row['restarts']) == ('small_drq_ht', '10')
+  assert float(row['quarter_1']) == pytest.approx(gaps[:3].mean(), abs=1e-4)
+  assert float(row['quarter_4']) == pytest.approx(gaps[8:].mean(), abs=1e-4)
+
+
+def test_a_folder_without_runs_is_one_line(results, tmp_path, capsys):
+  (tmp_path / 'runs').mkdir()
+  for words in ([], ['nowhere'], [str(tmp_path / 'runs')]):
+    assert collect.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ')
+    assert error.count('\n') == 1
+  assert not list(results.iterdir())
