@@ -16,6 +16,9 @@ _CLEAR_GAMES = tuple(
 )
 _LOW_SHARE = 0.3
 
+# Scores beyond which a game has none.
+_LIMITS = {'Boxing': 100, 'Freeway': 40, 'Pong': 21}
+
 
 def suspicions(scores: Mapping[str, Mapping[str, ArrayLike]]) -> list[str]:
   """Returns a question for each thing that looks wrong.
@@ -46,7 +49,9 @@ such as 0.25 on Alien (random: 227.8), as human-normalised scores would be.
     for question in (
       _episodes(of, max(others, default=0)),
       _copies(of),
-      _units(of),
+      _spreads(of),
+      _seeds(of),
+      _units(of) or _swapped_games(of),
     ):
       if question:
         questions.append(f'{name}: {question}')
@@ -95,6 +100,67 @@ def _copies(scores: Mapping[str, np.ndarray]) -> str | None:
     f'are these different runs? All runs of {equal} of {len(several)} games '
     'have the same score.'
   )
+
+
+def _spreads(scores: Mapping[str, np.ndarray]) -> str | None:
+  """Asks whether the runs were made from means, with one spread for all."""
+  several = {game: x for game, x in scores.items() if len(set(x)) > 1}
+  if len(several) < 5:
+    return None
+  units = {
+    'game points': [1.0] * len(several),
+    'of the mean': [abs(np.mean(x)) for x in several.values()],
+    'of the human score less the random one': [
+      REFERENCE_SCORES[game].human - REFERENCE_SCORES[game].random
+      for game in several
+    ],
+  }
+  deviations = np.array([np.std(x, ddof=1) for x in several.values()])
+  for unit, sizes in units.items():
+    spreads = deviations / np.maximum(sizes, 1e-9)
+    typical = float(np.median(spreads))
+    equal = int(np.sum(np.abs(spreads - typical) <= 0.01 * typical))
+    if equal >= 0.8 * len(several):
+      number = f'{typical:.3g}' if unit == 'game points' else f'{typical:.1%}'
+      return (
+        f'are these runs? Their standard deviation is {number} {unit} in '
+        f'{equal} of {len(several)} games. Runs differ more from game to game.'
+      )
+  return None
+
+
+def _seeds(scores: Mapping[str, np.ndarray]) -> str | None:
+  """Asks whether the columns of seeds and scores are swapped."""
+  games = [np.sort(x) for x in scores.values()]
+  if len(games) < 3 or len(games[0]) < 2:
+    return None
+  first = games[0]
+  counts = np.arange(len(first)) + first[0]
+  if first[0] not in (0, 1) or any(
+    not np.array_equal(x, counts) for x in games
+  ):
+    return None
+  return (
+    f'are the columns of seeds and scores swapped? All {len(games)} games have '
+    f'the scores {first[0]:.0f} to {first[-1]:.0f}, as seeds do.'
+  )
+
+
+def _swapped_games(scores: Mapping[str, np.ndarray]) -> str | None:
+  """Asks about an impossible score where another game has a possible one."""
+  means = {game: float(np.mean(x)) for game, x in scores.items() if len(x)}
+  for game, limit in _LIMITS.items():
+    if abs(means.get(game, 0)) <= limit:
+      continue
+    for other in _CLEAR_GAMES:
+      mean, random = means.get(other, np.inf), REFERENCE_SCORES[other].random
+      if abs(mean) <= limit and mean < _LOW_SHARE * random:
+        return (
+          f'are the games in the right columns? No score of {game} is beyond '
+          f'{limit}, but its mean here is {means[game]:,.1f}; that of {other} '
+          f'is {mean:.1f}, far below the random policy ({random:g}).'
+        )
+  return None
 
 
 def _units(scores: Mapping[str, np.ndarray]) -> str | None:

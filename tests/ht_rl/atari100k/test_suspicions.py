@@ -124,6 +124,66 @@ def test_copies_of_a_run():
   assert suspicions({'a': scores}) == []
 
 
+class TestSpreads:
+  @pytest.mark.parametrize(
+    ('make', 'spread'),
+    [
+      (lambda mean, gap: mean + 3.0, '3 game points'),
+      (lambda mean, gap: mean * 1.05, '5.0% of the mean'),
+      (lambda mean, gap: mean + 0.1 * gap, '10.0% of the human score less'),
+    ],
+  )
+  @pytest.mark.parametrize('rounded', [False, True])
+  def test_runs_that_were_made_from_means(self, make, spread, rounded):
+    scores = {}
+    for game, (random, human) in atari100k.REFERENCE_SCORES.items():
+      # The human score is in no game near 0, so that rounding does little.
+      up = make(human, human - random)
+      runs = np.array([2 * human - up, human, up])
+      scores[game] = np.round(runs, 2) if rounded else runs
+    (question,) = suspicions({'a': scores})
+    assert question.startswith(
+      f'a: are these runs? Their standard deviation is {spread}'
+    )
+    assert question.endswith('Runs differ more from game to game.')
+
+  def test_half_of_the_games_are_not_enough(self):
+    scores = make_runs()
+    for game in atari100k.GAMES[:13]:
+      mean = np.mean(scores[game])
+      scores[game] = np.array([mean - 3, mean, mean + 3])
+    assert suspicions({'a': scores}) == []
+
+  def test_few_games_are_not_asked_for(self):
+    scores = {'Alien': [900.0, 910.0], 'Hero': [9000.0, 9010.0]}
+    assert suspicions({'a': scores}) == []
+
+
+class TestSwappedColumns:
+  @pytest.mark.parametrize('first', [0, 1])
+  def test_seeds_in_place_of_scores(self, first):
+    seeds = {game: np.arange(first, first + 5) for game in atari100k.GAMES}
+    questions = suspicions({'a': seeds})
+    assert (
+      'a: are the columns of seeds and scores swapped? All 26 games have the '
+      f'scores {first} to {first + 4}, as seeds do.'
+    ) in questions
+
+  @pytest.mark.parametrize('other', ['Alien', 'MsPacman', 'Kangaroo'])
+  def test_columns_of_two_games(self, other):
+    scores = make_runs(skill=0.3)
+    scores['Pong'], scores[other] = scores[other], scores['Pong']
+    (question,) = suspicions({'a': scores})
+    assert question.startswith(
+      'a: are the games in the right columns? No score of Pong is beyond 21, '
+    )
+    assert f'that of {other} is ' in question
+
+  def test_a_weak_game_alone_is_not_asked_for(self):
+    scores = make_runs() | {'Kangaroo': [0.0, 5.0]}
+    assert suspicions({'a': scores}) == []
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_a_transposed_square(seed):
   matrix = np.array(
