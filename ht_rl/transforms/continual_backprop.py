@@ -76,6 +76,11 @@ def continual_backprop(
   in the released code. That code counts Adam's steps for each weight as well;
   in optax all weights share the count, which stays.
 
+  This is the algorithm as the paper writes it. The released code also divides
+  the utility by :math:`1 - \eta^{a_i}`, adds the mean contribution of a
+  replaced unit to the biases of its readers, and by default draws whether to
+  replace a unit instead of keeping :math:`c`.
+
   Args:
     inner: the transformation that trains: an optimizer, including its learning
       rate.

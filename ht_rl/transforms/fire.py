@@ -175,7 +175,8 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
   Args:
     params: the weights, a tree of arrays. Those with fewer than two axes stay
       as they are.
-    iterations: how many steps, a positive integer. The paper takes 5 to 10.
+    iterations: how many steps, a positive integer. The released code takes 10,
+      and 5 for language models.
 
   Returns:
     A tree like the weights, in their dtypes; computed in float32 at least. A

@@ -46,8 +46,8 @@ def redo(
   ``update(gradients, state, params, activations={'hidden': h})``.
 
   A reset also starts what ``inner`` keeps of these weights over: Adam's moments
-  of the incoming and the outgoing weights become zero, as in the paper. Adam's
-  count stays, since all weights share it. Running statistics of a batch
+  of the incoming and the outgoing weights become zero, as in the released code.
+  Adam's count stays, since all weights share it. Running statistics of a batch
   normalization are no parameters, so they stay as well.
 
   Args:
@@ -58,7 +58,7 @@ def redo(
       dormant units are used.
     layers: from the name of each layer to the place of its units in the
       parameters, :class:`Units`. An output layer is none of them.
-    threshold: :math:`\tau`, at least 0. The paper takes 0.1 for DQN.
+    threshold: :math:`\tau`, at least 0; 0.1 is usual.
     reset_every: the number of updates from one recycling to the next, a
       positive integer; or a function of :math:`t`, the number of updates done
       including this one (int32 scalar), that says whether to recycle now (bool

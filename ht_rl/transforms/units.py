@@ -164,6 +164,39 @@ def outgoing_magnitude(units: Units, params: PyTree, size: int) -> jax.Array:
   return total
 
 
+def marks(
+  layers: Layers, selected: Selected, params: PyTree
+) -> tuple[PyTree, PyTree]:
+  """Returns which incoming and which outgoing weights are of selected units.
+
+  Args:
+    layers: the layers.
+    selected: of each, bool [units].
+    params: the parameters.
+
+  Returns:
+    Two trees like the parameters, of bools that broadcast to them.
+  """
+
+  def incoming(path: Any, p: Any) -> jax.Array:
+    mark = jnp.zeros((), bool)
+    for layer, units in layers.items():
+      if _is_inexact(p) and _any_under(_name(path), units.incoming):
+        mark |= selected[layer]
+    return mark
+
+  def outgoing(path: Any, p: Any) -> jax.Array:
+    mark = jnp.zeros((), bool)
+    for layer, units in layers.items():
+      if _is_inexact(p) and _reads(_name(path), p, units):
+        times = jnp.shape(p)[-2] // selected[layer].size
+        mark |= jnp.tile(selected[layer], times)[:, None]
+    return mark
+
+  map_with_path = jax.tree_util.tree_map_with_path
+  return map_with_path(incoming, params), map_with_path(outgoing, params)
+
+
 def renewal(
   inner: optax.GradientTransformationExtraArgs,
   init: Callable[[jax.Array], PyTree],
@@ -203,7 +236,7 @@ def renewal(
     updates = jax.tree.map(as_varying_as, params, updates)
 
     def renew() -> tuple[optax.Updates, optax.OptState]:
-      incoming, outgoing = _marks(layers, select(signal), params)
+      incoming, outgoing = marks(layers, select(signal), params)
       fresh = draw(init, jax.random.fold_in(key, count), params)
       renewed = jax.tree.map(
         _lead_to_new, params, updates, fresh, incoming, outgoing
@@ -238,30 +271,6 @@ def renewal(
   return renew_if
 
 
-def _marks(
-  layers: Layers, selected: Selected, params: PyTree
-) -> tuple[PyTree, PyTree]:
-  """Returns which incoming and which outgoing weights are of selected units."""
-
-  def incoming(path: Any, p: Any) -> jax.Array:
-    mark = jnp.zeros((), bool)
-    for layer, units in layers.items():
-      if _is_inexact(p) and _any_under(_name(path), units.incoming):
-        mark |= selected[layer]
-    return mark
-
-  def outgoing(path: Any, p: Any) -> jax.Array:
-    mark = jnp.zeros((), bool)
-    for layer, units in layers.items():
-      if _is_inexact(p) and _reads(_name(path), p, units):
-        times = jnp.shape(p)[-2] // selected[layer].size
-        mark |= jnp.tile(selected[layer], times)[:, None]
-    return mark
-
-  map_with_path = jax.tree_util.tree_map_with_path
-  return map_with_path(incoming, params), map_with_path(outgoing, params)
-
-
 def _lead_to_new(
   p: Any, u: Any, fresh: Any, incoming: Any, outgoing: Any
 ) -> Any:
@@ -276,7 +285,7 @@ def _lead_to_new(
   return jnp.where(incoming | outgoing, step, u)
 
 
-def _like_state(marks: PyTree, state: optax.OptState) -> PyTree:
+def _like_state(changed: PyTree, state: optax.OptState) -> PyTree:
   """Returns a tree like the state: the marks of a weight, None elsewhere.
 
   Whatever part of the state has the structure of the parameters is of them; a
@@ -292,7 +301,7 @@ def _like_state(marks: PyTree, state: optax.OptState) -> PyTree:
 
   def of_part(node: Any) -> Any:
     try:
-      return jax.tree.map(of_leaf, node, marks, is_leaf=_is_masked)
+      return jax.tree.map(of_leaf, node, changed, is_leaf=_is_masked)
     except ValueError:
       return None
 
