@@ -33,7 +33,7 @@ def check_transformation(name: str, value: Any) -> None:
 
 
 def check_init(name: str, value: Any) -> None:
-  """Raises ValueError unless `value` is a function, such as draws weights."""
+  """Raises ValueError unless `value` is a function, as one that draws is."""
   if not callable(value):
     wanted = 'a function from a random key to parameters'
     arguments.refuse(name, wanted, value)

@@ -89,7 +89,8 @@ def continual_backprop(
     layers: from the name of each layer to the place of its units in the
       parameters, :class:`Units`, with ``outgoing`` paths.
     replacement_rate: :math:`\rho`, the share of the old units that is replaced
-      in an update, a number in [0, 1]; small, 1e-4 say.
+      in an update, a number in [0, 1]; small, 1e-4 say. No update replaces
+      more than one unit of a layer.
     maturity: the age in updates up to which a unit is safe, an integer of at
       least 0; 100 say.
     decay: :math:`\eta`, a number in [0, 1).
