@@ -1,10 +1,11 @@
 """The gradient steps of one phase: their number, restarts and optimizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 import optax
@@ -104,8 +105,17 @@ class Schedule:
     # the tortoise is the hare.
     return jnp.where(self.restarts(count), 0.0, momentum)
 
-  def optimizer(self) -> optax.GradientTransformation:
-    """Returns AdamW with what the methods add, inside of Hare & Tortoise."""
+  def optimizer(
+    self,
+    init: Callable[[jax.Array], Any],
+    layers: Mapping[str, ht_rl.Units],
+  ) -> optax.GradientTransformationExtraArgs:
+    """Returns AdamW with what the methods add, inside of Hare & Tortoise.
+
+    Args:
+      init: a function from a random key to newly drawn weights.
+      layers: where the units of each hidden layer are in the weights.
+    """
     setting = self.setting
     inner = optimizer_lib.adamw(
       setting.of_phase('learning_rate', self.phase),
@@ -119,6 +129,9 @@ class Schedule:
     for method in setting.all_methods:
       if method.has('wrap_optimizer'):
         inner = method.wrap_optimizer(inner)
+    for method in setting.all_methods:
+      if method.has('wrap_units'):
+        inner = method.wrap_units(inner, init, layers)
     return ht_rl.hare_tortoise(
       inner, momentum=self.momentum, reset_every=self.reset_every
     )

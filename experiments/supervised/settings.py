@@ -81,6 +81,12 @@ class Setting:
       likewise.
     reset_alias: whether the first step after a restart moves both networks, as
       in the released code, where they share their memory then.
+    parseval: weight of the penalty on kernels that are not orthogonal (Chung et
+      al., 2024).
+    fire: whether kernels become the nearest orthogonal ones after each phase
+      (Han et al., 2026).
+    snr: the probability of a longer silence at which a unit starts over, above
+      0 and below 1 (Farias & Jozefiak, 2025); None for never.
     self_distillation: weight of the divergence of the hare's predictions from
       the tortoise's, averaged over batch and classes (a mean over the batch
       alone is this times the number of classes).
@@ -123,6 +129,9 @@ class Setting:
   reset_steps: PerPhase = None
   reset_alias: bool = False
   self_distillation: float = 0.0
+  parseval: float = 0.0
+  fire: bool = False
+  snr: float | None = None
   methods: Sequence[methods_lib.Method] = ()
   reported: str = 'hare'
 
@@ -229,6 +238,12 @@ class Setting:
       found.append(methods_lib.Regenerate(self.regenerate))
     if self.redo is not None:
       found.append(methods_lib.ReDo(self.redo, self.redo_every))
+    if self.parseval:
+      found.append(methods_lib.Parseval(self.parseval))
+    if self.fire:
+      found.append(methods_lib.FIRE())
+    if self.snr is not None:
+      found.append(methods_lib.SelfNormalizedResets(self.snr))
     return (*found, *self.methods)
 
   def num_samples(self, phase: int, num_train: int) -> int:
@@ -258,7 +273,8 @@ class Setting:
     """Returns the fields as values that JSON has.
 
     What a user's module brings is there by its name (see `named`). `methods` is
-    left out where there are none.
+    left out where there are none, `parseval`, `fire` and `snr` where they are
+    off: what was trained before there were such fields keeps its name.
     """
     fields = {
       field.name: getattr(self, field.name)
@@ -267,8 +283,11 @@ class Setting:
     fields['dataset'] = data.name_of(self.dataset)
     fields['model'] = models.name_of(self.model)
     fields['methods'] = [named.describe(method) for method in self.methods]
-    if not fields['methods']:
-      del fields['methods']
+    for name in ('methods', 'parseval', 'fire'):
+      if not fields[name]:
+        del fields[name]
+    if self.snr is None:
+      del fields['snr']
     return json.loads(json.dumps(fields))
 
   def digest(self, phase: int, seeds: Sequence[int]) -> str:
@@ -293,6 +312,7 @@ class Setting:
     without_effect = []
     if phase == 0:  # What comes between two phases.
       without_effect += ['head_reset', 'shrink', 'perturb', 'buffer_size']
+      fields.pop('fire', None)
     if phase == 0 or self.buffer_size is None:
       without_effect += ['buffer_policy']
     if self.redo is None:
@@ -364,6 +384,9 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
   'reset_steps': _POSITIVE_INT,
   'reset_alias': check_bool,
   'self_distillation': _AT_LEAST_0,
+  'parseval': _AT_LEAST_0,
+  'fire': check_bool,
+  'snr': functools.partial(_BELOW_1, above=True),
   'reported': _one_of(*results.NETWORKS),
 }
 _OPTIONAL = (
@@ -371,6 +394,7 @@ _OPTIONAL = (
   'validation_size',
   'buffer_size',
   'redo',
+  'snr',
   'perturb',
   'reset_epochs',
   'reset_steps',

@@ -32,6 +32,13 @@ def check_transformation(name: str, value: Any) -> None:
     arguments.refuse(name, 'an optax.GradientTransformation', value)
 
 
+def check_init(name: str, value: Any) -> None:
+  """Raises ValueError unless `value` is a function, as one that draws is."""
+  if not callable(value):
+    wanted = 'a function from a random key to parameters'
+    arguments.refuse(name, wanted, value)
+
+
 def as_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:
   """Returns `dtype` as a jnp.dtype; ValueError unless it is a real float."""
   try:

@@ -11,6 +11,7 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
+from ht_rl.transforms.fresh import as_varying_as, draw
 from ht_rl.transforms.line_search import forget_values
 
 PyTree: TypeAlias = Any
@@ -18,7 +19,10 @@ Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 
 
 class ReinitializeState(NamedTuple):
-  """State of :func:`shrink_and_perturb` and of :func:`reset_subtree`.
+  """State of the transforms that re-initialise every so many updates.
+
+  These are :func:`shrink_and_perturb`, :func:`reset_subtree`, :func:`redo` and
+  :func:`fire`.
 
   Attributes:
     count: int32 scalar, the number of updates done.
@@ -154,8 +158,7 @@ def shrink_and_perturb(
   """
   checks.check_transformation('inner', inner)
   inner = optax.with_extra_args_support(inner)
-  if not callable(init):
-    arguments.refuse('init', 'a function from a random key to parameters', init)
+  checks.check_init('init', init)
   if not checks.is_function(keep):
     checks.check_fractions('keep', keep)
   if not callable(reset_every):
@@ -177,10 +180,10 @@ def shrink_and_perturb(
     inner_state: optax.OptState,
   ) -> tuple[optax.Updates, optax.OptState]:
     fractions = checks.broadcast_fractions('keep', keep, params)
-    updates = jax.tree.map(_as_varying_as, params, updates)
+    updates = jax.tree.map(as_varying_as, params, updates)
 
     def reset() -> tuple[optax.Updates, optax.OptState]:
-      fresh = _fresh(init, jax.random.fold_in(key, count), params)
+      fresh = draw(init, jax.random.fold_in(key, count), params)
       mixed = jax.tree.map(_lead_to_mixed, fractions, params, updates, fresh)
       # Without the barriers, XLA might use other roundings of the updates and
       # the parameters here than the caller gets.
@@ -191,7 +194,7 @@ def shrink_and_perturb(
       new = inner.init(jax.lax.optimization_barrier(landed))
       # An update may have widened the dtypes that init chose.
       return mixed, jax.tree.map(
-        lambda old, n: _as_varying_as(old, jnp.asarray(n, old.dtype)),
+        lambda old, n: as_varying_as(old, jnp.asarray(n, old.dtype)),
         inner_state,
         new,
       )
@@ -350,24 +353,6 @@ def mix(keep: PyTree, old: PyTree, fresh: PyTree) -> PyTree:
   return jax.tree.map(_mix_leaf, fractions, old, fresh)
 
 
-def _fresh(
-  init: Callable[[jax.Array], PyTree], key: jax.Array, params: PyTree
-) -> PyTree:
-  """Returns ``init(key)``, checked to be like the parameters."""
-
-  def is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
-  def cut(p: Any, f: Any) -> Any:
-    return p if is_masked(p) else f
-
-  fresh = init(key)
-  if any(map(is_masked, jax.tree.leaves(params, is_leaf=is_masked))):
-    fresh = jax.tree.map(cut, params, fresh, is_leaf=is_masked)
-  checks.check_like('init(key)', fresh, params, 'the parameters')
-  return fresh
-
-
 def _lead_to_mixed(keep: Any, p: Any, u: Any, fresh: Any) -> Any:
   """Returns the update of a leaf that leads to the mixed weights."""
   known = not isinstance(keep, jax.core.Tracer)
@@ -389,10 +374,3 @@ def _mix_leaf(keep: Any, old: Any, fresh: Any) -> Any:
   # 0 * NaN is NaN, so select instead of multiplying.
   kept = jnp.where(keep == 0, 0, keep * jnp.asarray(old, wide))
   return (kept + rest * jnp.asarray(fresh, wide)).astype(dtype)
-
-
-def _as_varying_as(like: Any, x: Any) -> Any:
-  """Returns x, typed as varying over the mesh axes over which `like` varies."""
-  # Inside shard_map, both branches of a cond must have the same type. XLA
-  # removes the selection.
-  return jnp.where(False, jnp.asarray(like, jnp.result_type(x)), x)

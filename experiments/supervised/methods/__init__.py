@@ -10,20 +10,29 @@ Hare & Tortoise, averages and weight decay are in the optimizer
 
 from experiments.supervised.methods.base import Batch, Method, Weights
 from experiments.supervised.methods.penalties import (
+  Parseval,
   Regenerate,
   SelfDistillation,
   SpectralDecoupling,
 )
 from experiments.supervised.methods.redo import ReDo
-from experiments.supervised.methods.resets import HeadReset, ShrinkAndPerturb
+from experiments.supervised.methods.resets import (
+  FIRE,
+  HeadReset,
+  ShrinkAndPerturb,
+)
+from experiments.supervised.methods.snr import SelfNormalizedResets
 
 __all__ = [
+  'FIRE',
   'Batch',
   'HeadReset',
   'Method',
+  'Parseval',
   'ReDo',
   'Regenerate',
   'SelfDistillation',
+  'SelfNormalizedResets',
   'ShrinkAndPerturb',
   'SpectralDecoupling',
   'Weights',

@@ -1,6 +1,6 @@
 """The hooks of a method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 import optax
 
 from experiments.supervised.models import HiddenLayer, Outputs
+import ht_rl
 
 PyTree: TypeAlias = Any
 
@@ -91,6 +92,24 @@ class Method:
     """
     raise NotImplementedError
 
+  def wrap_units(
+    self,
+    inner: optax.GradientTransformation,
+    init: Callable[[jax.Array], PyTree],
+    layers: Mapping[str, ht_rl.Units],
+  ) -> optax.GradientTransformation:
+    """Returns the optimizer inside Hare & Tortoise, which renews units.
+
+    Each of its updates is given `activations`, what the layers put out for the
+    batch in training mode.
+
+    Args:
+      inner: AdamW, with what `wrap_optimizer` adds.
+      init: a function from a random key to newly drawn weights.
+      layers: where the units of each layer are in the weights.
+    """
+    raise NotImplementedError
+
   def renew(
     self,
     weights: Weights,
@@ -123,4 +142,5 @@ class Method:
   @property
   def acts_within_phases(self) -> bool:
     """Whether the method changes training within a phase."""
-    return any(map(self.has, ('penalty', 'wrap_optimizer', 'renew')))
+    hooks = ('penalty', 'wrap_optimizer', 'wrap_units', 'renew')
+    return any(map(self.has, hooks))

@@ -1,14 +1,18 @@
 """Methods that add to the loss."""
 
 import dataclasses
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import DictKey
 from jax.typing import ArrayLike
 import optax
 
 from experiments.supervised.methods.base import Batch, Method
 import ht_rl
+
+PyTree: TypeAlias = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,37 @@ class Regenerate(Method):
   ) -> optax.GradientTransformation:
     """Adds the gradient of the penalty before AdamW."""
     return optax.chain(ht_rl.regenerate(self.weight), inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parseval(Method):
+  """Pulls the kernels to orthogonal ones; see `ht_rl.parseval`.
+
+  The kernel of the last layer is left out.
+
+  Attributes:
+    weight: of the penalty.
+    scale: squared norm of each unit's incoming weights.
+  """
+
+  weight: float
+  scale: float = 1.0
+
+  def wrap_optimizer(
+    self, inner: optax.GradientTransformation
+  ) -> optax.GradientTransformation:
+    """Adds the gradient of the penalty before AdamW."""
+    parseval = ht_rl.parseval(
+      self.weight, scale=self.scale, mask=_all_but_output
+    )
+    return optax.chain(parseval, inner)
+
+
+def _all_but_output(params: PyTree) -> PyTree:
+  def is_hidden(path: Any, _: Any) -> bool:
+    return path[:2] != (DictKey('head'), DictKey('output'))
+
+  return jax.tree_util.tree_map_with_path(is_hidden, params)
 
 
 def spectral_decoupling(logits: jax.Array) -> jax.Array:

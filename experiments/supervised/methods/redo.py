@@ -13,6 +13,7 @@ import optax
 from experiments.supervised.methods.base import Method, Weights
 from experiments.supervised.models import HiddenLayer, Outputs
 from ht_rl import plasticity
+from ht_rl.transforms import units
 
 PyTree: TypeAlias = Any
 
@@ -61,8 +62,8 @@ def unit_activations(
   Returns:
     [batch, ..., m, units].
   """
-  units = _at(params, layer.producer)['kernel'].shape[-1]
-  shape = (*activations.shape[:-1], -1, units)
+  count = _at(params, layer.producer)['kernel'].shape[-1]
+  shape = (*activations.shape[:-1], -1, count)
   return jnp.abs(activations).reshape(shape)
 
 
@@ -114,45 +115,36 @@ def recycle_dormant(
     Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
     Learning", algorithm 1.
   """
-  weights = traverse_util.flatten_dict(params)
-  renewed = traverse_util.flatten_dict(fresh)
   stats = traverse_util.flatten_dict(batch_stats)
-  incoming = {path: jnp.zeros(w.shape, bool) for path, w in weights.items()}
-  outgoing = dict(incoming)
-  num_dormant = jnp.int32(0)
+  dormant = {}
   for layer, activation in zip(layers, activations, strict=True):
-    dormant = plasticity.dormant_units(
+    dormant[layer.name] = plasticity.dormant_units(
       unit_activations(activation, layer, params), threshold
     )
-    num_dormant += jnp.sum(dormant)
-    for path in weights:  # Units are the last axis of all that feeds them.
-      if path[:-1] in (layer.producer, layer.norm):
-        incoming[path] |= dormant
-    kernel = (*layer.consumer, 'kernel')
-    inputs = weights[kernel].shape[-2]
-    outgoing[kernel] |= jnp.tile(dormant, inputs // dormant.size)[:, None]
     if layer.norm is not None:
       for name, start in (('mean', 0), ('var', 1)):
         path = (*layer.norm, name)
-        stats[path] = jnp.where(dormant, start, stats[path])
-  for path, w in weights.items():
-    w = jnp.where(incoming[path], renewed[path], w)
-    weights[path] = jnp.where(outgoing[path], 0, w)
+        stats[path] = jnp.where(dormant[layer.name], start, stats[path])
+  places = {layer.name: layer.units for layer in layers}
+  incoming, outgoing = units.marks(places, dormant, params)
 
-  def without(moments: PyTree) -> PyTree:
-    flat = traverse_util.flatten_dict(moments)
-    for path, m in flat.items():
-      flat[path] = jnp.where(incoming[path] | outgoing[path], 0, m)
-    return traverse_util.unflatten_dict(flat)
+  def renew(into: Any, out_of: Any, w: Any, w_new: Any) -> jax.Array:
+    return jnp.where(out_of, 0, jnp.where(into, w_new, w))
+
+  def without(into: Any, out_of: Any, m: Any) -> jax.Array:
+    return jnp.where(into | out_of, 0, m)
 
   moments = {
-    name: without(optax.tree.get(opt_state, name)) for name in ('mu', 'nu')
+    name: jax.tree.map(
+      without, incoming, outgoing, optax.tree.get(opt_state, name)
+    )
+    for name in ('mu', 'nu')
   }
   return Recycled(
-    traverse_util.unflatten_dict(weights),
+    jax.tree.map(renew, incoming, outgoing, params, fresh),
     traverse_util.unflatten_dict(stats),
     optax.tree.set(opt_state, **moments),
-    num_dormant,
+    sum(map(jnp.sum, dormant.values()), jnp.int32(0)),
   )
 
 

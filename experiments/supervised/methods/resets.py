@@ -7,7 +7,7 @@ import jax
 import optax
 
 from experiments.supervised.methods.base import Method
-from ht_rl.transforms import reinitialize
+from ht_rl.transforms import fire, reinitialize
 
 PyTree: TypeAlias = Any
 
@@ -73,3 +73,30 @@ class HeadReset(Method):
     """Returns the weights with the initial head."""
     del key
     return params | {'head': initial['head']}
+
+
+@dataclasses.dataclass(frozen=True)
+class FIRE(Method):
+  """Makes all kernels orthogonal between two phases.
+
+  >>> import jax.numpy as jnp
+  >>> method = FIRE()
+  >>> method.begin_phase(2 * jnp.eye(2), jnp.eye(2), jax.random.key(0))
+  Array([[1., 0.],
+         [0., 1.]], dtype=float32)
+
+  Attributes:
+    iterations: steps of the iteration that approximates the projection.
+
+  References:
+    See `ht_rl.transforms.fire.project`.
+  """
+
+  iterations: int = 10
+
+  def begin_phase(
+    self, params: PyTree, initial: PyTree, key: jax.Array
+  ) -> PyTree:
+    """Returns the projected weights."""
+    del initial, key
+    return fire.project(params, self.iterations)

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+import ht_rl
+
 
 class Outputs(NamedTuple):
   """Outputs of a network for a batch.
@@ -47,6 +49,19 @@ class HiddenLayer(NamedTuple):
   producer: tuple[str, ...]
   norm: tuple[str, ...] | None
   consumer: tuple[str, ...]
+
+  @property
+  def name(self) -> str:
+    """The path of the producer, joined by slashes."""
+    return '/'.join(self.producer)
+
+  @property
+  def units(self) -> ht_rl.Units:
+    """The place of the units as the transforms of `ht_rl` take it."""
+    incoming = [path for path in (self.producer, self.norm) if path]
+    return ht_rl.Units(
+      incoming=tuple(map('/'.join, incoming)), outgoing='/'.join(self.consumer)
+    )
 
 
 class Classifier(nn.Module):

@@ -5,11 +5,14 @@ from typing import Any, TypeAlias
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
+import optax
 
 from experiments.supervised import models, preprocessing
 from experiments.supervised.data import Dataset
+from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 from experiments.supervised.training.state import Stream, stream
+import ht_rl
 
 PyTree: TypeAlias = Any
 
@@ -43,6 +46,17 @@ class Network:
     image = jnp.zeros((1, *self.dataset.train_images.shape[1:]))
     variables = self.model.init(stream(key, Stream.INIT), image)
     return variables['params'], variables.get('batch_stats', {})
+
+  def optimizer(
+    self, schedule: Schedule
+  ) -> optax.GradientTransformationExtraArgs:
+    """Returns the optimizer of a phase."""
+    return schedule.optimizer(lambda key: self.init(key)[0], self.units)
+
+  @property
+  def units(self) -> dict[str, ht_rl.Units]:
+    """Where the units of `Outputs.activations` are in the weights."""
+    return {layer.name: layer.units for layer in self.model.hidden_layers}
 
   def normalize(self, images: jax.Array) -> jax.Array:
     """Returns stored images as the network reads them in a test."""

@@ -33,7 +33,8 @@ def make_step(
     mesh: devices that share the samples of a batch.
   """
   methods = [m for m in network.setting.all_methods if m.has('penalty')]
-  optimizer = schedule.optimizer()
+  renews_units = any(m.has('wrap_units') for m in network.setting.all_methods)
+  optimizer = network.optimizer(schedule)
 
   def step(
     key: jax.Array, state: TrainState, images: jax.Array, labels: jax.Array
@@ -69,10 +70,16 @@ def make_step(
         regularized += method.penalty(batch)
       hits = jnp.sum(jnp.argmax(outputs.logits, axis=-1) == labels)
       sums = {'train_loss': loss * len(labels), 'train_accuracy': hits}
-      return regularized, (updated.get('batch_stats', {}), sums)
+      hidden = outputs.activations if renews_units else ()
+      return regularized, (updated.get('batch_stats', {}), sums, hidden)
 
-    grads, (stats, sums) = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    grads, (stats, sums, hidden) = jax.grad(loss_fn, has_aux=True)(state.params)
+    extra = {}
+    if renews_units:
+      extra['activations'] = dict(zip(network.units, hidden, strict=True))
+    updates, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, **extra
+    )
     stats, tortoise_stats = ht_rl.hare_tortoise_step(
       stats,
       state.tortoise_stats,

@@ -110,7 +110,7 @@ class Trainer:
     """
     if previous is None:
       return self.restore(jax.jit(self._first_state(phase))(self._initial))
-    optimizer = self.schedule(phase).optimizer()
+    optimizer = self._network.optimizer(self.schedule(phase))
 
     def go_on(key: Any, initial: PyTree, previous: TrainState) -> TrainState:
       params = previous.params
@@ -222,7 +222,7 @@ class Trainer:
 
   def _first_state(self, phase: int) -> Callable[[PyTree], TrainState]:
     """Returns the function from initial weights and statistics to a state."""
-    optimizer = self.schedule(phase).optimizer()
+    optimizer = self._network.optimizer(self.schedule(phase))
 
     def make(initial: PyTree) -> TrainState:
       params, stats = initial

@@ -89,7 +89,7 @@ def test_the_optimizer_warms_up_in_a_tenth_of_each_phase():
     max_grad_norm=1e9,
   )
   for phase, (rate, warmup) in enumerate([(0.5, 8), (0.25, 2)]):
-    optimizer = Schedule(setting, phase, 4, 4).optimizer()
+    optimizer = Schedule(setting, phase, 4, 4).optimizer(np.zeros, {})
     weight = np.float32(0.0)
     state = optimizer.init(weight)
     moved = []

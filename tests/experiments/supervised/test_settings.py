@@ -102,6 +102,7 @@ def digests(**fields):
   'fields',
   [
     {'head_reset': True},
+    {'fire': True},
     {'shrink': 0.8},
     {'shrink': 0.2, 'perturb': 0.1},
     {'learning_rate': (1e-3, 1e-4)},
@@ -142,6 +143,7 @@ def test_all_else_sets_runs_apart(field):
     'batch_size': 128,
     'redo': 0.1,
     'redo_every': 6,
+    'snr': 0.1,
     'perturb': 0.1,
     'reset_epochs': 10,
     'reset_steps': 10,
@@ -157,7 +159,7 @@ def test_all_else_sets_runs_apart(field):
   else:
     other = default * 0.5 + 0.125
   same = {'reported', 'head_reset', 'shrink', 'perturb', 'redo_every'}
-  same |= {'buffer_size', 'buffer_policy'}
+  same |= {'buffer_size', 'buffer_policy', 'fire'}
   assert (digests(**{field: other})[0] == digests()[0]) == (field in same)
 
 

@@ -1,6 +1,7 @@
 """Every public transform, made to the same measure."""
 
 import jax
+import jax.numpy as jnp
 import optax
 import pytest
 
@@ -49,6 +50,83 @@ def regenerate(inner, params, reset_every):
   return optax.chain(ht_rl.regenerate(1e-6), inner)
 
 
+def parseval(inner, params, reset_every):
+  del params, reset_every
+  return optax.chain(ht_rl.parseval(1e-7), inner)
+
+
+def fire(inner, params, reset_every):
+  del params
+  return ht_rl.fire(inner, reset_every=reset_every)
+
+
+def redo(inner, params, reset_every):
+  return with_activations(
+    ht_rl.redo(
+      inner,
+      lambda key: optax.tree.random_like(key, params),
+      layers=first_layer(params),
+      threshold=0.5,
+      reset_every=reset_every,
+    )
+  )
+
+
+def self_normalized_resets(inner, params, reset_every):
+  return with_activations(
+    ht_rl.self_normalized_resets(
+      inner,
+      lambda key: optax.tree.random_like(key, params),
+      layers=first_layer(params),
+      rejection=0.25,
+      # A function of the updates says that later ones must converge.
+      max_interval=15_000 if callable(reset_every) else reset_every,
+      refresh_every=7,
+    )
+  )
+
+
+def continual_backprop(inner, params, reset_every):
+  width = jax.tree.leaves(params)[0].shape[-1]
+  rate = 1 / 30_000 if callable(reset_every) else 0.75 / reset_every / width
+  return with_activations(
+    ht_rl.continual_backprop(
+      inner,
+      lambda key: optax.tree.random_like(key, params),
+      layers=first_layer(params),
+      replacement_rate=rate,
+      maturity=1,
+    )
+  )
+
+
+def with_activations(optimizer):
+  """The optimizer, whose updates find activations with a silent first unit."""
+
+  def update(updates, state, params=None, **extra_args):
+    width = jax.tree.leaves(params)[0].shape[-1]
+    activations = {'layer': jnp.ones((2, width)).at[:, 0].set(0)}
+    return optimizer.update(
+      updates, state, params, activations=activations, **extra_args
+    )
+
+  return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def first_layer(params):
+  """The first of the leaves as a layer, which the first matrix reads."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  reader = next(path for path, leaf in leaves if leaf.ndim == 2)
+  return {
+    'layer': ht_rl.Units(
+      *(
+        jax.tree_util.keystr(path, simple=True, separator='/')
+        for path in (leaves[0][0], reader)
+      )
+    )
+  }
+
+
 def first_only(params):
   """A mask of the first of the leaves."""
   leaves, structure = jax.tree.flatten(params)
@@ -62,6 +140,11 @@ def first_only(params):
     shrink_and_perturb,
     reset_subtree,
     regenerate,
+    parseval,
+    fire,
+    redo,
+    self_normalized_resets,
+    continual_backprop,
   ],
   ids=lambda make: make.__name__,
 )

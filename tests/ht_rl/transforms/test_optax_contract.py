@@ -15,7 +15,7 @@ import ht_rl
 # Much is compiled here, and little is computed.
 pytestmark = pytest.mark.usefixtures('compile_fast')
 
-PARAMS = {'w': jnp.linspace(-1, 1, 6).reshape(2, 3), 'b': jnp.ones(3)}
+PARAMS = {'w': jnp.linspace(-1, 1, 9).reshape(3, 3), 'b': jnp.ones(3)}
 
 
 def square(z):
@@ -99,14 +99,20 @@ def test_extra_arguments_reach_the_inner_transformation(make_optimizer):
   inner = optax.GradientTransformationExtraArgs(lambda p: (), update)
   optimizer = make_optimizer(inner, PARAMS, 2)
   state = optimizer.init(PARAMS)
+  once, _ = optimizer.update(PARAMS, state, PARAMS, factor=1.0)
   updates, _ = optimizer.update(PARAMS, state, PARAMS, factor=3.0)
-  assert_equal(updates, jax.tree.map(lambda x: 3 * x, PARAMS))
+  assert_equal(updates, jax.tree.map(lambda x: 3 * x, once))
 
 
 def fresh(key):
   return optax.tree.random_like(key, PARAMS)
 
 
+UNITS = {
+  'inner': optax.adam(0.1),
+  'init': fresh,
+  'layers': {'layer': ht_rl.Units(incoming='b', outgoing='w')},
+}
 INJECTED = {
   'hare_tortoise': (
     ht_rl.hare_tortoise,
@@ -171,6 +177,27 @@ INJECTED = {
     ('init', 'reset_mask'),
   ),
   'regenerate': (ht_rl.regenerate, {'strength': 0.25}, ()),
+  'parseval': (ht_rl.parseval, {'strength': 0.25, 'scale': 2.0}, ()),
+  'fire': (
+    ht_rl.fire,
+    {'inner': optax.adam(0.1), 'reset_every': 2, 'iterations': 5},
+    ('iterations',),
+  ),
+  'redo': (
+    ht_rl.redo,
+    {**UNITS, 'threshold': 0.5, 'reset_every': 2},
+    ('init',),
+  ),
+  'self_normalized_resets': (
+    ht_rl.self_normalized_resets,
+    {**UNITS, 'rejection': 0.25, 'max_interval': 2, 'refresh_every': 2},
+    ('init', 'max_interval'),
+  ),
+  'continual_backprop': (
+    ht_rl.continual_backprop,
+    {**UNITS, 'replacement_rate': 0.25, 'maturity': 0, 'decay': 0.5},
+    ('init',),
+  ),
 }
 
 
@@ -181,9 +208,13 @@ def test_inside_inject_hyperparams_it_is_the_same(case):
   def train(optimizer):
     @jax.jit
     def step(params, state):
-      updates, state = optimizer.update(params, state, params)
+      updates, state = optimizer.update(
+        params, state, params, activations=activations
+      )
       return optax.apply_updates(params, updates), state
 
+    activations = {'layer': jnp.array([[0.0, 1.0, 2.0]])}
+    optimizer = optax.with_extra_args_support(optimizer)
     params, state = PARAMS, jax.jit(optimizer.init)(PARAMS)
     for _ in range(3):
       params, state = step(params, state)
@@ -242,11 +273,13 @@ def test_tree_map_params_reaches_all_that_is_like_the_parameters(
   optimizer = make_optimizer(optax.adam(0.1), PARAMS, 2)
   state = optimizer.init(PARAMS)
   doubled = optax.tree.map_params(optimizer, lambda x: x * 2 + 1, state)
-  for new, old in zip(
-    jax.tree.leaves(doubled), jax.tree.leaves(state), strict=True
-  ):
-    is_count = old.dtype == jnp.int32
-    np.testing.assert_array_equal(new, old if is_count else old * 2 + 1)
+
+  def check(path, new, old):
+    of_units = {'.utility', '.owed'} & set(map(str, path))
+    other = old.dtype == jnp.int32 or of_units
+    np.testing.assert_array_equal(new, old if other else old * 2 + 1)
+
+  jax.tree_util.tree_map_with_path(check, doubled, state)
 
 
 def assert_converged(actual, expected):

@@ -36,6 +36,20 @@ OPTIMIZERS = {
   ),
   'regenerate': optax.chain(ht_rl.regenerate(0.1), optax.adam(0.1)),
 }
+LAYER = {
+  'init': lambda key: jax.random.normal(key, (4, 16)),
+  'layers': {'layer': ht_rl.Units(incoming='', outgoing=())},
+}
+# These have products of matrices, or a state of its own for each unit, so they
+# are not sharded as the parameters are throughout.
+PER_UNIT = {
+  'parseval': optax.chain(ht_rl.parseval(0.1), optax.adam(0.1)),
+  'fire': ht_rl.fire(optax.adam(0.1), reset_every=2),
+  'redo': ht_rl.redo(optax.adam(0.1), **LAYER, threshold=0.5, reset_every=2),
+  'self_normalized_resets': ht_rl.self_normalized_resets(
+    optax.adam(0.1), **LAYER, rejection=0.5, max_interval=2, refresh_every=3
+  ),
+}
 
 
 def parameters(dtype):
@@ -45,7 +59,10 @@ def parameters(dtype):
 
 def make_step(optimizer):
   def step(params, state):
-    updates, state = optimizer.update(params, state, params)
+    hidden = jnp.ones((2, 16)).at[:, ::4].set(0)
+    updates, state = optax.with_extra_args_support(optimizer).update(
+      params, state, params, activations={'layer': hidden}
+    )
     return optax.apply_updates(params, updates), state
 
   return step
@@ -82,7 +99,7 @@ def check_values_and_donation_in_automatic_mode(optimizer, dtype):
   sharded = params, jax.jit(optimizer.init)(params)
   # What is made of them lies there from the start, zeros after an update.
   for x in jax.tree.leaves(sharded[1]):
-    copied = x.ndim and (x == params).all()
+    copied = x.shape == params.shape and (x == params).all()
     assert not copied or x.sharding.is_equivalent_to(sharding, 2)
   alone_step = jax.jit(step)
   donating = jax.jit(step, donate_argnums=(0, 1))
@@ -92,7 +109,8 @@ def check_values_and_donation_in_automatic_mode(optimizer, dtype):
     assert old[0].is_deleted()
     assert t == 1 or all(x.is_deleted() for x in jax.tree.leaves(old) if x.ndim)
     for x in jax.tree.leaves(sharded):
-      assert not x.ndim or x.sharding.is_equivalent_to(sharding, 2)
+      of_params = x.shape == params.shape
+      assert not of_params or x.sharding.is_equivalent_to(sharding, 2)
     if optimizer is HARE_TORTOISE:
       equal = sharded[0].astype(jnp.float32) == sharded[1].tortoise
       assert equal.all() if t % 2 == 0 else not equal.any()
@@ -170,6 +188,10 @@ if __name__ == '__main__':
     if name == 'hare_tortoise':
       check_types_in_explicit_mode(checked, 'float32')
       check_values_and_donation_in_automatic_mode(checked, 'float32')
+    for population in (False, True):
+      check_shard_map(checked, population)
+  for checked in PER_UNIT.values():
+    check_values_and_donation_in_automatic_mode(checked, 'float32')
     for population in (False, True):
       check_shard_map(checked, population)
   # An update that is the same on each device, of weights that are not.

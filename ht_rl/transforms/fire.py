@@ -1,0 +1,226 @@
+"""FIRE: kernels become the nearest orthogonal ones."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+import numpy as np
+import optax
+
+from ht_rl import arguments, dtypes
+from ht_rl.transforms import checks
+from ht_rl.transforms.fresh import as_varying_as
+from ht_rl.transforms.line_search import forget_values
+from ht_rl.transforms.reinitialize import Predicate, ReinitializeState
+
+PyTree: TypeAlias = Any
+
+
+def fire(
+  inner: optax.GradientTransformation,
+  *,
+  reset_every: ArrayLike | Predicate,
+  iterations: int = 10,
+  reset_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+  reset_inner_state: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+  r"""Trains with ``inner``; periodically makes kernels orthogonal.
+
+  After update number :math:`t` with :math:`t \bmod \texttt{reset\_every} = 0`
+  each kernel becomes the result of :func:`ht_rl.transforms.fire.project`: the
+  orthogonal matrix that is nearest to it, scaled. Nothing random is drawn, and
+  no fresh weights are needed.
+
+  The method is meant for the moments at which the data change; ``reset_every``
+  can be a function that names them.
+
+  By default a reset also initializes the whole state of ``inner`` again, as in
+  :func:`shrink_and_perturb`: all kernels have changed.
+
+  Args:
+    inner: the transformation that trains: an optimizer, including its learning
+      rate.
+    reset_every: the number of updates from one projection to the next, a
+      positive integer; or a function of :math:`t`, the number of updates done
+      including this one (int32 scalar), that says whether to project now (bool
+      scalar).
+    iterations: steps of the iteration in ``project``.
+    reset_mask: which kernels are projected. A tree of bools whose structure is
+      that of the parameters or a prefix of it, or a function from the
+      parameters to such a tree. None: all arrays with two axes or more, so name
+      what is no kernel (an embedding, say) as False.
+    reset_inner_state: whether a reset also initializes the whole state of
+      ``inner`` again.
+
+  Returns:
+    A transformation whose ``update`` needs the parameters and whose state is a
+    :class:`ReinitializeState`.
+
+  Raises:
+    ValueError: if an argument is outside its range.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import ht_rl
+    >>> optimizer = ht_rl.fire(optax.sgd(0.5), reset_every=1)
+    >>> kernel = jnp.array([[3.0, 0.0], [0.0, -0.5]])
+    >>> updates, _ = optimizer.update(
+    ...   jnp.zeros((2, 2)), optimizer.init(kernel), kernel
+    ... )
+    >>> optax.apply_updates(kernel, updates).round(2)
+    Array([[ 1.,  0.],
+           [ 0., -1.]], dtype=float32)
+
+  References:
+    Han et al., `FIRE: Frobenius-Isometry Reinitialization for Balancing the
+    Stability-Plasticity Tradeoff <https://arxiv.org/abs/2602.08040>`_, ICLR
+    2026.
+  """
+  checks.check_transformation('inner', inner)
+  inner = optax.with_extra_args_support(inner)
+  if not callable(reset_every):
+    checks.check_interval(
+      'reset_every',
+      reset_every,
+      'a positive integer or a function of the number of updates',
+    )
+  arguments.check_int('iterations', iterations, 1)
+  arguments.check_bool('reset_inner_state', reset_inner_state)
+
+  # Outside jit, lax.cond compiles both branches at each call.
+  @jax.jit
+  def project_if(
+    due: ArrayLike,
+    params: optax.Params,
+    updates: optax.Updates,
+    inner_state: optax.OptState,
+  ) -> tuple[optax.Updates, optax.OptState]:
+    mask = True if reset_mask is None else reset_mask
+    mask = checks.broadcast_mask('reset_mask', mask, params)
+    updates = jax.tree.map(as_varying_as, params, updates)
+
+    def lead(projected: bool, p: Any, u: Any) -> Any:
+      if not projected or not _is_kernel(p):
+        return u
+      wide = dtypes.at_least_float32(p)
+      goal = _project_kernel(jnp.asarray(p + u, wide), iterations)
+      return (goal - jnp.asarray(p, wide)).astype(jnp.result_type(u))
+
+    def reset() -> tuple[optax.Updates, optax.OptState]:
+      new = jax.tree.map(lead, mask, params, updates)
+      # Without the barriers, XLA might use other roundings of the updates and
+      # the parameters here than the caller gets.
+      new = jax.lax.optimization_barrier(new)
+      if not reset_inner_state:
+        return new, forget_values(inner_state, True)
+      landed = optax.apply_updates(params, new)
+      started = inner.init(jax.lax.optimization_barrier(landed))
+      return new, jax.tree.map(
+        lambda old, n: as_varying_as(old, jnp.asarray(n, old.dtype)),
+        inner_state,
+        started,
+      )
+
+    return jax.lax.cond(due, reset, lambda: (updates, inner_state))
+
+  def init_fn(params: optax.Params) -> ReinitializeState:
+    checks.check_arrays('params', params)
+    return ReinitializeState(jnp.zeros([], jnp.int32), inner.init(params))
+
+  def update_fn(
+    updates: optax.Updates,
+    state: ReinitializeState,
+    params: optax.Params | None = None,
+    **extra_args: Any,
+  ) -> tuple[optax.Updates, ReinitializeState]:
+    checks.check_update(state, ReinitializeState, params)
+    updates, inner_state = inner.update(
+      updates, state.inner_state, params, **extra_args
+    )
+    count = optax.safe_increment(state.count)
+    due = checks.is_due('reset_every', reset_every, count)
+    updates, inner_state = project_if(due, params, updates, inner_state)
+    return updates, ReinitializeState(count, inner_state)
+
+  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def project(params: PyTree, iterations: int = 10) -> PyTree:
+  r"""Returns the weights with orthogonal kernels.
+
+  A kernel of the shape ``[..., inputs, units]`` is a matrix :math:`W` with
+  :math:`d_{\text{in}}` rows and :math:`d_{\text{out}}` columns for each of its
+  :math:`k` positions (of a dense layer there is one). Each of them becomes
+
+  .. math::
+
+    \frac{1}{k} \sqrt{\frac{d_{\text{out}}}{d_{\text{in}}}} \; U V^\top,
+    \qquad W = U \Sigma V^\top,
+
+  where :math:`U V^\top` is the (semi-)orthogonal matrix nearest to :math:`W` in
+  the Frobenius norm. It is approximated, as in the paper, by Newton and
+  Schulz's iteration
+
+  .. math::
+
+    X_0 = W / \lVert W \rVert_F, \qquad
+    X_{j + 1} = \tfrac{3}{2} X_j - \tfrac{1}{2} X_j X_j^\top X_j,
+
+  which raises small singular values by about half in each step: those far below
+  the norm of :math:`W` stay below 1.
+
+  Args:
+    params: the weights, a tree of arrays. Those with fewer than two axes stay
+      as they are.
+    iterations: how many steps, a positive integer. The released code takes 10,
+      and 5 for language models.
+
+  Returns:
+    A tree like the weights, in their dtypes; computed in float32 at least. A
+    kernel that is zero stays zero.
+
+  Raises:
+    ValueError: if ``iterations`` is outside its range.
+
+  Examples:
+    >>> import jax.numpy as jnp
+    >>> from ht_rl.transforms import fire
+    >>> fire.project({'kernel': 2 * jnp.eye(2), 'bias': jnp.ones(1)})
+    {'bias': Array([1.], dtype=float32), 'kernel': Array([[1., 0.],
+           [0., 1.]], dtype=float32)}
+
+  References:
+    As for :func:`ht_rl.fire`.
+  """
+  arguments.check_int('iterations', iterations, 1)
+
+  def of_leaf(p: Any) -> Any:
+    if not _is_kernel(p):
+      return p
+    wide = jnp.asarray(p, dtypes.at_least_float32(p))
+    return _project_kernel(wide, iterations).astype(jnp.result_type(p))
+
+  return jax.tree.map(of_leaf, params)
+
+
+def _is_kernel(p: Any) -> bool:
+  is_inexact = jnp.issubdtype(jnp.result_type(p), jnp.inexact)
+  return is_inexact and jnp.ndim(p) >= 2 and jnp.size(p) > 0
+
+
+def _project_kernel(kernel: jax.Array, iterations: int) -> jax.Array:
+  *positions, inputs, outputs = kernel.shape
+  norm = jnp.linalg.norm(kernel, axis=(-2, -1), keepdims=True)
+  start = kernel / jnp.where(norm == 0, 1, norm)
+
+  def step(_: Any, x: jax.Array) -> jax.Array:
+    adjoint = x.conj().mT
+    # The smaller of the two Gram matrices.
+    cubed = (x @ adjoint) @ x if inputs < outputs else x @ (adjoint @ x)
+    return 1.5 * x - 0.5 * cubed
+
+  orthogonal = jax.lax.fori_loop(0, iterations, step, start)
+  return orthogonal * ((outputs / inputs) ** 0.5 / int(np.prod(positions)))
