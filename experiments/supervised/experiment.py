@@ -7,7 +7,7 @@ from typing import Any
 
 import gin
 
-from experiments.supervised import results
+from experiments.supervised import paper, results
 from experiments.supervised.report import figures, tables
 from experiments.supervised.settings import Setting
 from ht_rl.arguments import check_float, check_int, check_seed
@@ -46,6 +46,7 @@ class Experiment:
 @gin.configurable('experiment')
 def make_experiment(
   settings: Mapping[str, Mapping[str, Any]] | None = None,
+  more_settings: Mapping[str, Mapping[str, Any]] | None = None,
   seeds: Sequence[int] = (1, 2, 3, 4, 5),
   seeds_at_once: int | None = None,
   evaluate_every: int = 5,
@@ -60,6 +61,8 @@ def make_experiment(
   Args:
     settings: for each name the fields of `Setting` by which it differs from
       those that the gin file gives (`Setting.model`, say).
+    more_settings: others, in a gin file that adds to those of the file that it
+      includes.
     seeds: different integers from 0 to 2**32 - 1.
     seeds_at_once: None for all of them.
     evaluate_every: an integer of at least 1.
@@ -75,6 +78,8 @@ def make_experiment(
       'experiment.settings must be a dictionary from names to what differs, '
       "such as {'WS': {}, 'HR': {'head_reset': True}}"
     )
+  if more_settings is not None:
+    settings = _with_more(settings, more_settings)
   if not callable(draw) or isinstance(draw, type):
     raise ValueError(
       f'experiment.draw must be a figure, such as @figures.bars, not {draw!r}'
@@ -139,7 +144,7 @@ def warm_starts(
     f'ratio {ratio:g}, noise {noise:g}': {
       'ratios': (ratio, 1.0),
       'noises': (noise, 0.0),
-      'epochs': (int(epochs / ratio + 1e-9), epochs),
+      'epochs': paper.warm_start_epochs(ratio, epochs),
     }
     for ratio in ratios
     for noise in noises
@@ -156,6 +161,24 @@ for _draw in (
 ):
   gin.external_configurable(_draw, module='figures')
 gin.external_configurable(tables.grid_table, module='tables')
+
+
+def _with_more(
+  settings: Mapping[str, Mapping[str, Any]], more: Any
+) -> Mapping[str, Mapping[str, Any]]:
+  """Returns both; raises ValueError where they name a setting twice."""
+  if not isinstance(more, Mapping):
+    raise ValueError(
+      'experiment.more_settings must be a dictionary, as experiment.settings '
+      f'is, not {more!r}'
+    )
+  for name in more:
+    if name in settings:
+      raise ValueError(
+        f'experiment.more_settings must have new names: {name!r} is one of '
+        'experiment.settings'
+      )
+  return {**settings, **more}
 
 
 def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:

@@ -9,13 +9,13 @@ import pathlib
 from typing import NamedTuple
 
 from experiments.supervised import data, paper
-from experiments.supervised.report.selection import (
-  cells,
-  method,
-  paper_dataset,
-  published_accuracy,
-  subject,
+from experiments.supervised.report.published import (
+  UNPUBLISHED,
+  cell_of,
+  of_cell,
+  of_method,
 )
+from experiments.supervised.report.selection import cells, method, subject
 from experiments.supervised.report.spread import NOTHING, Spread, spread
 from experiments.supervised.results import (
   NETWORKS,
@@ -47,14 +47,15 @@ class Table(NamedTuple):
 
 
 def method_table(results: Sequence[Result]) -> Table:
-  """Returns final accuracies by setting, beside the paper's Table 7.
+  """Returns final accuracies by setting, beside the paper's Tables 7 and 6.
 
   Args:
     results: of one dataset and one model. Unfinished ones have no numbers.
 
   Returns:
-    A row for each result, in their order. The paper has one number for each
-    method: it stands beside the method's best setting.
+    A row for each result, in their order. The paper has one test and one train
+    accuracy for each method: they stand beside the method's best setting, if
+    that is the paper's in all other fields.
 
   Raises:
     ValueError: there is more than one dataset or model.
@@ -67,7 +68,7 @@ def method_table(results: Sequence[Result]) -> Table:
   rows: list[list[str | float]] = []
   for result in results:
     is_best = best.get(method(result.name)) == result.name
-    published = published_accuracy(result) if is_best else math.nan
+    published = of_method(result) if is_best else UNPUBLISHED
     rows.append(
       [
         result.name,
@@ -78,9 +79,10 @@ def method_table(results: Sequence[Result]) -> Table:
           for number in _final(result, f'{network}_test_accuracy')
         ),
         result.reported,
+        published.test.mean,
+        _final(result, 'hare_test_accuracy').mean - published.test.mean,
         *_final(result, 'train_accuracy'),
-        published,
-        _final(result, f'{result.reported}_test_accuracy').mean - published,
+        published.train.mean,
       ]
     )
   columns = [
@@ -88,8 +90,9 @@ def method_table(results: Sequence[Result]) -> Table:
     *_with_std('hare test accuracy'),
     *_with_std('tortoise test accuracy'),
     'reported',
-    *_with_std('train accuracy'),
     *('paper', 'difference'),
+    *_with_std('train accuracy'),
+    'paper train',
   ]
   return Table(tuple(columns), rows)
 
@@ -103,34 +106,32 @@ def grid_table(results: Sequence[Result], beside: str | None = None) -> Table:
       not comparable; None to show comparable ones only.
 
   Returns:
-    A row for each ratio and noise, in rising order. Only the same data set and
-    model have a difference.
+    A row for each ratio and noise, in rising order. Only settings that are the
+    paper's in all fields have a difference.
 
   Raises:
     ValueError: there is more than one dataset, model or method, or the paper
       has no such dataset.
   """
-  if beside is not None and beside not in paper.MODELS:
+  if beside is not None and beside not in paper.TRAINING:
     raise ValueError(
       f'the paper has no numbers of {beside!r}; it has those of '
-      f'{", ".join(paper.MODELS)}'
+      f'{", ".join(paper.TRAINING)}'
     )
   subject(results)
   rows: list[list[str | float]] = []
   for (ratio, noise), result in cells(results).items():
-    own = paper_dataset(result)
-    shown = beside or own or ''
+    own = of_cell(result)
+    shown = own if beside is None else cell_of(beside, ratio, noise)
     test = spread(final_accuracy(result))
-    paper_test = paper.final_test_accuracy(shown, ratio, noise) or NOTHING
-    paper_train = paper.final_train_accuracy(shown, ratio, noise) or NOTHING
     rows.append(
       [
         *(ratio, noise, len(result.seeds)),
         *test,
-        *paper_test,
-        test.mean - paper_test.mean if shown == own else math.nan,
+        *shown.test,
+        test.mean - own.test.mean if shown == own else math.nan,
         *_final(result, 'train_accuracy'),
-        *paper_train,
+        *shown.train,
       ]
     )
   of_paper = f'paper, {data.title(beside)}:' if beside else 'paper'
@@ -250,6 +251,7 @@ def _text(column: str, entry: str | float) -> str:
     return entry.replace('|', '\\|')
   if math.isnan(entry):
     return UNKNOWN
-  if column.startswith(('paper ', 'paper, ')):  # As the paper prints them.
+  if 'accuracy' in column and column.startswith(('paper ', 'paper, ')):
+    # As Tables 4 and 5 print them.
     return format(entry, '.4f' if column.endswith(_STD) else '.2f')
   return format(entry, _FORMATS.get(column, '.3f'))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import math
 import pathlib
 import shutil
 
@@ -16,9 +17,9 @@ from agents import checkpoint
 from experiments import config
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
-from experiments.supervised import data, prepare, results, run, units
+from experiments.supervised import data, paper, prepare, results, run, units
 from experiments.supervised import experiment as experiment_lib
-from experiments.supervised.report import selection
+from experiments.supervised.report import selection, tables
 
 pytest.importorskip('mlxtend')
 pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
@@ -423,6 +424,40 @@ def test_the_names_of_the_settings_say_what_they_are():
         settings[name], **{field: getattr(settings['WS'], field)}
       )
       assert rest == settings['WS'], name
+
+
+def test_one_picture_has_all_of_figure_4():
+  augmented = load_experiment('methods_augmented', 'cifar10').settings
+  plain = load_experiment('methods', 'cifar10').settings
+  assert {**plain, **augmented} == augmented
+  methods = {selection.method(name) for name in augmented}
+  assert set(paper.METHODS_TEST_ACCURACY['cifar10']) <= methods
+
+
+@pytest.mark.parametrize('dataset', ['cifar10', 'cifar100', 'tiny_imagenet'])
+def test_the_papers_numbers_are_beside_its_settings_alone(dataset, make):
+  rng = np.random.default_rng(0)
+  published = paper.METHODS_TEST_ACCURACY[dataset]
+
+  def beside(*files, **changed):
+    settings = load_experiment(*files, dataset).settings
+    table = tables.method_table(
+      [
+        make(rng, name, 0.7, **dataclasses.asdict(setting) | changed)
+        for name, setting in settings.items()
+      ]
+    )
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return {
+      selection.method(row['setting']): row['paper']
+      for row in rows
+      if not math.isnan(row['paper'])
+    }
+
+  assert beside('methods_augmented') == published
+  # Figure 5 augments all, which Table 7 does not.
+  assert beside('hare_tortoise') == {}
+  assert beside('methods', batch_size=128) == {}
 
 
 def test_the_bars_are_of_settings_that_there_are():
