@@ -72,6 +72,7 @@ def run(
   with runs.claim(folder, wait=True):
     there = collect(experiment, root)
     _show(experiment, there, folder)
+  _say_what_is_of_other_code(experiment, root)
   if errors:
     name, first = next(iter(errors.items()))
     raise DivergedError(
@@ -129,6 +130,39 @@ def collect(
         results.Result(name, setting.to_json(), seeds, setting.reported, rows)
       )
   return there
+
+
+def _say_what_is_of_other_code(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> None:
+  """Says which finished phases were not trained by the present code."""
+  phases = {
+    unit.folder: unit
+    for chains in _chains(experiment, base_dir).values()
+    for phases in chains
+    for unit in phases
+    if unit.is_over
+  }
+  foreign = {
+    folder: files
+    for folder, unit in phases.items()
+    if (files := unit.foreign_files)
+  }
+  if not foreign:
+    return
+  changed = sorted({file for files in foreign.values() for file in files})
+  say(
+    f'{len(foreign)} of {len(phases)} finished phases were trained by other '
+    f'code than this ({_first(changed)} differ); to train them again, remove '
+    f'{_first(list(map(str, foreign)))}'
+  )
+
+
+def _first(names: Sequence[str], most: int = 3) -> str:
+  """Returns a list as text, 'a, b, c and 4 more'."""
+  more = len(names) - most
+  text = ', '.join(names[:most])
+  return f'{text} and {more} more' if more > 0 else text
 
 
 def _chains(

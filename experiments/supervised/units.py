@@ -19,7 +19,7 @@ import numpy as np
 from agents import checkpoint
 from agents.errors import CheckpointError, DivergedError, StoppedError
 from experiments.command import say
-from experiments.supervised import data, named
+from experiments.supervised import code, data, named
 from experiments.supervised.prepare import load_dataset
 from experiments.supervised.settings import Setting
 from experiments.supervised.training import Trainer, TrainState
@@ -32,6 +32,7 @@ Row: TypeAlias = dict[str, Any]
 Report: TypeAlias = Callable[[int, bool, Mapping[str, float]], None]
 
 _FINISHED = 'finished'
+_CODE = 'code.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,19 +106,37 @@ class PhaseRun:
     except FileNotFoundError:
       return []
 
+  @property
+  def foreign_files(self) -> Sequence[str]:
+    """The files of code that were not as now when the phase was trained.
+
+    None are known of a phase that was trained before such records were kept.
+    """
+    try:
+      then = json.loads((self.folder / _CODE).read_text())
+    except (OSError, ValueError):
+      return ()
+    if not isinstance(then, dict):
+      return ()
+    return code.differing(then, code.digests_of(self.setting))
+
   def execute(self, should_stop: Callable[[], bool]) -> None:
     """Trains from the last checkpoint to the end; see `runs.Unit`.
 
     A phase that is over without its weights is trained again.
     """
     (self.folder / _FINISHED).unlink(missing_ok=True)
+    checkpoints = checkpoint.Checkpoints(self.folder / 'checkpoints')
+    training = _Training(self, self._make_trainer())
+    training.begin(checkpoints.restore(say))
+    if training.epoch == 0:  # Else it goes on with what older code has begun.
+      files.write_text(
+        self.folder / _CODE, _text(code.digests_of(self.setting))
+      )
     files.write_text(
       self.folder / 'setting.json',
       _text({'setting': self.setting.to_json(), 'seeds': self.seeds}),
     )
-    checkpoints = checkpoint.Checkpoints(self.folder / 'checkpoints')
-    training = _Training(self, self._make_trainer())
-    training.begin(checkpoints.restore(say))
     saved = time.monotonic()
     while not training.is_over:
       training.train_epoch()

@@ -5,8 +5,10 @@ import functools
 import gzip
 import json
 import math
+import os
 import pathlib
 import shutil
+import signal
 
 from absl.testing import flagsaver
 import gin
@@ -17,9 +19,18 @@ from agents import checkpoint
 from experiments import config
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
-from experiments.supervised import data, paper, prepare, results, run, units
+from experiments.supervised import (
+  code,
+  data,
+  paper,
+  prepare,
+  results,
+  run,
+  units,
+)
 from experiments.supervised import experiment as experiment_lib
 from experiments.supervised.report import selection, tables
+from experiments.supervised.settings import Setting
 
 pytest.importorskip('mlxtend')
 pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
@@ -53,6 +64,11 @@ def _trace_once():
     trainer = functools.cache(units._trainer.__wrapped__)
     patch.setattr(units, '_trainer', trainer)
     yield
+
+
+def a_model(num_classes):
+  """Stands for a network of a user's module."""
+  raise NotImplementedError(num_classes)
 
 
 def type_command(*arguments):
@@ -569,6 +585,88 @@ def test_draw_only(finished, tmp_path, capfd):
   assert capfd.readouterr() == ('', 'nothing is finished yet\n')
   assert not (tmp_path / 'none' / 'phases').exists()
   assert read_results(tmp_path / 'none') == []
+
+
+def test_results_of_other_code_are_named(
+  finished, tmp_path, capfd, monkeypatch
+):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  own = code._of_this_repository()
+  first, second = (
+    next(
+      folder
+      for folder in phase_folders(copy)
+      if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
+    )
+    for phase in (0, 1)
+  )
+  for folder in (first, second):
+    assert json.loads((folder / 'code.json').read_text()) == own
+  # Code changes, and a file is new; then a phase is trained anew.
+  steps = 'experiments/supervised/training/steps.py'
+  changed = own | {steps: 'other', 'experiments/supervised/new.py': 'new'}
+  monkeypatch.setattr(code, '_of_this_repository', lambda: changed)
+  shutil.rmtree(second)
+  capfd.readouterr()
+  assert type_command(*arguments(copy)) == 0
+  assert capfd.readouterr().err.splitlines()[-1] == (
+    '1 of 2 finished phases were trained by other code than this '
+    f'(experiments/supervised/new.py, {steps} differ); to train them again, '
+    f'remove {first}'
+  )
+  assert json.loads((second / 'code.json').read_text()) == changed
+  # Of phases without a record nothing is known, and nothing is said.
+  (first / 'code.json').unlink()
+  assert type_command(*arguments(copy), '--draw_only') == 0
+  assert capfd.readouterr().err.startswith('written: ')
+  assert 'other code' not in capfd.readouterr().err
+
+
+def test_a_phase_that_goes_on_keeps_the_record_of_its_beginning(
+  tmp_path, capfd, monkeypatch
+):
+  typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
+  began = {'a.py': '1'}
+  monkeypatch.setattr(code, '_of_this_repository', lambda: began)
+  epoch = units._Training.train_epoch
+
+  def then_stop(training):
+    epoch(training)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(units._Training, 'train_epoch', then_stop)
+    assert type_command(*typed) == 75
+  monkeypatch.setattr(code, '_of_this_repository', dict)
+  capfd.readouterr()
+  assert type_command(*typed) == 0
+  (folder,) = phase_folders(tmp_path)
+  assert json.loads((folder / 'code.json').read_text()) == began
+  assert 'other code than this (a.py differ)' in capfd.readouterr().err
+
+
+def test_what_counts_as_other_code():
+  plain = 'def f(x):\n  return x + 1\n'
+  alike = (
+    '"""A module."""\n\n# Why.\ndef f( x ):\n  """Adds."""\n'
+    '  return (x+1)  # One.\n'
+  )
+  assert code.digest(plain) == code.digest(alike)
+  assert code.digest(plain) != code.digest(plain.replace('1', '2'))
+  files = code.digests_of(Setting())
+  for part in (
+    'experiments/supervised/training/steps.py',
+    'experiments/supervised/methods/penalties.py',
+    'experiments/supervised/models/resnet.py',
+    'experiments/supervised/data/splits.py',
+    'experiments/supervised/phases.py',
+    'ht_rl/transforms/hare_tortoise.py',
+  ):
+    assert files[part] == code.digest((ROOT / part).read_text())
+  assert not any('report' in name or 'test' in name for name in files)
+  own = code.digests_of(Setting(model=a_model))
+  assert set(code.differing(files, own)) == {f'{__name__}.py'}
 
 
 def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):
