@@ -23,6 +23,7 @@ class Experiment:
     seeds: each setting is run with each of them.
     seeds_at_once: number of seeds that train side by side in one program.
     evaluate_every: epochs of the whole training set between two evaluations.
+    evaluate_after: epochs of each phase after which there is one too.
     checkpoint_seconds: seconds between two checkpoints.
     draw: makes a figure of the results.
     tabulate: makes a table of them.
@@ -32,6 +33,7 @@ class Experiment:
   seeds: tuple[int, ...]
   seeds_at_once: int
   evaluate_every: int
+  evaluate_after: tuple[int, ...]
   checkpoint_seconds: float
   draw: Callable[[Sequence[results.Result]], Any]
   tabulate: Callable[[Sequence[results.Result]], tables.Table]
@@ -50,6 +52,7 @@ def make_experiment(
   seeds: Sequence[int] = (1, 2, 3, 4, 5),
   seeds_at_once: int | None = None,
   evaluate_every: int = 5,
+  evaluate_after: Sequence[int] = (),
   checkpoint_seconds: float = 60.0,
   draw: Callable[[Sequence[results.Result]], Any] | None = None,
   tabulate: Callable[
@@ -65,7 +68,11 @@ def make_experiment(
       includes.
     seeds: different integers from 0 to 2**32 - 1.
     seeds_at_once: None for all of them.
-    evaluate_every: an integer of at least 1.
+    evaluate_every: an integer of at least 1. It counts epochs of the whole
+      training set: a phase with a tenth of it is tested every ten times as many
+      of its own epochs.
+    evaluate_after: integers of at least 1, which count epochs of the phase.
+      They show how soon it recovers from what methods did before it.
     checkpoint_seconds: a number of at least 0.
     draw: one of the functions of `experiments.supervised.report.figures`.
     tabulate: one of those of `experiments.supervised.report.tables`.
@@ -96,6 +103,13 @@ def make_experiment(
     seeds_at_once = len(seeds)
   check_int('experiment.seeds_at_once', seeds_at_once, 1)
   check_int('experiment.evaluate_every', evaluate_every, 1)
+  if not isinstance(evaluate_after, (tuple, list)):
+    raise ValueError(
+      'experiment.evaluate_after must be a list of epochs, such as (1, 2, 5), '
+      f'not {evaluate_after!r}'
+    )
+  for epoch in evaluate_after:
+    check_int('experiment.evaluate_after', epoch, 1)
   check_float(
     'experiment.checkpoint_seconds', checkpoint_seconds, 0, float('inf')
   )
@@ -104,6 +118,7 @@ def make_experiment(
     tuple(seeds),
     seeds_at_once,
     evaluate_every,
+    tuple(evaluate_after),
     float(checkpoint_seconds),
     draw,
     tabulate,
@@ -160,7 +175,8 @@ for _draw in (
   figures.metrics,
 ):
   gin.external_configurable(_draw, module='figures')
-gin.external_configurable(tables.grid_table, module='tables')
+for _tabulate in (tables.grid_table, tables.continual_table):
+  gin.external_configurable(_tabulate, module='tables')
 
 
 def _with_more(

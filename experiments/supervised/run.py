@@ -172,7 +172,10 @@ def _chains(
 ) -> dict[str, list[list[PhaseRun]]]:
   """Returns for each setting the phases of each group of seeds."""
   options = Options(
-    experiment.evaluate_every, experiment.checkpoint_seconds, report
+    experiment.evaluate_every,
+    experiment.evaluate_after,
+    experiment.checkpoint_seconds,
+    report,
   )
   return {
     name: [

@@ -42,11 +42,13 @@ class Options:
   Attributes:
     evaluate_every: epochs of the whole training set between two evaluations; a
       phase that has a part of it counts in proportion.
+    evaluate_after: epochs of each phase after which there is one too.
     checkpoint_seconds: seconds between two checkpoints.
     report: is called after each epoch.
   """
 
   evaluate_every: int
+  evaluate_after: tuple[int, ...]
   checkpoint_seconds: float
   report: Report
 
@@ -236,8 +238,9 @@ class _Training:
     Raises:
       DivergedError: a loss was NaN or infinite.
     """
-    every = self._schedule.as_long_as(self._run.options.evaluate_every)
-    evaluates = self.epoch % every == 0
+    options = self._run.options
+    every = self._schedule.as_long_as(options.evaluate_every)
+    evaluates = self.epoch % every == 0 or self.epoch in options.evaluate_after
     if not (self.is_over or evaluates or is_due):
       return
     self._check('training', self._seen['train_loss'])

@@ -20,10 +20,12 @@ from experiments.supervised.report.spread import NOTHING, Spread, spread
 from experiments.supervised.results import (
   NETWORKS,
   Result,
+  drop_between_phases,
   final,
   final_accuracy,
   finished,
   is_finished,
+  mean_over_phases,
 )
 from ht_rl.files import write_files
 
@@ -93,6 +95,48 @@ def method_table(results: Sequence[Result]) -> Table:
     *('paper', 'difference'),
     *_with_std('train accuracy'),
     'paper train',
+  ]
+  return Table(tuple(columns), rows)
+
+
+def continual_table(results: Sequence[Result]) -> Table:
+  """Returns what learning in many phases comes to, by setting.
+
+  At the end of the last phase methods can be equal that differ on the way.
+
+  Args:
+    results: of one dataset and one model. Unfinished ones have no numbers.
+
+  Returns:
+    A row for each result, in their order, of the reported network: its final
+    test accuracy, the mean over the ends of all phases, and how much it loses
+    from the end of a phase to the start of the next, in the mean.
+
+  Raises:
+    ValueError: there is more than one dataset or model.
+  """
+  subject(results)
+  figures = (final_accuracy, mean_over_phases, drop_between_phases)
+  rows: list[list[str | float]] = [
+    [
+      *(result.name, len(result.seeds), result.reported),
+      *(
+        number
+        for figure in figures
+        for number in (
+          spread(figure(result)) if is_finished(result) else NOTHING
+        )
+      ),
+      *_final(result, 'train_accuracy'),
+    ]
+    for result in results
+  ]
+  columns = [
+    *('setting', 'seeds', 'reported'),
+    *_with_std('test accuracy'),
+    *_with_std('mean over phase ends'),
+    *_with_std('drop at phase starts'),
+    *_with_std('train accuracy'),
   ]
   return Table(tuple(columns), rows)
 

@@ -217,6 +217,13 @@ WRONG_SETTINGS = {
   'experiment.seeds = (4294967296,)': 'experiment.seeds must be an integer',
   'experiment.seeds_at_once = 0': 'experiment.seeds_at_once must be',
   'experiment.evaluate_every = 0': 'experiment.evaluate_every must be',
+  'experiment.evaluate_after = (0,)': 'experiment.evaluate_after must be',
+  'experiment.evaluate_after = 3': 'experiment.evaluate_after must be a list',
+  "experiment.more_settings = {'A': 3}": 'must have a text for each name',
+  'experiment.more_settings = 3': 'experiment.more_settings must be a dict',
+  'experiment.more_settings = {"ratio 0.5, noise 0.5": {}}': (
+    "experiment.more_settings must have new names: 'ratio 0.5, noise 0.5' is"
+  ),
   'experiment.checkpoint_seconds = -1': 'experiment.checkpoint_seconds must be',
   # What would fail when all is trained.
   'experiment.draw = None': 'experiment.draw must be a figure',
@@ -560,6 +567,26 @@ def test_what_an_experiment_leaves(finished, capfd):
   assert (accuracy > result.rows[0]['hare_test_accuracy']).all()
   for name in ('hare_test_loss', 'tortoise_test_loss'):
     assert result.rows[3][name] == result.rows[2][name]
+
+
+def test_evaluations_in_a_phases_own_epochs(finished, tmp_path):
+  settings = {CELL: {}}
+  more = (
+    '--gin_bindings=experiment.evaluate_every = 100',
+    '--gin_bindings=experiment.evaluate_after = (1, 3)',
+    '--gin_bindings=experiment.tabulate = @tables.continual_table',
+  )
+  assert type_command(*by_hand(tmp_path, settings, *more)) == 0
+  ((result,), (often,)) = read_results(tmp_path), read_results(finished[0])
+  at = [(x['phase'], x['epoch'], x['moment']) for x in result['rows']]
+  assert at == [
+    *((0, 0, 'start'), (0, 1, 'epoch'), (0, 3, 'epoch'), (0, 4, 'end')),
+    *((1, 0, 'start'), (1, 1, 'epoch'), (1, 2, 'end')),
+  ]
+  # Evaluations do not change training.
+  assert result['rows'][3:] == often['rows'][2:]
+  table = (tmp_path / 'methods+mnist' / 'table.md').read_text()
+  assert 'drop at phase starts' in table
 
 
 def test_draw_only(finished, tmp_path, capfd):

@@ -186,6 +186,31 @@ def test_only_what_can_be_compared_is(make, setting):
   )
 
 
+def test_continual_table(make):
+  rng = np.random.default_rng(0)
+  tenths = [i / 10 for i in range(1, 11)]
+  phases = {'ratios': tenths, 'noises': (0.0,) * 10}
+  settings = [
+    make(rng, 'H&T', 0.8, reported='tortoise', **phases),
+    make(rng, 'HR', 0.8, ended=4, **phases),
+  ]
+  table = tables.continual_table(settings)
+  row = by_name(table)['H&T']
+  figure = 'tortoise_test_accuracy'
+  ends = [r[figure] for r in settings[0].rows if r['moment'] == 'end']
+  starts = [r[figure] for r in settings[0].rows if r['moment'] == 'start']
+  assert row['test accuracy'] == pytest.approx(statistics.mean(ends[-1]))
+  over_seeds = [statistics.mean(x) for x in zip(*ends, strict=True)]
+  mean, std = row['mean over phase ends'], row['mean over phase ends std']
+  assert mean == pytest.approx(statistics.mean(over_seeds))
+  assert std == pytest.approx(statistics.stdev(over_seeds))
+  expected = np.mean(np.array(ends[:-1]) - np.array(starts[1:]))
+  assert row['drop at phase starts'] == pytest.approx(expected)
+  half = by_name(table)['HR']
+  assert math.isnan(half['mean over phase ends'])
+  assert math.isnan(half['drop at phase starts'])
+
+
 def test_grid_table(cells):
   table = tables.grid_table(cells[::-1])
   assert table.columns[:3] == ('ratio', 'noise', 'seeds')
@@ -243,7 +268,11 @@ def test_one_dataset_and_model_at_a_time(make):
   rng = np.random.default_rng(0)
   mine = [make(rng, 'a', 0.8), make(rng, 'b', 0.8, model='vgg16')]
   message = 'make one for each of CIFAR-10, ResNet-18; CIFAR-10, VGG-16'
-  for table in (tables.method_table, tables.grid_table):
+  for table in (
+    tables.method_table,
+    tables.grid_table,
+    tables.continual_table,
+  ):
     with pytest.raises(ValueError, match=message):
       table(mine)
   assert selection.subject(mine[:1] * 2) == 'CIFAR-10, ResNet-18'
