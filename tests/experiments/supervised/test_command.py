@@ -312,8 +312,9 @@ DATASETS = {
 }
 SIDES = {'cifar10': 32, 'cifar100': 32, 'tiny_imagenet': 64}
 WHOLE = ('warm_start_mnist', 'cifar10_small')  # With their data set.
+LAST = ('l2',)  # Beside both.
 EXPERIMENTS = sorted(
-  {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE}
+  {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE, *LAST}
 )
 
 
@@ -428,6 +429,18 @@ GRIDS = {
   'b1': ('b1', {0.0, 0.5, 0.99}),
   'b2': ('b2', {0.9, 0.99, 0.9999}),
 }
+
+
+@pytest.mark.parametrize('name', ['hare_tortoise', 'continual_limited'])
+def test_l2_comes_last(name):
+  with_l2 = load_experiment(name, 'cifar10', 'l2').settings
+  without = load_experiment(name, 'cifar10').settings
+  assert {setting.weight_decay for setting in without.values()} == {1e-3}
+  assert with_l2 == {
+    method: dataclasses.replace(setting, weight_decay=0.1)
+    for method, setting in without.items()
+  }
+  assert all(setting.augment for setting in with_l2.values())
 
 
 def test_the_names_of_the_settings_say_what_they_are():
