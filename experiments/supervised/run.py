@@ -31,7 +31,8 @@ from experiments.supervised.prepare import (
   make_schedule,
 )
 from experiments.supervised.report import tables
-from experiments.supervised.units import Options, PhaseRun, Report, Row, chain
+from experiments.supervised.rows import Row
+from experiments.supervised.units import Options, PhaseRun, Report, chain
 from ht_rl import files
 from ht_rl.drawing import write_figures
 
@@ -69,6 +70,10 @@ def run(
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
   errors = {} if draw_only else _train(experiment, root)
+  if draw_only:
+    for unit in _all_phases(experiment, root):
+      if unit.lost is not None:
+        say(f'{unit.lost}: this phase is left out')
   with runs.claim(folder, wait=True):
     there = collect(experiment, root)
     _show(experiment, there, folder)
@@ -136,18 +141,8 @@ def _say_what_is_of_other_code(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> None:
   """Says which finished phases were not trained by the present code."""
-  phases = {
-    unit.folder: unit
-    for chains in _chains(experiment, base_dir).values()
-    for phases in chains
-    for unit in phases
-    if unit.is_over
-  }
-  foreign = {
-    folder: files
-    for folder, unit in phases.items()
-    if (files := unit.foreign_files)
-  }
+  phases = [u for u in _all_phases(experiment, base_dir) if u.is_over]
+  foreign = {u.folder: files for u in phases if (files := u.foreign_files)}
   if not foreign:
     return
   changed = sorted({file for files in foreign.values() for file in files})
@@ -163,6 +158,19 @@ def _first(names: Sequence[str], most: int = 3) -> str:
   more = len(names) - most
   text = ', '.join(names[:most])
   return f'{text} and {more} more' if more > 0 else text
+
+
+def _all_phases(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> list[PhaseRun]:
+  """Returns all phases of an experiment; those that are shared once."""
+  phases = {
+    unit.folder: unit
+    for chains in _chains(experiment, base_dir).values()
+    for phases in chains
+    for unit in phases
+  }
+  return list(phases.values())
 
 
 def _chains(

@@ -19,14 +19,13 @@ import numpy as np
 from agents import checkpoint
 from agents.errors import CheckpointError, DivergedError, StoppedError
 from experiments.command import say
-from experiments.supervised import code, data, named
+from experiments.supervised import code, data, named, rows
 from experiments.supervised.prepare import load_dataset
+from experiments.supervised.rows import Row
 from experiments.supervised.settings import Setting
 from experiments.supervised.training import Trainer, TrainState
 from ht_rl import files
 
-# An evaluation, as in `results.Result`.
-Row: TypeAlias = dict[str, Any]
 # Is told how many gradient steps of a phase its seeds have done in sum, whether
 # these are restored from a checkpoint, and some figures.
 Report: TypeAlias = Callable[[int, bool, Mapping[str, float]], None]
@@ -90,7 +89,21 @@ class PhaseRun:
   @property
   def is_over(self) -> bool:
     """Whether the phase is trained to its end, and all its rows are there."""
-    return (self.folder / _FINISHED).exists()
+    return (self.folder / _FINISHED).exists() and self.lost is None
+
+  @property
+  def lost(self) -> str | None:
+    """Why what was trained can't be used; None where it can, or none was."""
+    is_finished = (self.folder / _FINISHED).exists()
+    if not (is_finished or any(self.folder.glob('checkpoints/*/sha256'))):
+      return None
+    try:
+      there = self.rows
+    except ValueError as error:
+      return f'{self._rows_file} {error}'
+    if is_finished and not rows.ends(there, self.setting.epochs[self.phase]):
+      return f'{self._rows_file} has no evaluation at the end'
+    return None
 
   @property
   def is_finished(self) -> bool:
@@ -102,11 +115,8 @@ class PhaseRun:
 
   @property
   def rows(self) -> list[Row]:
-    """The evaluations so far, as in `results.Result`."""
-    try:
-      return json.loads(self._rows_file.read_text())
-    except FileNotFoundError:
-      return []
+    """The evaluations so far; see `rows.read`."""
+    return rows.read(self._rows_file, self.phase, len(self.seeds))
 
   @property
   def foreign_files(self) -> Sequence[str]:
@@ -125,9 +135,14 @@ class PhaseRun:
   def execute(self, should_stop: Callable[[], bool]) -> None:
     """Trains from the last checkpoint to the end; see `runs.Unit`.
 
-    A phase that is over without its weights is trained again.
+    A phase that is over without its weights is trained again, and so is one
+    whose evaluations are lost.
     """
+    lost = self.lost
     (self.folder / _FINISHED).unlink(missing_ok=True)
+    if lost is not None:
+      say(f'{lost}: this phase is trained again')
+      shutil.rmtree(self.folder / 'checkpoints', ignore_errors=True)
     checkpoints = checkpoint.Checkpoints(self.folder / 'checkpoints')
     training = _Training(self, self._make_trainer())
     training.begin(checkpoints.restore(say))

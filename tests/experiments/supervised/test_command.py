@@ -709,6 +709,93 @@ def test_what_counts_as_other_code():
   assert set(code.differing(files, own)) == {f'{__name__}.py'}
 
 
+DAMAGES = {
+  'cut': lambda whole: whole[: len(whole) // 2],
+  'binary': lambda whole: bytes(range(256)),
+  'empty': lambda whole: b'',
+  'no list': lambda whole: b'{"phase": 0}',
+  'no rows': lambda whole: b'[]',
+  'of other keys': lambda whole: whole.replace(b'hare_test_acc', b'acc'),
+  'of another phase': lambda whole: whole.replace(
+    b'"phase": 1', b'"phase": 2'
+  ).replace(b'"phase": 0', b'"phase": 2'),
+  'of other seeds': lambda whole: json.dumps(
+    [
+      {k: x[:1] if isinstance(x, list) else x for k, x in row.items()}
+      for row in json.loads(whole)
+    ]
+  ).encode(),
+  'without an end': lambda whole: json.dumps(json.loads(whole)[:-1]).encode(),
+  'without a start': lambda whole: json.dumps(json.loads(whole)[1:]).encode(),
+  'of texts': lambda whole: whole.replace(b'[', b'["x", ', 2),
+  'lost': lambda whole: None,
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('phase', [0, 1])
+def test_damaged_evaluations(finished, tmp_path, capfd, damage, phase):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  whole = contents(copy / 'warm_start_mnist')
+  (file,) = [
+    folder / 'rows.json'
+    for folder in phase_folders(copy)
+    if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
+  ]
+  before = file.read_bytes()
+  damaged = DAMAGES[damage](before)
+  if damaged is None:
+    file.unlink()
+  else:
+    assert damaged != before
+    file.write_bytes(damaged)
+  capfd.readouterr()
+  assert type_command(*arguments(copy), '--draw_only') == 0
+  out, err = capfd.readouterr()
+  assert out == ''
+  line, nothing = err.splitlines()
+  assert line.startswith(f'{file} ')
+  assert line.endswith(': this phase is left out')
+  assert nothing == 'nothing is finished yet'
+  assert read_results(copy) == []
+  if damage not in ('cut', 'lost'):  # One of each kind is trained again.
+    return
+  assert type_command(*arguments(copy)) == 0
+  line, *_ = capfd.readouterr().err.splitlines()
+  assert line.startswith(f'{file} ')
+  assert line.endswith(': this phase is trained again')
+  assert file.read_bytes() == before
+  shown = contents(copy / 'warm_start_mnist')
+  assert {k: x for k, (x, _) in shown.items()} == {
+    k: x for k, (x, _) in whole.items()
+  }
+
+
+def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
+  tmp_path, capfd, monkeypatch
+):
+  typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
+  epoch = units._Training.train_epoch
+
+  def then_stop(training):
+    epoch(training)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(units._Training, 'train_epoch', then_stop)
+    assert type_command(*typed) == 75
+  (folder,) = phase_folders(tmp_path)
+  (folder / 'rows.json').write_bytes(b'\xff')
+  capfd.readouterr()
+  assert type_command(*typed) == 0
+  assert capfd.readouterr().err.startswith(
+    f'{folder / "rows.json"} is damaged: this phase is trained again\n'
+  )
+  (result,) = read_results(tmp_path)
+  assert [row['epoch'] for row in result['rows']] == [0, 2, 4]
+
+
 def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):
   copy, drawn = tmp_path / 'copy', []
   shutil.copytree(finished[0], copy)
