@@ -28,6 +28,7 @@ from experiments.supervised.experiment import (
 from experiments.supervised.prepare import (
   check_setting,
   forget_own_data,
+  holds_everything,
   make_schedule,
 )
 from experiments.supervised.report import tables
@@ -101,11 +102,39 @@ def load_experiment(
     experiment = make_experiment()
     for setting in experiment.settings.values():
       check_setting(setting)
+    experiment = _without_idle_buffers(experiment)
     check_shown(experiment)
   except (ValueError, TypeError, ImportError) as error:
     raise SettingsError(explain(error)) from error
   check_effects()
   return experiment
+
+
+def _without_idle_buffers(experiment: Experiment) -> Experiment:
+  """Returns it without buffers that drop nothing; says which these are.
+
+  So such a run is the one without a buffer, and is not trained twice.
+  """
+  idle = {
+    name: setting
+    for name, setting in experiment.settings.items()
+    if holds_everything(setting)
+  }
+  if not idle:
+    return experiment
+  sizes = sorted({f'{setting.buffer_size:,}' for setting in idle.values()})
+  say(
+    f'buffer_size {_first(sizes)} has no effect in '
+    f'{_first(list(idle))}: it holds all samples that were seen before a '
+    'phase, so these runs are those without a buffer'
+  )
+  without = {
+    name: dataclasses.replace(setting, buffer_size=None)
+    for name, setting in idle.items()
+  }
+  return dataclasses.replace(
+    experiment, settings={**experiment.settings, **without}
+  )
 
 
 def experiment_folder(

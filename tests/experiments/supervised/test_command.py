@@ -602,6 +602,34 @@ def test_evaluations_in_a_phases_own_epochs(finished, tmp_path):
   assert 'drop at phase starts' in table
 
 
+def test_a_buffer_that_holds_everything_is_none(finished, tmp_path, capfd):
+  # The first phase has 50 samples.
+  settings = {
+    CELL: {},
+    'idle': {'buffer_size': 50},
+    'idle too': {'buffer_size': 60, 'buffer_policy': 'lowest_index'},
+  }
+  assert type_command(*by_hand(tmp_path, settings)) == 0
+  err = capfd.readouterr().err
+  assert err.startswith(
+    'buffer_size 50, 60 has no effect in idle, idle too: it holds all samples '
+    'that were seen before a phase, so these runs are those without a buffer\n'
+  )
+  assert err.count('buffer_size') == 1
+  assert len(phase_folders(tmp_path)) == 2
+  (whole,) = read_results(finished[0])
+  found = read_results(tmp_path)
+  assert [result['name'] for result in found] == list(settings)
+  for result in found:
+    assert result['rows'] == whole['rows']
+    assert result['setting']['buffer_size'] is None
+  # One sample less, and it acts.
+  settings = {'acts': {'buffer_size': 49}}
+  assert type_command(*by_hand(tmp_path, settings)) == 0
+  assert 'buffer_size' not in capfd.readouterr().err
+  assert len(phase_folders(tmp_path)) == 3
+
+
 def test_draw_only(finished, tmp_path, capfd):
   base_dir, _ = finished
   copy = tmp_path / 'copy'
