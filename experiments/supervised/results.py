@@ -180,6 +180,31 @@ def drop_between_phases(result: Result) -> np.ndarray:
   return np.mean(drops, axis=0)
 
 
+def paired_difference(first: Result, second: Result) -> np.ndarray:
+  """Returns by how much the first is more accurate than the second, by seed.
+
+  Runs with one seed share their subsets, their noise and, if their networks are
+  the same, their initial weights.
+
+  Args:
+    first: of one setting; its run is finished.
+    second: of another.
+
+  Returns:
+    The difference of the final test accuracies of the reported networks, a
+    float array [seeds that both have], in the order of the first.
+
+  Raises:
+    ValueError: a run is not finished.
+  """
+  ours, theirs = (
+    dict(zip(result.seeds, final_accuracy(result), strict=True))
+    for result in (first, second)
+  )
+  shared = [seed for seed in first.seeds if seed in theirs]
+  return np.array([ours[seed] - theirs[seed] for seed in shared], float)
+
+
 def num_phases(result: Result) -> int:
   """Returns the number of phases of a whole run."""
   return len(result.setting['ratios'])

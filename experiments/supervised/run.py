@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import json
+import os
 import pathlib
 
 import gin
@@ -31,8 +32,9 @@ from experiments.supervised.prepare import (
   holds_everything,
   make_schedule,
 )
-from experiments.supervised.report import tables
+from experiments.supervised.report import figures, tables
 from experiments.supervised.rows import Row
+from experiments.supervised.settings import Setting
 from experiments.supervised.units import Options, PhaseRun, Report, chain
 from ht_rl import files
 from ht_rl.drawing import write_figures
@@ -79,13 +81,74 @@ def run(
     there = collect(experiment, root)
     _show(experiment, there, folder)
   _say_what_is_of_other_code(experiment, root)
+  _raise(errors, experiment)
+  return there
+
+
+def _raise(errors: Mapping[str, DivergedError], experiment: Experiment) -> None:
+  """Raises DivergedError if a setting failed."""
   if errors:
     name, first = next(iter(errors.items()))
     raise DivergedError(
       f'{len(errors)} of {len(experiment.settings)} settings failed; '
       f'{name}: {one_line(first)}'
     )
-  return there
+
+
+def run_experiment(
+  settings: Mapping[str, Setting],
+  seeds: Sequence[int],
+  base_dir: str | os.PathLike[str],
+  *,
+  seeds_at_once: int | None = None,
+  evaluate_every: int = 5,
+  evaluate_after: Sequence[int] = (),
+  checkpoint_seconds: float = 60.0,
+) -> list[results.Result]:
+  """Trains settings with seeds, or goes on with it, without gin and drawings.
+
+  Phases are those of the command: what it has trained in `base_dir` is used,
+  and the other way round.
+
+  Args:
+    settings: by name.
+    seeds: different integers from 0 to 2**32 - 1.
+    base_dir: where all phases are kept.
+    seeds_at_once: number of seeds that train side by side; None for all.
+    evaluate_every: epochs of the whole training set between two evaluations.
+    evaluate_after: epochs of each phase after which there is one too.
+    checkpoint_seconds: seconds between two checkpoints.
+
+  Returns:
+    The results, in the order of the settings.
+
+  Raises:
+    ValueError: a value is outside its range, or a setting can't be run.
+    StoppedError: a signal asked the process to stop.
+    DivergedError: a loss was NaN or infinite; all other settings were run.
+    CheckpointError: no checkpoint can be written or read.
+    OSError: a file can't be written.
+  """
+  fields = dataclasses.fields(Setting)
+  experiment = make_experiment(
+    {
+      name: {field.name: getattr(setting, field.name) for field in fields}
+      for name, setting in settings.items()
+    },
+    None,
+    seeds,
+    seeds_at_once,
+    evaluate_every,
+    evaluate_after,
+    checkpoint_seconds,
+    draw=figures.curves,
+  )
+  for setting in experiment.settings.values():
+    check_setting(setting)
+  experiment = _without_idle_buffers(experiment)
+  root = pathlib.Path(base_dir)
+  _raise(_train(experiment, root), experiment)
+  return collect(experiment, root)
 
 
 def load_experiment(
@@ -361,7 +424,12 @@ def _show(
     raise SettingsError(
       f'the results cannot be shown: {one_line(error)}'
     ) from error
-  written = tables.write_tables({'table': table}, folder)
-  written += write_figures({'figure': figure}, folder)
+  shown = {'table': table}
+  if (paired := tables.paired_table(there)).rows:
+    shown['paired'] = paired
+  written = tables.write_tables(shown, folder)
+  curves = folder / 'curves.csv'
+  files.write_text(curves, tables.csv_text(tables.curve_table(there)))
+  written += [curves, *write_figures({'figure': figure}, folder)]
   print(tables.markdown(table), end='', flush=True)
   say(f'written: {", ".join(map(str, written))}')

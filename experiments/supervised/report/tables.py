@@ -15,10 +15,22 @@ from experiments.supervised.report.published import (
   of_cell,
   of_method,
 )
-from experiments.supervised.report.selection import cells, method, subject
-from experiments.supervised.report.spread import NOTHING, Spread, spread
+from experiments.supervised.report.selection import (
+  FRESH,
+  WARM_START,
+  cells,
+  method,
+  subject,
+)
+from experiments.supervised.report.spread import (
+  NOTHING,
+  Spread,
+  interval,
+  spread,
+)
 from experiments.supervised.results import (
   NETWORKS,
+  PLACE,
   Result,
   drop_between_phases,
   final,
@@ -26,13 +38,21 @@ from experiments.supervised.results import (
   finished,
   is_finished,
   mean_over_phases,
+  paired_difference,
 )
 from ht_rl.files import write_files
 
 # Stands for a number that is not known.
 UNKNOWN = '\N{EN DASH}'
 
-_FORMATS = {'ratio': 'g', 'noise': 'g', 'seeds': 'd', 'difference': '+.3f'}
+_FORMATS = {
+  'ratio': 'g',
+  'noise': 'g',
+  'seeds': 'd',
+  'difference': '+.3f',
+  'low': '+.3f',
+  'high': '+.3f',
+}
 _STD = ' std'
 
 
@@ -139,6 +159,69 @@ def continual_table(results: Sequence[Result]) -> Table:
     *_with_std('train accuracy'),
   ]
   return Table(tuple(columns), rows)
+
+
+def paired_table(results: Sequence[Result]) -> Table:
+  """Returns differences to the plain warm start and to the fresh network.
+
+  Args:
+    results: of one dataset and one model. The others are compared to those that
+      are called 'WS' and 'fresh'.
+
+  Returns:
+    A row for each finished pair: the mean difference of the final test accuracy
+    of the reported networks, paired by seed, with its 95% interval (Student's;
+    unknown for one seed).
+
+  Raises:
+    ValueError: there is more than one dataset or model.
+  """
+  subject(results)
+  done = finished(results)
+  rows: list[list[str | float]] = []
+  for result in done:
+    for other in done:
+      if other.name not in (WARM_START, FRESH) or other is result:
+        continue
+      differences = paired_difference(result, other)
+      if len(differences):
+        rows.append(
+          [result.name, other.name, len(differences), *interval(differences)]
+        )
+  return Table(('setting', 'less', 'seeds', 'difference', 'low', 'high'), rows)
+
+
+def curve_table(results: Sequence[Result]) -> Table:
+  """Returns all evaluations, a row for each seed of each.
+
+  Args:
+    results: of any settings, finished or not.
+
+  Returns:
+    Rows with the setting, the seed, the place in the run and every figure; NaN
+    where it was not measured.
+  """
+  figures = list(
+    dict.fromkeys(
+      name
+      for result in results
+      for row in result.rows
+      for name in row
+      if name not in PLACE
+    )
+  )
+  rows: list[list[str | float]] = [
+    [
+      *(result.name, result.reported, seed),
+      *(row[name] for name in PLACE),
+      *(row[name][i] if name in row else math.nan for name in figures),
+    ]
+    for result in results
+    for i, seed in enumerate(result.seeds)
+    for row in result.rows
+  ]
+  columns = ('setting', 'reported', 'seed', *PLACE, *figures)
+  return Table(columns, rows)
 
 
 def grid_table(results: Sequence[Result], beside: str | None = None) -> Table:

@@ -1,8 +1,10 @@
 """What is typed for a supervised experiment, and what comes back."""
 
+import csv
 import dataclasses
 import functools
 import gzip
+import io
 import json
 import math
 import os
@@ -54,7 +56,7 @@ TINY = (
 # What the cell is, said by hand: other settings can begin as it does.
 BY_HAND = {'ratios': (0.5, 1.0), 'noises': (0.5, 0.0), 'epochs': (4, 2)}
 FIRST_PHASE = {'ratios': (0.5,), 'noises': (0.5,), 'epochs': (4,)}
-SHOWN = ('table.md', 'table.csv', 'figure.svg', 'figure.png')
+SHOWN = ('table.md', 'table.csv', 'curves.csv', 'figure.svg', 'figure.png')
 
 
 @pytest.fixture(scope='module')
@@ -600,6 +602,49 @@ def test_evaluations_in_a_phases_own_epochs(finished, tmp_path):
   assert result['rows'][3:] == often['rows'][2:]
   table = (tmp_path / 'methods+mnist' / 'table.md').read_text()
   assert 'drop at phase starts' in table
+
+
+def test_the_curves_as_a_table(finished):
+  (result,) = read_results(finished[0])
+  text = (finished[0] / 'warm_start_mnist' / 'curves.csv').read_text()
+  rows = list(csv.DictReader(io.StringIO(text)))
+  assert len(rows) == len(SEEDS) * len(result['rows'])
+  for i, seed in enumerate(SEEDS):
+    of_seed = [row for row in rows if row['seed'] == str(seed)]
+    for read, row in zip(of_seed, result['rows'], strict=True):
+      assert read['setting'] == CELL
+      assert [read[name] for name in results.PLACE] == [
+        str(row[name]) for name in results.PLACE
+      ]
+      for name, values in row.items():
+        if name not in results.PLACE:
+          assert float(read[name]) == values[i]
+      if row['moment'] == 'start':
+        assert read['train_accuracy'] == ''
+
+
+def test_an_experiment_from_python(finished, tmp_path):
+  fields = BY_HAND | {
+    'train_size': 100,
+    'width': 0.1,
+    'batch_size': 50,
+    'learning_rate': 0.01,
+  }
+  settings = {
+    'WS': Setting(**fields),
+    'HR': Setting(**fields, head_reset=True, reported='tortoise'),
+  }
+  gin.clear_config()
+  first, reset = run.run_experiment(settings, SEEDS, tmp_path, evaluate_every=1)
+  (whole,) = read_results(finished[0])
+  assert first.rows == whole['rows']
+  assert (first.name, reset.name) == ('WS', 'HR')
+  assert reset.seeds == SEEDS
+  assert reset.setting == settings['HR'].to_json()
+  assert reset.rows[:3] == first.rows[:3]
+  assert {path.name for path in tmp_path.iterdir()} == {'phases'}
+  with pytest.raises(ValueError, match='seeds must be different'):
+    run.run_experiment(settings, (1, 1), tmp_path)
 
 
 def test_a_buffer_that_holds_everything_is_none(finished, tmp_path, capfd):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments.supervised import paper, results
 from experiments.supervised.report import selection, tables
@@ -209,6 +210,34 @@ def test_continual_table(make):
   half = by_name(table)['HR']
   assert math.isnan(half['mean over phase ends'])
   assert math.isnan(half['drop at phase starts'])
+
+
+def test_differences_are_paired_by_seed(make):
+  rng = np.random.default_rng(0)
+  first = make(rng, 'WS', 0.7, seeds=4)
+  second = make(rng, 'H&T', 0.8, seeds=5, reported='tortoise')
+  # Its seeds are in another order, and one more.
+  second = dataclasses.replace(second, seeds=(3, 9, 0, 1, 2))
+  half = make(rng, 'HR', 0.8, ended=1)
+  table = tables.paired_table([first, second, half])
+  rows = {(row[0], row[1]): row[2:] for row in table.rows}
+  assert rows.keys() == {('H&T', 'WS')}
+  count, mean, low, high = rows['H&T', 'WS']
+  ours = second.rows[-1]['tortoise_test_accuracy']
+  theirs = first.rows[-1]['hare_test_accuracy']
+  by_seed = dict(zip(second.seeds, ours, strict=True))
+  test = stats.ttest_rel([by_seed[seed] for seed in range(4)], theirs)
+  expected = test.confidence_interval(0.95)
+  assert count == 4
+  assert (low, high) == pytest.approx((expected.low, expected.high))
+  assert mean == pytest.approx((expected.low + expected.high) / 2)
+  text = tables.markdown(table)
+  assert f'{mean:+.3f}' in text
+  # Of one seed there is no interval.
+  alone = [make(rng, name, 0.7, seeds=1) for name in ('fresh', 'L2 0.1')]
+  (row,) = tables.paired_table(alone).rows
+  assert row[:3] == ['L2 0.1', 'fresh', 1]
+  assert math.isnan(row[-1])
 
 
 def test_grid_table(cells):
