@@ -188,7 +188,7 @@ def paired_table(results: Sequence[Result]) -> Table:
         rows.append(
           [result.name, other.name, len(differences), *interval(differences)]
         )
-  return Table(('setting', 'less', 'seeds', 'difference', 'low', 'high'), rows)
+  return Table(('setting', 'minus', 'seeds', 'difference', 'low', 'high'), rows)
 
 
 def curve_table(results: Sequence[Result]) -> Table:

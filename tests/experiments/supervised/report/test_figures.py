@@ -371,6 +371,23 @@ def test_curves(continual, all_figures):
   assert subtitle(figure).startswith('All 3 settings.')
 
 
+def test_curves_of_another_figure(continual):
+  figure = figures.curves(continual, 'train_accuracy')
+  (axes,) = figure.axes
+  assert axes.get_ylabel() == 'Train accuracy'
+  legend = [text.get_text() for text in axes.get_legend().get_texts()]
+  named = {result.name: result for result in continual}
+  for name, line in zip(legend, axes.get_lines(), strict=False):
+    values = [row['train_accuracy'] for row in named[name].rows]
+    means = [statistics.mean(x) for x in values]
+    np.testing.assert_allclose(line.get_ydata(), means)
+
+
+def test_curves_of_no_figure(continual):
+  with pytest.raises(ValueError, match="no figure 'train_acuracy' in the resu"):
+    figures.curves(continual, 'train_acuracy')
+
+
 def test_metrics_are_those_of_phase_1(cells, all_figures):
   panels = all_figures['metrics'].axes
   assert len(panels) == 5
