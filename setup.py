@@ -52,6 +52,7 @@ SUPERVISED = [
   'mlxtend>=0.23',
   'pillow>=11',
   'pyarrow>=18',
+  'scipy>=1.13',
 ]
 
 WATCH = ['imageio>=2.36', 'imageio-ffmpeg>=0.6']

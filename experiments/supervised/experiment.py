@@ -7,7 +7,7 @@ from typing import Any
 
 import gin
 
-from experiments.supervised import results
+from experiments.supervised import paper, results
 from experiments.supervised.report import correlations, figures, tables
 from experiments.supervised.settings import Setting
 from ht_rl.arguments import check_float, check_int, check_seed
@@ -23,6 +23,7 @@ class Experiment:
     seeds: each setting is run with each of them.
     seeds_at_once: number of seeds that train side by side in one program.
     evaluate_every: epochs of the whole training set between two evaluations.
+    evaluate_after: epochs of each phase after which there is one too.
     checkpoint_seconds: seconds between two checkpoints.
     draw: makes a figure of the results.
     tabulate: makes a table of them.
@@ -32,6 +33,7 @@ class Experiment:
   seeds: tuple[int, ...]
   seeds_at_once: int
   evaluate_every: int
+  evaluate_after: tuple[int, ...]
   checkpoint_seconds: float
   draw: Callable[[Sequence[results.Result]], Any]
   tabulate: Callable[[Sequence[results.Result]], tables.Table]
@@ -46,9 +48,11 @@ class Experiment:
 @gin.configurable('experiment')
 def make_experiment(
   settings: Mapping[str, Mapping[str, Any]] | None = None,
+  more_settings: Mapping[str, Mapping[str, Any]] | None = None,
   seeds: Sequence[int] = (1, 2, 3, 4, 5),
   seeds_at_once: int | None = None,
   evaluate_every: int = 5,
+  evaluate_after: Sequence[int] = (),
   checkpoint_seconds: float = 60.0,
   draw: Callable[[Sequence[results.Result]], Any] | None = None,
   tabulate: Callable[
@@ -60,9 +64,15 @@ def make_experiment(
   Args:
     settings: for each name the fields of `Setting` by which it differs from
       those that the gin file gives (`Setting.model`, say).
+    more_settings: others, in a gin file that adds to those of the file that it
+      includes.
     seeds: different integers from 0 to 2**32 - 1.
     seeds_at_once: None for all of them.
-    evaluate_every: an integer of at least 1.
+    evaluate_every: an integer of at least 1. It counts epochs of the whole
+      training set: a phase with a tenth of it is tested every ten times as many
+      of its own epochs.
+    evaluate_after: integers of at least 1, which count epochs of the phase.
+      They show how soon it recovers from what methods did before it.
     checkpoint_seconds: a number of at least 0.
     draw: one of the functions of `experiments.supervised.report.figures`.
     tabulate: one of those of `experiments.supervised.report.tables`, or of
@@ -76,6 +86,8 @@ def make_experiment(
       'experiment.settings must be a dictionary from names to what differs, '
       "such as {'WS': {}, 'HR': {'head_reset': True}}"
     )
+  if more_settings is not None:
+    settings = _with_more(settings, more_settings)
   if not callable(draw) or isinstance(draw, type):
     raise ValueError(
       f'experiment.draw must be a figure, such as @figures.bars, not {draw!r}'
@@ -92,6 +104,13 @@ def make_experiment(
     seeds_at_once = len(seeds)
   check_int('experiment.seeds_at_once', seeds_at_once, 1)
   check_int('experiment.evaluate_every', evaluate_every, 1)
+  if not isinstance(evaluate_after, (tuple, list)):
+    raise ValueError(
+      'experiment.evaluate_after must be a list of epochs, such as (1, 2, 5), '
+      f'not {evaluate_after!r}'
+    )
+  for epoch in evaluate_after:
+    check_int('experiment.evaluate_after', epoch, 1)
   check_float(
     'experiment.checkpoint_seconds', checkpoint_seconds, 0, float('inf')
   )
@@ -100,6 +119,7 @@ def make_experiment(
     tuple(seeds),
     seeds_at_once,
     evaluate_every,
+    tuple(evaluate_after),
     float(checkpoint_seconds),
     draw,
     tabulate,
@@ -140,7 +160,7 @@ def warm_starts(
     f'ratio {ratio:g}, noise {noise:g}': {
       'ratios': (ratio, 1.0),
       'noises': (noise, 0.0),
-      'epochs': (int(epochs / ratio + 1e-9), epochs),
+      'epochs': paper.warm_start_epochs(ratio, epochs),
     }
     for ratio in ratios
     for noise in noises
@@ -156,8 +176,30 @@ for _draw in (
   figures.metrics,
 ):
   gin.external_configurable(_draw, module='figures')
-for _tabulate in (tables.grid_table, correlations.correlation_table):
+for _tabulate in (
+  tables.grid_table,
+  tables.continual_table,
+  correlations.correlation_table,
+):
   gin.external_configurable(_tabulate, module='tables')
+
+
+def _with_more(
+  settings: Mapping[str, Mapping[str, Any]], more: Any
+) -> Mapping[str, Mapping[str, Any]]:
+  """Returns both; raises ValueError where they name a setting twice."""
+  if not isinstance(more, Mapping):
+    raise ValueError(
+      'experiment.more_settings must be a dictionary, as experiment.settings '
+      f'is, not {more!r}'
+    )
+  for name in more:
+    if name in settings:
+      raise ValueError(
+        f'experiment.more_settings must have new names: {name!r} is one of '
+        'experiment.settings'
+      )
+  return {**settings, **more}
 
 
 def _make_setting(name: str, fields: Mapping[str, Any]) -> Setting:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ht_rl.arguments import check_choice, check_float, check_int
 
 NoiseMode = Literal['exclude_true', 'uniform']
-BufferPolicy = Literal['uniform', 'lowest_index']
+BufferPolicy = Literal['uniform', 'reservoir', 'lowest_index']
 
 # The streams of random numbers, by purpose.
 _SUBSETS, _NOISE, _BUFFER = range(3)
@@ -73,10 +73,12 @@ def make_phases(
       `num_classes` is right by chance.
     buffer_size: number of samples seen before a phase that it trains on; None
       for all.
-    buffer_policy: ``uniform`` draws them, anew in each phase; ``lowest_index``
-      takes those that come first in the training set. If that is sorted by
-      class, they are of few classes, as in the code that the paper's authors
-      released.
+    buffer_policy: ``uniform`` draws them from all that was seen, anew in each
+      phase, so that what was discarded can return; ``reservoir`` keeps a
+      uniform sample of all that was seen, of what the phase before had, so that
+      nothing returns; ``lowest_index`` takes those that come first in the
+      training set. If that is sorted by class, they are of few classes, as in
+      the code that the paper's authors released.
 
   Returns:
     The phases in order.
@@ -101,6 +103,8 @@ def make_phases(
       if buffer_policy == 'uniform':
         rng = _rng(seed, _BUFFER, k)
         old = rng.choice(old, buffer_size, replace=False)
+      elif buffer_policy == 'reservoir':
+        old = _reservoir(old, buffer_size, _rng(seed, _BUFFER))
       else:
         old = np.sort(old)[:buffer_size]
     indices = np.concatenate([old, new])
@@ -113,6 +117,33 @@ def make_phases(
     )
     phases.append(Phase(indices, noisy))
   return phases
+
+
+def _reservoir(
+  stream: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
+  """Returns a uniform sample of a stream that was read once (algorithm R).
+
+  With the same random numbers that of a longer stream has nothing that this one
+  has discarded.
+
+  Args:
+    stream: int32 [n].
+    size: how many are kept, at most n.
+    rng: is used in the same way for any n.
+
+  Returns:
+    int32 [size].
+
+  References:
+    Vitter, 1985, "Random Sampling with a Reservoir".
+  """
+  places = rng.integers(0, np.arange(1, len(stream) + 1))[size:]
+  enters = places < size
+  kept = stream[:size].copy()
+  # Of several that come to one place the last one stays.
+  kept[places[enters]] = stream[size:][enters]
+  return kept
 
 
 def _with_noise(

@@ -68,6 +68,14 @@ def check_setting(setting: Setting) -> None:
     )
 
 
+def holds_everything(setting: Setting) -> bool:
+  """Returns whether a setting's buffer has room for all that is ever old."""
+  if setting.buffer_size is None or setting.num_phases == 1:
+    return False
+  num_train = len(load_dataset(setting).train_labels)
+  return round(num_train * setting.ratios[-2]) <= setting.buffer_size
+
+
 def _read(
   name: str | Callable[..., data.Dataset],
   folder: str | None,

@@ -126,6 +126,85 @@ def final_accuracy(result: Result) -> np.ndarray:
   return final(result, f'{result.reported}_test_accuracy')
 
 
+def mean_over_phases(result: Result) -> np.ndarray:
+  """Returns the mean test accuracy over the ends of all phases.
+
+  Args:
+    result: of one setting; its run is finished.
+
+  Returns:
+    A float array [seeds], of the reported network.
+
+  Raises:
+    ValueError: the run is not finished.
+  """
+  figure = f'{result.reported}_test_accuracy'
+  ends = [at_phase_end(result, k, figure) for k in range(num_phases(result))]
+  return np.mean(ends, axis=0)
+
+
+def drop_between_phases(result: Result) -> np.ndarray:
+  """Returns how much test accuracy is lost between two phases, in the mean.
+
+  Args:
+    result: of one setting; its run is finished.
+
+  Returns:
+    The accuracy at the end of a phase less that at the start of the next, where
+    methods have changed the weights. A float array [seeds], of the reported
+    network; NaN where there is but one phase.
+
+  Raises:
+    ValueError: the run is not finished.
+
+  >>> def row(phase, moment, accuracy):
+  ...   place = {'phase': phase, 'epoch': 0, 'step': 0, 'moment': moment}
+  ...   return {**place, 'hare_test_accuracy': [accuracy]}
+  >>> rows = [row(0, 'end', 0.75), row(1, 'start', 0.5), row(1, 'end', 1.0)]
+  >>> result = Result('HR', {'ratios': [0.1, 1.0]}, (1,), 'hare', rows)
+  >>> drop_between_phases(result), mean_over_phases(result)
+  (array([0.25]), array([0.875]))
+  """
+  figure = f'{result.reported}_test_accuracy'
+  starts = {
+    row['phase']: np.asarray(row[figure], float)
+    for row in result.rows
+    if row['moment'] == 'start'
+  }
+  drops = [
+    at_phase_end(result, k - 1, figure) - starts[k]
+    for k in range(1, num_phases(result))
+  ]
+  if not drops:
+    return np.full(len(result.seeds), np.nan)
+  return np.mean(drops, axis=0)
+
+
+def paired_difference(first: Result, second: Result) -> np.ndarray:
+  """Returns by how much the first is more accurate than the second, by seed.
+
+  Runs with one seed share their subsets, their noise and, if their networks are
+  the same, their initial weights.
+
+  Args:
+    first: of one setting; its run is finished.
+    second: of another.
+
+  Returns:
+    The difference of the final test accuracies of the reported networks, a
+    float array [seeds that both have], in the order of the first.
+
+  Raises:
+    ValueError: a run is not finished.
+  """
+  ours, theirs = (
+    dict(zip(result.seeds, final_accuracy(result), strict=True))
+    for result in (first, second)
+  )
+  shared = [seed for seed in first.seeds if seed in theirs]
+  return np.array([ours[seed] - theirs[seed] for seed in shared], float)
+
+
 def num_phases(result: Result) -> int:
   """Returns the number of phases of a whole run."""
   return len(result.setting['ratios'])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import json
+import os
 import pathlib
 
 import gin
@@ -28,10 +29,13 @@ from experiments.supervised.experiment import (
 from experiments.supervised.prepare import (
   check_setting,
   forget_own_data,
+  holds_everything,
   make_schedule,
 )
-from experiments.supervised.report import tables
-from experiments.supervised.units import Options, PhaseRun, Report, Row, chain
+from experiments.supervised.report import figures, tables
+from experiments.supervised.rows import Row
+from experiments.supervised.settings import Setting
+from experiments.supervised.units import Options, PhaseRun, Report, chain
 from ht_rl import files
 from ht_rl.drawing import write_figures
 
@@ -69,16 +73,82 @@ def run(
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
   errors = {} if draw_only else _train(experiment, root)
+  if draw_only:
+    for unit in _all_phases(experiment, root):
+      if unit.lost is not None:
+        say(f'{unit.lost}: this phase is left out')
   with runs.claim(folder, wait=True):
     there = collect(experiment, root)
     _show(experiment, there, folder)
+  _say_what_is_of_other_code(experiment, root)
+  _raise(errors, experiment)
+  return there
+
+
+def _raise(errors: Mapping[str, DivergedError], experiment: Experiment) -> None:
+  """Raises DivergedError if a setting failed."""
   if errors:
     name, first = next(iter(errors.items()))
     raise DivergedError(
       f'{len(errors)} of {len(experiment.settings)} settings failed; '
       f'{name}: {one_line(first)}'
     )
-  return there
+
+
+def run_experiment(
+  settings: Mapping[str, Setting],
+  seeds: Sequence[int],
+  base_dir: str | os.PathLike[str],
+  *,
+  seeds_at_once: int | None = None,
+  evaluate_every: int = 5,
+  evaluate_after: Sequence[int] = (),
+  checkpoint_seconds: float = 60.0,
+) -> list[results.Result]:
+  """Trains settings with seeds, or goes on with it, without gin and drawings.
+
+  Phases are those of the command: what it has trained in `base_dir` is used,
+  and the other way round.
+
+  Args:
+    settings: by name.
+    seeds: different integers from 0 to 2**32 - 1.
+    base_dir: where all phases are kept.
+    seeds_at_once: number of seeds that train side by side; None for all.
+    evaluate_every: epochs of the whole training set between two evaluations.
+    evaluate_after: epochs of each phase after which there is one too.
+    checkpoint_seconds: seconds between two checkpoints.
+
+  Returns:
+    The results, in the order of the settings.
+
+  Raises:
+    ValueError: a value is outside its range, or a setting can't be run.
+    StoppedError: a signal asked the process to stop.
+    DivergedError: a loss was NaN or infinite; all other settings were run.
+    CheckpointError: no checkpoint can be written or read.
+    OSError: a file can't be written.
+  """
+  fields = dataclasses.fields(Setting)
+  experiment = make_experiment(
+    {
+      name: {field.name: getattr(setting, field.name) for field in fields}
+      for name, setting in settings.items()
+    },
+    None,
+    seeds,
+    seeds_at_once,
+    evaluate_every,
+    evaluate_after,
+    checkpoint_seconds,
+    draw=figures.curves,
+  )
+  for setting in experiment.settings.values():
+    check_setting(setting)
+  experiment = _without_idle_buffers(experiment)
+  root = pathlib.Path(base_dir)
+  _raise(_train(experiment, root), experiment)
+  return collect(experiment, root)
 
 
 def load_experiment(
@@ -95,11 +165,39 @@ def load_experiment(
     experiment = make_experiment()
     for setting in experiment.settings.values():
       check_setting(setting)
+    experiment = _without_idle_buffers(experiment)
     check_shown(experiment)
   except (ValueError, TypeError, ImportError) as error:
     raise SettingsError(explain(error)) from error
   check_effects()
   return experiment
+
+
+def _without_idle_buffers(experiment: Experiment) -> Experiment:
+  """Returns it without buffers that drop nothing; says which these are.
+
+  So such a run is the one without a buffer, and is not trained twice.
+  """
+  idle = {
+    name: setting
+    for name, setting in experiment.settings.items()
+    if holds_everything(setting)
+  }
+  if not idle:
+    return experiment
+  sizes = sorted({f'{setting.buffer_size:,}' for setting in idle.values()})
+  say(
+    f'buffer_size {_first(sizes)} has no effect in '
+    f'{_first(list(idle))}: it holds all samples that were seen before a '
+    'phase, so these runs are those without a buffer'
+  )
+  without = {
+    name: dataclasses.replace(setting, buffer_size=None)
+    for name, setting in idle.items()
+  }
+  return dataclasses.replace(
+    experiment, settings={**experiment.settings, **without}
+  )
 
 
 def experiment_folder(
@@ -131,6 +229,42 @@ def collect(
   return there
 
 
+def _say_what_is_of_other_code(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> None:
+  """Says which finished phases were not trained by the present code."""
+  phases = [u for u in _all_phases(experiment, base_dir) if u.is_over]
+  foreign = {u.folder: files for u in phases if (files := u.foreign_files)}
+  if not foreign:
+    return
+  changed = sorted({file for files in foreign.values() for file in files})
+  say(
+    f'{len(foreign)} of {len(phases)} finished phases were trained by other '
+    f'code than this ({_first(changed)} differ); to train them again, remove '
+    f'{_first(list(map(str, foreign)))}'
+  )
+
+
+def _first(names: Sequence[str], most: int = 3) -> str:
+  """Returns a list as text, 'a, b, c and 4 more'."""
+  more = len(names) - most
+  text = ', '.join(names[:most])
+  return f'{text} and {more} more' if more > 0 else text
+
+
+def _all_phases(
+  experiment: Experiment, base_dir: pathlib.Path
+) -> list[PhaseRun]:
+  """Returns all phases of an experiment; those that are shared once."""
+  phases = {
+    unit.folder: unit
+    for chains in _chains(experiment, base_dir).values()
+    for phases in chains
+    for unit in phases
+  }
+  return list(phases.values())
+
+
 def _chains(
   experiment: Experiment,
   base_dir: pathlib.Path,
@@ -138,7 +272,10 @@ def _chains(
 ) -> dict[str, list[list[PhaseRun]]]:
   """Returns for each setting the phases of each group of seeds."""
   options = Options(
-    experiment.evaluate_every, experiment.checkpoint_seconds, report
+    experiment.evaluate_every,
+    experiment.evaluate_after,
+    experiment.checkpoint_seconds,
+    report,
   )
   return {
     name: [
@@ -287,7 +424,12 @@ def _show(
     raise SettingsError(
       f'the results cannot be shown: {one_line(error)}'
     ) from error
-  written = tables.write_tables({'table': table}, folder)
-  written += write_figures({'figure': figure}, folder)
+  shown = {'table': table}
+  if (paired := tables.paired_table(there)).rows:
+    shown['paired'] = paired
+  written = tables.write_tables(shown, folder)
+  curves = folder / 'curves.csv'
+  files.write_text(curves, tables.csv_text(tables.curve_table(there)))
+  written += [curves, *write_figures({'figure': figure}, folder)]
   print(tables.markdown(table), end='', flush=True)
   say(f'written: {", ".join(map(str, written))}')

@@ -62,7 +62,10 @@ class Schedule:
     """Returns whether a method renews weights before an epoch of the phase."""
     if not method.has('renew') or (self.phase == 0 and epoch == 0):
       return False
-    return epoch % self.as_long_as(method.renew_every) == 0
+    every = method.renew_every
+    if not method.renews_by_phase:
+      every = self.as_long_as(every)
+    return epoch % every == 0
 
   @property
   def reset_every(self) -> Callable[[ArrayLike], Any] | None:

@@ -42,7 +42,8 @@ class Setting:
     epochs: the number of epochs of each phase.
     noise_mode: 'exclude_true' or 'uniform', see `phases.make_phases`.
     buffer_size: how many old samples a phase keeps; None for all.
-    buffer_policy: 'uniform' or 'lowest_index', see `phases.make_phases`.
+    buffer_policy: 'uniform', 'reservoir' or 'lowest_index', see
+      `phases.make_phases`.
     model: the network: a name that `models.make_model` knows, or a function
       that it takes.
     width: factor of the hidden widths.
@@ -60,13 +61,16 @@ class Setting:
     max_grad_norm: the norm of all gradients together is clipped to it.
     augment: whether images are cropped and flipped at random.
     spectral_decoupling: weight of the mean square of the logits, over batch and
-      classes (Pezeshki et al., 2021).
+      classes. That of Pezeshki et al. (2021) multiplies half of the sum over
+      classes: it is this times two, divided by the number of classes.
     regenerate: weight of the squared distance from the initial weights (Kumar
       et al., 2023).
     redo: the score up to which a unit is dormant and is recycled (Sokar et al.,
       2023); None for never.
-    redo_every: how many epochs of the whole training set lie between two
-      recyclings; a phase that has a part of it counts epochs in proportion.
+    redo_every: how many epochs lie between two recyclings.
+    redo_counts: 'phase' if these are epochs of the phase; 'whole' if they are
+      epochs of the whole training set, so that a phase that has a part of it
+      counts in proportion.
     head_reset: whether the head gets its initial weights after each phase.
     shrink: the share of the initial weights that is mixed into all weights
       after each phase (0.8 in the paper).
@@ -121,6 +125,7 @@ class Setting:
   regenerate: float = 0.0
   redo: float | None = None
   redo_every: int = 5
+  redo_counts: str = 'phase'
   head_reset: bool = False
   shrink: float = 0.0
   perturb: float | None = None
@@ -237,7 +242,11 @@ class Setting:
     if self.regenerate:
       found.append(methods_lib.Regenerate(self.regenerate))
     if self.redo is not None:
-      found.append(methods_lib.ReDo(self.redo, self.redo_every))
+      found.append(
+        methods_lib.ReDo(
+          self.redo, self.redo_every, self.redo_counts == 'phase'
+        )
+      )
     if self.parseval:
       found.append(methods_lib.Parseval(self.parseval))
     if self.fire:
@@ -317,6 +326,8 @@ class Setting:
       without_effect += ['buffer_policy']
     if self.redo is None:
       without_effect += ['redo_every']
+    if self.redo is None or self.redo_counts == 'whole':  # It was the only way.
+      without_effect += ['redo_counts']
     for name in without_effect:
       del fields[name]
     if self.methods:
@@ -376,6 +387,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
   'regenerate': _AT_LEAST_0,
   'redo': _AT_LEAST_0,
   'redo_every': _POSITIVE_INT,
+  'redo_counts': _one_of('phase', 'whole'),
   'head_reset': check_bool,
   'shrink': _FRACTION,
   'perturb': _AT_LEAST_0,

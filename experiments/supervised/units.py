@@ -19,19 +19,19 @@ import numpy as np
 from agents import checkpoint
 from agents.errors import CheckpointError, DivergedError, StoppedError
 from experiments.command import say
-from experiments.supervised import data, named
+from experiments.supervised import code, data, named, rows
 from experiments.supervised.prepare import load_dataset
+from experiments.supervised.rows import Row
 from experiments.supervised.settings import Setting
 from experiments.supervised.training import Trainer, TrainState
 from ht_rl import files
 
-# An evaluation, as in `results.Result`.
-Row: TypeAlias = dict[str, Any]
 # Is told how many gradient steps of a phase its seeds have done in sum, whether
 # these are restored from a checkpoint, and some figures.
 Report: TypeAlias = Callable[[int, bool, Mapping[str, float]], None]
 
 _FINISHED = 'finished'
+_CODE = 'code.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Options:
   Attributes:
     evaluate_every: epochs of the whole training set between two evaluations; a
       phase that has a part of it counts in proportion.
+    evaluate_after: epochs of each phase after which there is one too.
     checkpoint_seconds: seconds between two checkpoints.
     report: is called after each epoch.
   """
 
   evaluate_every: int
+  evaluate_after: tuple[int, ...]
   checkpoint_seconds: float
   report: Report
 
@@ -87,7 +89,21 @@ class PhaseRun:
   @property
   def is_over(self) -> bool:
     """Whether the phase is trained to its end, and all its rows are there."""
-    return (self.folder / _FINISHED).exists()
+    return (self.folder / _FINISHED).exists() and self.lost is None
+
+  @property
+  def lost(self) -> str | None:
+    """Why what was trained can't be used; None where it can, or none was."""
+    is_finished = (self.folder / _FINISHED).exists()
+    if not (is_finished or any(self.folder.glob('checkpoints/*/sha256'))):
+      return None
+    try:
+      there = self.rows
+    except ValueError as error:
+      return f'{self._rows_file} {error}'
+    if is_finished and not rows.ends(there, self.setting.epochs[self.phase]):
+      return f'{self._rows_file} has no evaluation at the end'
+    return None
 
   @property
   def is_finished(self) -> bool:
@@ -99,25 +115,45 @@ class PhaseRun:
 
   @property
   def rows(self) -> list[Row]:
-    """The evaluations so far, as in `results.Result`."""
+    """The evaluations so far; see `rows.read`."""
+    return rows.read(self._rows_file, self.phase, len(self.seeds))
+
+  @property
+  def foreign_files(self) -> Sequence[str]:
+    """The files of code that were not as now when the phase was trained.
+
+    None are known of a phase that was trained before such records were kept.
+    """
     try:
-      return json.loads(self._rows_file.read_text())
-    except FileNotFoundError:
-      return []
+      then = json.loads((self.folder / _CODE).read_text())
+    except (OSError, ValueError):
+      return ()
+    if not isinstance(then, dict):
+      return ()
+    return code.differing(then, code.digests_of(self.setting))
 
   def execute(self, should_stop: Callable[[], bool]) -> None:
     """Trains from the last checkpoint to the end; see `runs.Unit`.
 
-    A phase that is over without its weights is trained again.
+    A phase that is over without its weights is trained again, and so is one
+    whose evaluations are lost.
     """
+    lost = self.lost
     (self.folder / _FINISHED).unlink(missing_ok=True)
+    if lost is not None:
+      say(f'{lost}: this phase is trained again')
+      shutil.rmtree(self.folder / 'checkpoints', ignore_errors=True)
+    checkpoints = checkpoint.Checkpoints(self.folder / 'checkpoints')
+    training = _Training(self, self._make_trainer())
+    training.begin(checkpoints.restore(say))
+    if training.epoch == 0:  # Else it goes on with what older code has begun.
+      files.write_text(
+        self.folder / _CODE, _text(code.digests_of(self.setting))
+      )
     files.write_text(
       self.folder / 'setting.json',
       _text({'setting': self.setting.to_json(), 'seeds': self.seeds}),
     )
-    checkpoints = checkpoint.Checkpoints(self.folder / 'checkpoints')
-    training = _Training(self, self._make_trainer())
-    training.begin(checkpoints.restore(say))
     saved = time.monotonic()
     while not training.is_over:
       training.train_epoch()
@@ -217,8 +253,9 @@ class _Training:
     Raises:
       DivergedError: a loss was NaN or infinite.
     """
-    every = self._schedule.as_long_as(self._run.options.evaluate_every)
-    evaluates = self.epoch % every == 0
+    options = self._run.options
+    every = self._schedule.as_long_as(options.evaluate_every)
+    evaluates = self.epoch % every == 0 or self.epoch in options.evaluate_after
     if not (self.is_over or evaluates or is_due):
       return
     self._check('training', self._seen['train_loss'])

@@ -30,6 +30,16 @@ class Estimate(NamedTuple):
   high: np.ndarray
 
 
+def format_number(number: ArrayLike, digits: int) -> str:
+  """Formats a number with some decimals; a huge one as a power of ten.
+
+  >>> format_number(0.12345, 3), format_number(1e308, 3)
+  ('0.123', '1e+308')
+  """
+  number = float(np.asarray(number))
+  return f'{number:.3g}' if abs(number) >= 1e9 else f'{number:.{digits}f}'
+
+
 class _Sample(NamedTuple):
   """The scores of one method, the games' runs one after another.
 

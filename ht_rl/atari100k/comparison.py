@@ -27,6 +27,7 @@ from ht_rl.atari100k.aggregates import (
   Estimate,
   aggregate,
   draw_counts,
+  format_number,
   interval,
   probability_of_improvement,
 )
@@ -106,7 +107,8 @@ class Comparison:
         'The data cannot tell them apart: with one run of a game the '
         'variation between runs is unknown.',
       )
-    ends = f'{100 * self.confidence:g}% interval [{low:.3f}, {high:.3f}]'
+    shown = f'{format_number(low, 3)}, {format_number(high, 3)}'
+    ends = f'{100 * self.confidence:g}% interval [{shown}]'
     if self.is_decided:
       higher = self.first if value > 0 else self.second
       verdict = (
@@ -121,7 +123,9 @@ class Comparison:
     return (verdict, self._runs_sentence(), self._detectable_sentence())
 
   def _runs_sentence(self) -> str:
-    start = f'To tell an IQM difference of {abs(self.target):.3f} apart'
+    start = (
+      f'To tell an IQM difference of {format_number(abs(self.target), 3)} apart'
+    )
     power = f'{100 * self.wanted_power:g}% power'
     if self.runs_needed is None:
       needed = f'more than {MAX_RUNS:,} runs'

@@ -14,6 +14,7 @@ from ht_rl.atari100k.aggregates import (
   aggregate,
   aggregate_means,
   bootstrap_counts,
+  format_number,
   interval,
   performance_profile,
   probability_of_improvement,
@@ -293,7 +294,7 @@ def format_estimate(estimate: Estimate, digits: int = 3) -> str:
   >>> format_estimate(Estimate(np.array(0.5), np.array(0.4), np.array(0.625)))
   '0.500 [0.400, 0.625]'
   """
-  value, low, high = (f'{float(number):.{digits}f}' for number in estimate)
+  value, low, high = (format_number(number, digits) for number in estimate)
   return value if np.isnan(estimate.low) else f'{value} [{low}, {high}]'
 
 

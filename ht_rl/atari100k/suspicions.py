@@ -171,9 +171,10 @@ def _units(scores: Mapping[str, np.ndarray]) -> str | None:
   ]
   typical = float(np.median(normalized)) if normalized else 0.0
   if len(normalized) >= 3 and typical > 20:
+    shown = f'{typical:,.0f}' if typical < 1e9 else f'{typical:.3g}'
     return (
       f'are these scores in the right unit? Half of the games are above '
-      f'{typical:,.0f} times human level. If game points were given as '
+      f'{shown} times human level. If game points were given as '
       'human-normalised scores, give them as game points.'
     )
   clear = [game for game in scores if game in _CLEAR_GAMES]

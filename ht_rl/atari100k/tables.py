@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tabulate
 
-from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.aggregates import METRICS, Estimate, format_number
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.published import SYSTEMS, ranked
@@ -119,7 +119,7 @@ def comparison_rows(summary: Summary, comparison: Comparison) -> _Rows:
   rows = [['', comparison.first, comparison.second, 'difference']]
   for metric, title in METRIC_TITLES.items():
     values = [
-      f'{float(method.estimates[metric].value):.3f}'
+      format_number(method.estimates[metric].value, 3)
       for method in (first, second)
     ]
     difference = _with_interval(comparison.differences[metric])
@@ -150,7 +150,7 @@ def runs(method: Method) -> str:
 
 def points(score: float) -> str:
   """Formats a score in game points, with a decimal if it is small."""
-  return f'{score:.0f}' if abs(score) >= 1000 else f'{score:.1f}'
+  return format_number(score, 0 if abs(score) >= 1000 else 1)
 
 
 def _with_interval(estimate: Estimate | None, digits: int = 3) -> str:

@@ -129,11 +129,17 @@ class Method:
 
   @property
   def renew_every(self) -> int:
-    """The epochs of the whole training set between two renewals.
-
-    A phase that has a part of the training set counts in proportion.
-    """
+    """The epochs between two renewals; see `renews_by_phase`."""
     return 5
+
+  @property
+  def renews_by_phase(self) -> bool:
+    """Whether the epochs between two renewals are those of the phase.
+
+    Else they are epochs of the whole training set: a phase that has a part of
+    it counts in proportion.
+    """
+    return False
 
   def has(self, hook: str) -> bool:
     """Returns whether the method overrides a hook."""

@@ -109,7 +109,9 @@ def spectral_decoupling(logits: jax.Array) -> jax.Array:
 
   References:
     Pezeshki et al., 2021, "Gradient Starvation: A Learning Proclivity in Neural
-    Networks", equation 14 (there a sum over classes, and half of it).
+    Networks", equation 14. There it is half of the sum over classes: a weight
+    of 1 there is half the number of classes here. The code of Lee et al. (2024)
+    has this mean.
   """
   return jnp.mean(jnp.square(logits))
 

@@ -24,16 +24,24 @@ class ReDo(Method):
 
   Attributes:
     threshold: score up to which a unit is dormant.
-    every: epochs of the whole training set between two recyclings.
+    every: epochs between two recyclings.
+    by_phase: whether these are epochs of the phase, not of the whole training
+      set.
   """
 
   threshold: float
   every: int = 5
+  by_phase: bool = False
 
   @property
   def renew_every(self) -> int:
-    """Returns the interval in epochs of the whole training set."""
+    """Returns the interval."""
     return self.every
+
+  @property
+  def renews_by_phase(self) -> bool:
+    """Returns whether the interval is in epochs of the phase."""
+    return self.by_phase
 
   def renew(
     self,

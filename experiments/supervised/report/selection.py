@@ -1,16 +1,14 @@
-"""Selects the results of a table or figure, and the paper's for them."""
+"""Selects the results of a table or figure."""
 
 from collections.abc import Sequence
-import math
 
-from experiments.supervised import data, models, paper
+from experiments.supervised import data, models
 from experiments.supervised.results import Result, finished
 
 # The names of a plain warm start, and of a network trained on all data alone.
 WARM_START, FRESH = 'WS', 'fresh'
-
-# Fields that must be at these values for a comparison with the paper.
-_AS_IN_THE_PAPER = {'width': 1.0, 'train_size': None, 'validation_size': None}
+# What the methods of a figure are compared to.
+REFERENCES = (WARM_START, FRESH, 'fresh + Aug')
 
 
 def method(name: str) -> str:
@@ -87,40 +85,9 @@ def cells(results: Sequence[Result]) -> dict[tuple[float, float], Result]:
   return dict(sorted(found.items()))
 
 
-def paper_dataset(result: Result) -> str | None:
-  """Returns the data set of the paper that a result can be compared on.
-
-  Args:
-    result: of any setting.
-
-  Returns:
-    The data set; None where the paper has none such, or used another model,
-    another width or all of the data.
-  """
-  setting = result.setting
-  dataset = setting['dataset']
-  if paper.MODELS.get(dataset) != setting['model']:
-    return None
-  is_alike = all(setting.get(k, v) == v for k, v in _AS_IN_THE_PAPER.items())
-  return dataset if is_alike else None
-
-
 def warm_start_cell(result: Result) -> tuple[float, float] | None:
   """Returns ratio and noise of a warm start's first phase, None for others."""
   ratios, noises = result.setting['ratios'], result.setting['noises']
   if len(ratios) != 2 or ratios[1] != 1 or noises[1] != 0:
     return None
   return float(ratios[0]), float(noises[0])
-
-
-def published_accuracy(result: Result) -> float:
-  """Returns the paper's final test accuracy of a method (Table 7), or NaN."""
-  setting = result.setting
-  # Table 7 has one warm start, at ratio 0.1 and noise 0.5.
-  is_of_table = warm_start_cell(result) == (0.1, 0.5) or (
-    list(setting['ratios']) == [1] and list(setting['noises']) == [0]
-  )
-  if not is_of_table:
-    return math.nan
-  published = paper.METHODS_TEST_ACCURACY.get(paper_dataset(result) or '', {})
-  return published.get(method(result.name), math.nan)

@@ -9,21 +9,36 @@ import pathlib
 from typing import NamedTuple
 
 from experiments.supervised import data, paper
+from experiments.supervised.report.published import (
+  UNPUBLISHED,
+  cell_of,
+  of_cell,
+  of_method,
+)
 from experiments.supervised.report.selection import (
+  FRESH,
+  WARM_START,
   cells,
   method,
-  paper_dataset,
-  published_accuracy,
   subject,
 )
-from experiments.supervised.report.spread import NOTHING, Spread, spread
+from experiments.supervised.report.spread import (
+  NOTHING,
+  Spread,
+  interval,
+  spread,
+)
 from experiments.supervised.results import (
   NETWORKS,
+  PLACE,
   Result,
+  drop_between_phases,
   final,
   final_accuracy,
   finished,
   is_finished,
+  mean_over_phases,
+  paired_difference,
 )
 from ht_rl.files import write_files
 
@@ -37,6 +52,8 @@ _FORMATS = {
   'points': 'd',
   'difference': '+.3f',
   'correlation': '+.2f',
+  'low': '+.3f',
+  'high': '+.3f',
 }
 _STD = ' std'
 
@@ -54,14 +71,15 @@ class Table(NamedTuple):
 
 
 def method_table(results: Sequence[Result]) -> Table:
-  """Returns final accuracies by setting, beside the paper's Table 7.
+  """Returns final accuracies by setting, beside the paper's Tables 7 and 6.
 
   Args:
     results: of one dataset and one model. Unfinished ones have no numbers.
 
   Returns:
-    A row for each result, in their order. The paper has one number for each
-    method: it stands beside the method's best setting.
+    A row for each result, in their order. The paper has one test and one train
+    accuracy for each method: they stand beside the method's best setting, if
+    that is the paper's in all other fields.
 
   Raises:
     ValueError: there is more than one dataset or model.
@@ -74,7 +92,7 @@ def method_table(results: Sequence[Result]) -> Table:
   rows: list[list[str | float]] = []
   for result in results:
     is_best = best.get(method(result.name)) == result.name
-    published = published_accuracy(result) if is_best else math.nan
+    published = of_method(result) if is_best else UNPUBLISHED
     rows.append(
       [
         result.name,
@@ -85,9 +103,10 @@ def method_table(results: Sequence[Result]) -> Table:
           for number in _final(result, f'{network}_test_accuracy')
         ),
         result.reported,
+        published.test.mean,
+        _final(result, 'hare_test_accuracy').mean - published.test.mean,
         *_final(result, 'train_accuracy'),
-        published,
-        _final(result, f'{result.reported}_test_accuracy').mean - published,
+        published.train.mean,
       ]
     )
   columns = [
@@ -95,10 +114,116 @@ def method_table(results: Sequence[Result]) -> Table:
     *_with_std('hare test accuracy'),
     *_with_std('tortoise test accuracy'),
     'reported',
-    *_with_std('train accuracy'),
     *('paper', 'difference'),
+    *_with_std('train accuracy'),
+    'paper train',
   ]
   return Table(tuple(columns), rows)
+
+
+def continual_table(results: Sequence[Result]) -> Table:
+  """Returns what learning in many phases comes to, by setting.
+
+  At the end of the last phase methods can be equal that differ on the way.
+
+  Args:
+    results: of one dataset and one model. Unfinished ones have no numbers.
+
+  Returns:
+    A row for each result, in their order, of the reported network: its final
+    test accuracy, the mean over the ends of all phases, and how much it loses
+    from the end of a phase to the start of the next, in the mean.
+
+  Raises:
+    ValueError: there is more than one dataset or model.
+  """
+  subject(results)
+  figures = (final_accuracy, mean_over_phases, drop_between_phases)
+  rows: list[list[str | float]] = [
+    [
+      *(result.name, len(result.seeds), result.reported),
+      *(
+        number
+        for figure in figures
+        for number in (
+          spread(figure(result)) if is_finished(result) else NOTHING
+        )
+      ),
+      *_final(result, 'train_accuracy'),
+    ]
+    for result in results
+  ]
+  columns = [
+    *('setting', 'seeds', 'reported'),
+    *_with_std('test accuracy'),
+    *_with_std('mean over phase ends'),
+    *_with_std('drop at phase starts'),
+    *_with_std('train accuracy'),
+  ]
+  return Table(tuple(columns), rows)
+
+
+def paired_table(results: Sequence[Result]) -> Table:
+  """Returns differences to the plain warm start and to the fresh network.
+
+  Args:
+    results: of one dataset and one model. The others are compared to those that
+      are called 'WS' and 'fresh'.
+
+  Returns:
+    A row for each finished pair: the mean difference of the final test accuracy
+    of the reported networks, paired by seed, with its 95% interval (Student's;
+    unknown for one seed).
+
+  Raises:
+    ValueError: there is more than one dataset or model.
+  """
+  subject(results)
+  done = finished(results)
+  rows: list[list[str | float]] = []
+  for result in done:
+    for other in done:
+      if other.name not in (WARM_START, FRESH) or other is result:
+        continue
+      differences = paired_difference(result, other)
+      if len(differences):
+        rows.append(
+          [result.name, other.name, len(differences), *interval(differences)]
+        )
+  return Table(('setting', 'minus', 'seeds', 'difference', 'low', 'high'), rows)
+
+
+def curve_table(results: Sequence[Result]) -> Table:
+  """Returns all evaluations, a row for each seed of each.
+
+  Args:
+    results: of any settings, finished or not.
+
+  Returns:
+    Rows with the setting, the seed, the place in the run and every figure; NaN
+    where it was not measured.
+  """
+  figures = list(
+    dict.fromkeys(
+      name
+      for result in results
+      for row in result.rows
+      for name in row
+      if name not in PLACE
+    )
+  )
+  rows: list[list[str | float]] = [
+    [
+      *(result.name, result.reported, seed),
+      *(row[name] for name in PLACE),
+      *(row[name][i] if name in row else math.nan for name in figures),
+    ]
+    for result in results
+    for i, seed in enumerate(result.seeds)
+    for row in result.rows
+  ]
+  columns = ('setting', 'reported', 'seed', *PLACE, *figures)
+  return Table(columns, rows)
 
 
 def grid_table(results: Sequence[Result], beside: str | None = None) -> Table:
@@ -110,34 +235,32 @@ def grid_table(results: Sequence[Result], beside: str | None = None) -> Table:
       not comparable; None to show comparable ones only.
 
   Returns:
-    A row for each ratio and noise, in rising order. Only the same data set and
-    model have a difference.
+    A row for each ratio and noise, in rising order. Only settings that are the
+    paper's in all fields have a difference.
 
   Raises:
     ValueError: there is more than one dataset, model or method, or the paper
       has no such dataset.
   """
-  if beside is not None and beside not in paper.MODELS:
+  if beside is not None and beside not in paper.TRAINING:
     raise ValueError(
       f'the paper has no numbers of {beside!r}; it has those of '
-      f'{", ".join(paper.MODELS)}'
+      f'{", ".join(paper.TRAINING)}'
     )
   subject(results)
   rows: list[list[str | float]] = []
   for (ratio, noise), result in cells(results).items():
-    own = paper_dataset(result)
-    shown = beside or own or ''
+    own = of_cell(result)
+    shown = own if beside is None else cell_of(beside, ratio, noise)
     test = spread(final_accuracy(result))
-    paper_test = paper.final_test_accuracy(shown, ratio, noise) or NOTHING
-    paper_train = paper.final_train_accuracy(shown, ratio, noise) or NOTHING
     rows.append(
       [
         *(ratio, noise, len(result.seeds)),
         *test,
-        *paper_test,
-        test.mean - paper_test.mean if shown == own else math.nan,
+        *shown.test,
+        test.mean - own.test.mean if shown == own else math.nan,
         *_final(result, 'train_accuracy'),
-        *paper_train,
+        *shown.train,
       ]
     )
   of_paper = f'paper, {data.title(beside)}:' if beside else 'paper'
@@ -257,6 +380,7 @@ def _text(column: str, entry: str | float) -> str:
     return entry.replace('|', '\\|')
   if math.isnan(entry):
     return UNKNOWN
-  if column.startswith(('paper ', 'paper, ')):  # As the paper prints them.
+  if 'accuracy' in column and column.startswith(('paper ', 'paper, ')):
+    # As Tables 4 and 5 print them.
     return format(entry, '.4f' if column.endswith(_STD) else '.2f')
   return format(entry, _FORMATS.get(column, '.3f'))

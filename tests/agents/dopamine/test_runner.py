@@ -444,3 +444,10 @@ def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
     f'the last good checkpoint is {tmp_path}/checkpoints/80'
   ]
   assert checkpoint.Checkpoints(tmp_path / 'checkpoints').steps() == [80]
+
+
+def test_a_file_in_place_of_the_folder_of_metrics(tmp_path):
+  (tmp_path / 'metrics').write_text('mine')
+  with pytest.raises(OSError, match='metrics is not a directory'):
+    make_runner(tmp_path)
+  assert (tmp_path / 'metrics').read_text() == 'mine'

@@ -1,9 +1,13 @@
 """Results filled by hand: their numbers mean nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from experiments.supervised.report.selection import method
 from experiments.supervised.results import Result
+from experiments.supervised.settings import Setting
 
 METRICS = (
   'weight_magnitude',
@@ -13,6 +17,18 @@ METRICS = (
   'feature_rank',
 )
 STEPS = 2000  # Of a phase.
+# What some methods are, at a value that the paper tried.
+FIELDS = {
+  'L2': {'weight_decay': 0.1},
+  'Aug': {'augment': True},
+  'Spectral': {'spectral_decoupling': 0.01},
+  'Regen': {'regenerate': 0.01},
+  'ReDo': {'redo': 0.1},
+  'CReLU': {'crelu': True},
+  'HR': {'head_reset': True},
+  'S&P': {'shrink': 0.8},
+  'H&T': {'reset_epochs': 10},
+}
 
 
 def make_result(
@@ -75,18 +91,24 @@ def make_result(
     rows.append(row(phase, 10, 'end', top))
     if phase + 1 < len(ratios):
       rows.append(row(phase, 10, 'reset', 0.4 * top))
+  epochs = [int(100 / ratio) for ratio in ratios]
+  fields = {
+    'dataset': 'cifar10',
+    'model': 'resnet18',
+    'ratios': ratios,
+    'noises': noises,
+    'epochs': [*epochs[:-1], 100],
+    'weight_decay': 1e-3,
+    'reported': reported,
+    **FIELDS.get(method(name), {}),
+    **setting,
+  }
+  known = {field.name for field in dataclasses.fields(Setting)}
+  real = {name: x for name, x in fields.items() if name in known}
+  own = {name: x for name, x in fields.items() if name not in known}
   return Result(
     name=name,
-    setting={
-      'dataset': 'cifar10',
-      'model': 'resnet18',
-      'ratios': list(ratios),
-      'noises': list(noises),
-      'width': 1.0,
-      'train_size': None,
-      'validation_size': None,
-      **setting,
-    },
+    setting=Setting(**real).to_json() | own,
     seeds=tuple(range(seeds)),
     reported=reported,
     rows=rows,

@@ -1,11 +1,16 @@
 """What is typed for a supervised experiment, and what comes back."""
 
+import csv
 import dataclasses
 import functools
 import gzip
+import io
 import json
+import math
+import os
 import pathlib
 import shutil
+import signal
 
 from absl.testing import flagsaver
 import gin
@@ -16,9 +21,18 @@ from agents import checkpoint
 from experiments import config
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
-from experiments.supervised import data, prepare, results, run, units
+from experiments.supervised import (
+  code,
+  data,
+  paper,
+  prepare,
+  results,
+  run,
+  units,
+)
 from experiments.supervised import experiment as experiment_lib
-from experiments.supervised.report import selection
+from experiments.supervised.report import selection, tables
+from experiments.supervised.settings import Setting
 
 pytest.importorskip('mlxtend')
 pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
@@ -42,7 +56,7 @@ TINY = (
 # What the cell is, said by hand: other settings can begin as it does.
 BY_HAND = {'ratios': (0.5, 1.0), 'noises': (0.5, 0.0), 'epochs': (4, 2)}
 FIRST_PHASE = {'ratios': (0.5,), 'noises': (0.5,), 'epochs': (4,)}
-SHOWN = ('table.md', 'table.csv', 'figure.svg', 'figure.png')
+SHOWN = ('table.md', 'table.csv', 'curves.csv', 'figure.svg', 'figure.png')
 
 
 @pytest.fixture(scope='module')
@@ -52,6 +66,11 @@ def _trace_once():
     trainer = functools.cache(units._trainer.__wrapped__)
     patch.setattr(units, '_trainer', trainer)
     yield
+
+
+def a_model(num_classes):
+  """Stands for a network of a user's module."""
+  raise NotImplementedError(num_classes)
 
 
 def type_command(*arguments):
@@ -200,6 +219,13 @@ WRONG_SETTINGS = {
   'experiment.seeds = (4294967296,)': 'experiment.seeds must be an integer',
   'experiment.seeds_at_once = 0': 'experiment.seeds_at_once must be',
   'experiment.evaluate_every = 0': 'experiment.evaluate_every must be',
+  'experiment.evaluate_after = (0,)': 'experiment.evaluate_after must be',
+  'experiment.evaluate_after = 3': 'experiment.evaluate_after must be a list',
+  "experiment.more_settings = {'A': 3}": 'must have a text for each name',
+  'experiment.more_settings = 3': 'experiment.more_settings must be a dict',
+  'experiment.more_settings = {"ratio 0.5, noise 0.5": {}}': (
+    "experiment.more_settings must have new names: 'ratio 0.5, noise 0.5' is"
+  ),
   'experiment.checkpoint_seconds = -1': 'experiment.checkpoint_seconds must be',
   # What would fail when all is trained.
   'experiment.draw = None': 'experiment.draw must be a figure',
@@ -288,8 +314,9 @@ DATASETS = {
 }
 SIDES = {'cifar10': 32, 'cifar100': 32, 'tiny_imagenet': 64}
 WHOLE = ('warm_start_mnist', 'cifar10_small')  # With their data set.
+LAST = ('l2',)  # Beside both.
 EXPERIMENTS = sorted(
-  {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE}
+  {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE, *LAST}
 )
 
 
@@ -350,7 +377,9 @@ def test_every_file_with_every_data_set(dataset):
     )
     assert (plain.b1, plain.b2, plain.eps) == (0.9, 0.999, 1e-8)
     assert plain.momentum == 0.999
-    if name not in ('warm_start', 'metrics') and 'continual' not in name:
+    if name == 'random_labels':
+      assert (set(plain.ratios), set(plain.noises)) == ({1.0}, {1.0})
+    elif name not in ('warm_start', 'metrics') and 'continual' not in name:
       assert (plain.ratios, plain.noises) == ((0.1, 1.0), (0.5, 0.0))
       assert plain.epochs == (1000, 100)
     augmented = name in ('hare_tortoise', 'continual', 'continual_limited')
@@ -406,6 +435,18 @@ GRIDS = {
 }
 
 
+@pytest.mark.parametrize('name', ['hare_tortoise', 'continual_limited'])
+def test_l2_comes_last(name):
+  with_l2 = load_experiment(name, 'cifar10', 'l2').settings
+  without = load_experiment(name, 'cifar10').settings
+  assert {setting.weight_decay for setting in without.values()} == {1e-3}
+  assert with_l2 == {
+    method: dataclasses.replace(setting, weight_decay=0.1)
+    for method, setting in without.items()
+  }
+  assert all(setting.augment for setting in with_l2.values())
+
+
 def test_the_names_of_the_settings_say_what_they_are():
   methods = load_experiment('methods', 'cifar10').settings
   optimizer = load_experiment('optimizer', 'cifar10').settings
@@ -423,6 +464,40 @@ def test_the_names_of_the_settings_say_what_they_are():
         settings[name], **{field: getattr(settings['WS'], field)}
       )
       assert rest == settings['WS'], name
+
+
+def test_one_picture_has_all_of_figure_4():
+  augmented = load_experiment('methods_augmented', 'cifar10').settings
+  plain = load_experiment('methods', 'cifar10').settings
+  assert {**plain, **augmented} == augmented
+  methods = {selection.method(name) for name in augmented}
+  assert set(paper.METHODS_TEST_ACCURACY['cifar10']) <= methods
+
+
+@pytest.mark.parametrize('dataset', ['cifar10', 'cifar100', 'tiny_imagenet'])
+def test_the_papers_numbers_are_beside_its_settings_alone(dataset, make):
+  rng = np.random.default_rng(0)
+  published = paper.METHODS_TEST_ACCURACY[dataset]
+
+  def beside(*files, **changed):
+    settings = load_experiment(*files, dataset).settings
+    table = tables.method_table(
+      [
+        make(rng, name, 0.7, **dataclasses.asdict(setting) | changed)
+        for name, setting in settings.items()
+      ]
+    )
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return {
+      selection.method(row['setting']): row['paper']
+      for row in rows
+      if not math.isnan(row['paper'])
+    }
+
+  assert beside('methods_augmented') == published
+  # Figure 5 augments all, which Table 7 does not.
+  assert beside('hare_tortoise') == {}
+  assert beside('methods', batch_size=128) == {}
 
 
 def test_the_bars_are_of_settings_that_there_are():
@@ -511,6 +586,97 @@ def test_what_an_experiment_leaves(finished, capfd):
     assert result.rows[3][name] == result.rows[2][name]
 
 
+def test_evaluations_in_a_phases_own_epochs(finished, tmp_path):
+  settings = {CELL: {}}
+  more = (
+    '--gin_bindings=experiment.evaluate_every = 100',
+    '--gin_bindings=experiment.evaluate_after = (1, 3)',
+    '--gin_bindings=experiment.tabulate = @tables.continual_table',
+  )
+  assert type_command(*by_hand(tmp_path, settings, *more)) == 0
+  ((result,), (often,)) = read_results(tmp_path), read_results(finished[0])
+  at = [(x['phase'], x['epoch'], x['moment']) for x in result['rows']]
+  assert at == [
+    *((0, 0, 'start'), (0, 1, 'epoch'), (0, 3, 'epoch'), (0, 4, 'end')),
+    *((1, 0, 'start'), (1, 1, 'epoch'), (1, 2, 'end')),
+  ]
+  # Evaluations do not change training.
+  assert result['rows'][3:] == often['rows'][2:]
+  table = (tmp_path / 'methods+mnist' / 'table.md').read_text()
+  assert 'drop at phase starts' in table
+
+
+def test_the_curves_as_a_table(finished):
+  (result,) = read_results(finished[0])
+  text = (finished[0] / 'warm_start_mnist' / 'curves.csv').read_text()
+  rows = list(csv.DictReader(io.StringIO(text)))
+  assert len(rows) == len(SEEDS) * len(result['rows'])
+  for i, seed in enumerate(SEEDS):
+    of_seed = [row for row in rows if row['seed'] == str(seed)]
+    for read, row in zip(of_seed, result['rows'], strict=True):
+      assert read['setting'] == CELL
+      assert [read[name] for name in results.PLACE] == [
+        str(row[name]) for name in results.PLACE
+      ]
+      for name, values in row.items():
+        if name not in results.PLACE:
+          assert float(read[name]) == values[i]
+      if row['moment'] == 'start':
+        assert read['train_accuracy'] == ''
+
+
+def test_an_experiment_from_python(finished, tmp_path):
+  fields = BY_HAND | {
+    'train_size': 100,
+    'width': 0.1,
+    'batch_size': 50,
+    'learning_rate': 0.01,
+  }
+  settings = {
+    'WS': Setting(**fields),
+    'HR': Setting(**fields, head_reset=True, reported='tortoise'),
+  }
+  gin.clear_config()
+  first, reset = run.run_experiment(settings, SEEDS, tmp_path, evaluate_every=1)
+  (whole,) = read_results(finished[0])
+  assert first.rows == whole['rows']
+  assert (first.name, reset.name) == ('WS', 'HR')
+  assert reset.seeds == SEEDS
+  assert reset.setting == settings['HR'].to_json()
+  assert reset.rows[:3] == first.rows[:3]
+  assert {path.name for path in tmp_path.iterdir()} == {'phases'}
+  with pytest.raises(ValueError, match='seeds must be different'):
+    run.run_experiment(settings, (1, 1), tmp_path)
+
+
+def test_a_buffer_that_holds_everything_is_none(finished, tmp_path, capfd):
+  # The first phase has 50 samples.
+  settings = {
+    CELL: {},
+    'idle': {'buffer_size': 50},
+    'idle too': {'buffer_size': 60, 'buffer_policy': 'lowest_index'},
+  }
+  assert type_command(*by_hand(tmp_path, settings)) == 0
+  err = capfd.readouterr().err
+  assert err.startswith(
+    'buffer_size 50, 60 has no effect in idle, idle too: it holds all samples '
+    'that were seen before a phase, so these runs are those without a buffer\n'
+  )
+  assert err.count('buffer_size') == 1
+  assert len(phase_folders(tmp_path)) == 2
+  (whole,) = read_results(finished[0])
+  found = read_results(tmp_path)
+  assert [result['name'] for result in found] == list(settings)
+  for result in found:
+    assert result['rows'] == whole['rows']
+    assert result['setting']['buffer_size'] is None
+  # One sample less, and it acts.
+  settings = {'acts': {'buffer_size': 49}}
+  assert type_command(*by_hand(tmp_path, settings)) == 0
+  assert 'buffer_size' not in capfd.readouterr().err
+  assert len(phase_folders(tmp_path)) == 3
+
+
 def test_draw_only(finished, tmp_path, capfd):
   base_dir, _ = finished
   copy = tmp_path / 'copy'
@@ -534,6 +700,175 @@ def test_draw_only(finished, tmp_path, capfd):
   assert capfd.readouterr() == ('', 'nothing is finished yet\n')
   assert not (tmp_path / 'none' / 'phases').exists()
   assert read_results(tmp_path / 'none') == []
+
+
+def test_results_of_other_code_are_named(
+  finished, tmp_path, capfd, monkeypatch
+):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  own = code._of_this_repository()
+  first, second = (
+    next(
+      folder
+      for folder in phase_folders(copy)
+      if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
+    )
+    for phase in (0, 1)
+  )
+  for folder in (first, second):
+    assert json.loads((folder / 'code.json').read_text()) == own
+  # Code changes, and a file is new; then a phase is trained anew.
+  steps = 'experiments/supervised/training/steps.py'
+  changed = own | {steps: 'other', 'experiments/supervised/new.py': 'new'}
+  monkeypatch.setattr(code, '_of_this_repository', lambda: changed)
+  shutil.rmtree(second)
+  capfd.readouterr()
+  assert type_command(*arguments(copy)) == 0
+  assert capfd.readouterr().err.splitlines()[-1] == (
+    '1 of 2 finished phases were trained by other code than this '
+    f'(experiments/supervised/new.py, {steps} differ); to train them again, '
+    f'remove {first}'
+  )
+  assert json.loads((second / 'code.json').read_text()) == changed
+  # Of phases without a record nothing is known, and nothing is said.
+  (first / 'code.json').unlink()
+  assert type_command(*arguments(copy), '--draw_only') == 0
+  assert capfd.readouterr().err.startswith('written: ')
+  assert 'other code' not in capfd.readouterr().err
+
+
+def test_a_phase_that_goes_on_keeps_the_record_of_its_beginning(
+  tmp_path, capfd, monkeypatch
+):
+  typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
+  began = {'a.py': '1'}
+  monkeypatch.setattr(code, '_of_this_repository', lambda: began)
+  epoch = units._Training.train_epoch
+
+  def then_stop(training):
+    epoch(training)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(units._Training, 'train_epoch', then_stop)
+    assert type_command(*typed) == 75
+  monkeypatch.setattr(code, '_of_this_repository', dict)
+  capfd.readouterr()
+  assert type_command(*typed) == 0
+  (folder,) = phase_folders(tmp_path)
+  assert json.loads((folder / 'code.json').read_text()) == began
+  assert 'other code than this (a.py differ)' in capfd.readouterr().err
+
+
+def test_what_counts_as_other_code():
+  plain = 'def f(x):\n  return x + 1\n'
+  alike = (
+    '"""A module."""\n\n# Why.\ndef f( x ):\n  """Adds."""\n'
+    '  return (x+1)  # One.\n'
+  )
+  assert code.digest(plain) == code.digest(alike)
+  assert code.digest(plain) != code.digest(plain.replace('1', '2'))
+  files = code.digests_of(Setting())
+  for part in (
+    'experiments/supervised/training/steps.py',
+    'experiments/supervised/methods/penalties.py',
+    'experiments/supervised/models/resnet.py',
+    'experiments/supervised/data/splits.py',
+    'experiments/supervised/phases.py',
+    'ht_rl/transforms/hare_tortoise.py',
+  ):
+    assert files[part] == code.digest((ROOT / part).read_text())
+  assert not any('report' in name or 'test' in name for name in files)
+  own = code.digests_of(Setting(model=a_model))
+  assert set(code.differing(files, own)) == {f'{__name__}.py'}
+
+
+DAMAGES = {
+  'cut': lambda whole: whole[: len(whole) // 2],
+  'binary': lambda whole: bytes(range(256)),
+  'empty': lambda whole: b'',
+  'no list': lambda whole: b'{"phase": 0}',
+  'no rows': lambda whole: b'[]',
+  'of other keys': lambda whole: whole.replace(b'hare_test_acc', b'acc'),
+  'of another phase': lambda whole: whole.replace(
+    b'"phase": 1', b'"phase": 2'
+  ).replace(b'"phase": 0', b'"phase": 2'),
+  'of other seeds': lambda whole: json.dumps(
+    [
+      {k: x[:1] if isinstance(x, list) else x for k, x in row.items()}
+      for row in json.loads(whole)
+    ]
+  ).encode(),
+  'without an end': lambda whole: json.dumps(json.loads(whole)[:-1]).encode(),
+  'without a start': lambda whole: json.dumps(json.loads(whole)[1:]).encode(),
+  'of texts': lambda whole: whole.replace(b'[', b'["x", ', 2),
+  'lost': lambda whole: None,
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('phase', [0, 1])
+def test_damaged_evaluations(finished, tmp_path, capfd, damage, phase):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  whole = contents(copy / 'warm_start_mnist')
+  (file,) = [
+    folder / 'rows.json'
+    for folder in phase_folders(copy)
+    if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
+  ]
+  before = file.read_bytes()
+  damaged = DAMAGES[damage](before)
+  if damaged is None:
+    file.unlink()
+  else:
+    assert damaged != before
+    file.write_bytes(damaged)
+  capfd.readouterr()
+  assert type_command(*arguments(copy), '--draw_only') == 0
+  out, err = capfd.readouterr()
+  assert out == ''
+  line, nothing = err.splitlines()
+  assert line.startswith(f'{file} ')
+  assert line.endswith(': this phase is left out')
+  assert nothing == 'nothing is finished yet'
+  assert read_results(copy) == []
+  if damage not in ('cut', 'lost'):  # One of each kind is trained again.
+    return
+  assert type_command(*arguments(copy)) == 0
+  line, *_ = capfd.readouterr().err.splitlines()
+  assert line.startswith(f'{file} ')
+  assert line.endswith(': this phase is trained again')
+  assert file.read_bytes() == before
+  shown = contents(copy / 'warm_start_mnist')
+  assert {k: x for k, (x, _) in shown.items()} == {
+    k: x for k, (x, _) in whole.items()
+  }
+
+
+def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
+  tmp_path, capfd, monkeypatch
+):
+  typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
+  epoch = units._Training.train_epoch
+
+  def then_stop(training):
+    epoch(training)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(units._Training, 'train_epoch', then_stop)
+    assert type_command(*typed) == 75
+  (folder,) = phase_folders(tmp_path)
+  (folder / 'rows.json').write_bytes(b'\xff')
+  capfd.readouterr()
+  assert type_command(*typed) == 0
+  assert capfd.readouterr().err.startswith(
+    f'{folder / "rows.json"} is damaged: this phase is trained again\n'
+  )
+  (result,) = read_results(tmp_path)
+  assert [row['epoch'] for row in result['rows']] == [0, 2, 4]
 
 
 def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):

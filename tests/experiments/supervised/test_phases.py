@@ -53,7 +53,9 @@ def test_phases_grow_and_are_as_noisy_as_asked(plan):
 
 @settings(max_examples=40, deadline=None)
 @given(
-  plans(), st.integers(0, 100), st.sampled_from(['uniform', 'lowest_index'])
+  plans(),
+  st.integers(0, 100),
+  st.sampled_from(['uniform', 'reservoir', 'lowest_index']),
 )
 def test_a_buffer_holds_seen_samples_and_leaves_the_new_ones_alone(
   plan, size, policy
@@ -68,7 +70,7 @@ def test_a_buffer_holds_seen_samples_and_leaves_the_new_ones_alone(
     buffer_size=size,
     buffer_policy=policy,
   )
-  seen = set()
+  seen, before = set(), set()
   for phase, everything in zip(limited, whole, strict=True):
     indices = phase.indices.tolist()
     new = set(everything.indices.tolist()) - seen
@@ -79,13 +81,21 @@ def test_a_buffer_holds_seen_samples_and_leaves_the_new_ones_alone(
     assert len(old) == min(size, len(seen))
     if policy == 'lowest_index':
       assert old == set(sorted(seen)[:size])
+    if policy == 'reservoir':
+      assert old <= before
+    before = set(indices)
     np.testing.assert_array_equal(phase.labels, labels[phase.indices])
     seen |= new
 
 
 @pytest.mark.parametrize(
   'options',
-  [{'noise_mode': 'uniform'}, {'buffer_size': 7}, {}],
+  [
+    {'noise_mode': 'uniform'},
+    {'buffer_size': 7},
+    {'buffer_size': 7, 'buffer_policy': 'reservoir'},
+    {},
+  ],
 )
 def test_a_seed_gives_the_same_phases_again_and_another_gives_others(options):
   labels = by_class(10, 20)
@@ -216,6 +226,35 @@ def test_a_uniform_buffer_has_all_classes_alike_and_is_redrawn():
   )
 
 
+def test_a_reservoir_is_a_uniform_sample_of_all_that_was_seen():
+  labels = by_class(2, 15)
+  counts = np.zeros(30)
+  for seed in range(2000):
+    last = make(
+      *(labels, (0.4, 0.7, 1.0, 1.0), (0.0,) * 4),
+      seed,
+      buffer_size=6,
+      buffer_policy='reservoir',
+    )[-1]
+    counts[last.indices] += 1
+  assert counts.sum() == 6 * 2000
+  assert stats.chisquare(counts).pvalue > 0.001
+
+
+def test_a_reservoir_by_hand():
+  # Algorithm R, a sample at a time.
+  numbers = np.random.default_rng(3)
+  expected = list(range(100, 105))
+  for i in range(40):
+    place = int(numbers.integers(0, i + 1))
+    if i >= 5 and place < 5:
+      expected[place] = 100 + i
+  stream = np.arange(100, 140)
+  found = phases._reservoir(stream, 5, np.random.default_rng(3))
+  assert found.tolist() == expected
+  assert expected != list(range(100, 105))
+
+
 # The numbers of classes that a simulation of the released code's buffer found
 # for phases 5 to 10, where it does take the samples that come first.
 @pytest.mark.parametrize(
@@ -268,7 +307,8 @@ def test_the_first_samples_are_of_few_classes(num_classes, expected):
     ),
     (
       {'buffer_policy': 'first'},
-      "buffer_policy must be 'uniform' or 'lowest_index', not 'first'",
+      "buffer_policy must be 'uniform' or 'reservoir' or 'lowest_index', "
+      "not 'first'",
     ),
     (
       {'buffer_size': -1},

@@ -92,3 +92,26 @@ def test_there_is_a_number_for_each_seed():
 def test_a_network_is_reported():
   with pytest.raises(ValueError, match="hare or the tortoise, not 'both'"):
     make(ROWS, reported='both')
+
+
+def test_ends_and_drops_of_three_phases():
+  rows = [
+    row(0, 'start', hare_test_accuracy=[0.1, 0.1]),
+    row(0, 'end', hare_test_accuracy=[0.5, 0.25]),
+    row(1, 'start', hare_test_accuracy=[0.25, 0.25]),
+    row(1, 'epoch', hare_test_accuracy=[0.0, 0.0]),
+    row(1, 'end', hare_test_accuracy=[0.75, 0.5]),
+    row(2, 'start', hare_test_accuracy=[0.25, 1.0]),
+    row(2, 'end', hare_test_accuracy=[1.0, 0.75]),
+  ]
+  result = make(rows, ratios=(0.1, 0.5, 1.0))
+  found = results.mean_over_phases(result)
+  np.testing.assert_array_equal(found, [0.75, 0.5])
+  # (0.25 + 0.5) / 2, and (0 - 0.5) / 2.
+  found = results.drop_between_phases(result)
+  np.testing.assert_array_equal(found, [0.375, -0.25])
+  alone = make(rows[:2], ratios=(1.0,))
+  np.testing.assert_array_equal(results.mean_over_phases(alone), [0.5, 0.25])
+  assert np.isnan(results.drop_between_phases(alone)).all()
+  with pytest.raises(ValueError, match='the run must first come so far'):
+    results.mean_over_phases(make(rows[:-1], ratios=(0.1, 0.5, 1.0)))

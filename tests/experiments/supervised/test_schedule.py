@@ -61,8 +61,16 @@ def test_the_momentum_is_none_after_a_restart_with_one_memory():
   assert momenta == [0.75, 0.75, 0.75, 0, 0.75, 0.75, 0, 0.75]
 
 
-def test_redo_counts_epochs_of_all_data():
-  setting = Setting(redo=0.1, epochs=(160, 12))
+def test_redo_counts_epochs_of_a_phase():
+  # Appendix A.4: "every 5 epochs".
+  setting = Setting(redo=0.1, epochs=(16, 12))
+  (redo,) = setting.all_methods
+  tenth = Schedule(setting, 0, 6000, 60_000)
+  assert [e for e in range(16) if tenth.renews(redo, e)] == [5, 10, 15]
+
+
+def test_redo_can_count_epochs_of_all_data():
+  setting = Setting(redo=0.1, redo_counts='whole', epochs=(160, 12))
   (redo,) = setting.all_methods
   tenth, whole = Schedule(setting, 0, 6, 60), Schedule(setting, 1, 60, 60)
   assert [e for e in range(160) if tenth.renews(redo, e)] == [50, 100, 150]

@@ -66,7 +66,10 @@ WRONG = [
   ({'shrink': 1.5}, 'shrink must be a number from 0 to 1, not 1.5'),
   ({'redo': '0.1'}, "redo must be a number of at least 0, not '0.1'"),
   ({'noise_mode': 'true'}, "'exclude_true' or 'uniform', not 'true'"),
-  ({'buffer_policy': 'first'}, "'uniform' or 'lowest_index', not 'first'"),
+  (
+    {'buffer_policy': 'first'},
+    "'uniform' or 'reservoir' or 'lowest_index', not 'first'",
+  ),
   ({'dtype': 'float16'}, "dtype must be 'float32' or 'bfloat16'"),
   ({'reported': 'both'}, "reported must be 'hare' or 'tortoise', not 'both'"),
   ({'crelu': 1}, 'crelu must be True or False, not 1'),
@@ -144,6 +147,7 @@ def test_all_else_sets_runs_apart(field):
     'redo': 0.1,
     'redo_every': 6,
     'snr': 0.1,
+    'redo_counts': 'whole',
     'perturb': 0.1,
     'reset_epochs': 10,
     'reset_steps': 10,
@@ -159,7 +163,7 @@ def test_all_else_sets_runs_apart(field):
   else:
     other = default * 0.5 + 0.125
   same = {'reported', 'head_reset', 'shrink', 'perturb', 'redo_every'}
-  same |= {'buffer_size', 'buffer_policy', 'fire'}
+  same |= {'buffer_size', 'buffer_policy', 'redo_counts', 'fire'}
   assert (digests(**{field: other})[0] == digests()[0]) == (field in same)
 
 
@@ -172,6 +176,7 @@ def test_all_else_sets_runs_apart(field):
     (
       {
         'redo': 0.1,
+        'redo_counts': 'whole',
         'shrink': 0.8,
         'augment': True,
         'reset_epochs': (None, 10),
@@ -239,6 +244,7 @@ def test_a_buffers_policy_counts_from_the_second_phase_on():
 
 def test_the_interval_of_redo_counts_where_there_is_redo():
   assert digests(redo=0.1, redo_every=6)[0] != digests(redo=0.1)[0]
+  assert digests(redo=0.1, redo_counts='whole')[0] != digests(redo=0.1)[0]
 
 
 def test_numbers_are_the_same_however_they_are_written():

@@ -47,6 +47,15 @@ def find(lines, name, separator):
   raise AssertionError(f'no line of {name}')
 
 
+@pytest.mark.parametrize('style', ['table', 'markdown', 'latex'])
+def test_a_score_that_is_too_large_leaves_the_table_narrow(style):
+  scores = {game: [1e300, 3e300] for game in atari100k.GAMES}
+  huge = summarize({'mine': scores}, replicates=10)
+  text = tables.render(huge, style)
+  assert not re.search('[0-9,]{20}', text)
+  assert '2e+300' in text
+
+
 @pytest.mark.parametrize(
   ('style', 'separator'),
   [('table', r'\s{2,}'), ('markdown', r'(?<!\\)\|'), ('latex', r'(?<!\\)&')],

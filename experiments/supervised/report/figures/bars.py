@@ -14,9 +14,15 @@ from experiments.supervised.report.figures.common import (
   references_of,
   say_empty,
 )
-from experiments.supervised.report.selection import WARM_START, method, subject
+from experiments.supervised.report.selection import (
+  REFERENCES,
+  WARM_START,
+  method,
+  subject,
+)
 from experiments.supervised.report.spread import spread
 from experiments.supervised.results import (
+  NETWORKS,
   Result,
   final,
   final_accuracy,
@@ -42,6 +48,8 @@ from ht_rl.drawing import (
   wrapped,
 )
 
+_REFERENCES = 'References'
+
 # The groups of Figs. 4 and 5, in colours that the colour-blind tell apart.
 GROUP_COLORS: dict[str, str] = {
   'Generalizability': '#009e73',
@@ -57,16 +65,16 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
   Figs. 3, 4 and 5 of the paper.
 
   Args:
-    results: of one dataset and one model. Those called 'WS' and 'fresh' become
-      dashed lines.
+    results: of one dataset and one model. Those called 'WS', 'fresh' and 'fresh
+      + Aug' come first; the first two become dashed lines too.
     groups: the group of each setting that gets a bar, by its name or by that of
       its method (see `selection.method`).
 
   Returns:
     A bar for each setting from the mean of the warm start to its own, to the
     left if it is worse. Bars are in the order of the groups; those of one
-    method are sorted by their numbers. Dots are seeds. Where the tortoise is
-    reported, a hollow mark shows the mean of the hare.
+    method are sorted by their numbers. Dots are seeds. A hollow mark shows the
+    mean of the network that is not reported.
 
   Raises:
     ValueError: there is more than one dataset or model, or two results have the
@@ -84,6 +92,12 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
     ]
     for group in groups.values()
   }
+  compared = [
+    named[name]
+    for name in REFERENCES
+    if name in named and keys[name] not in groups
+  ]
+  grouped = {_REFERENCES: compared} | grouped
   grouped = {group: rows for group, rows in grouped.items() if rows}
   rows = [result for group in grouped.values() for result in group]
   labels = {result.name: wrapped(result.name) for result in rows}
@@ -91,13 +105,12 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
   heading, gap = 0.24, 0.1
   references = references_of(named)
   base = references.get(WARM_START, (0.0, 0.0))[0]
-  has_hares = any(is_finished(r) and r.reported == 'tortoise' for r in rows)
   with styled():
     figure, (axes,) = canvas(
       headline('Final test accuracy', of),
       f'{how_many(len(finished(rows)), len(rows), "settings")} '
       'Dots are seeds, lines standard deviations.'
-      + (' Hollow: the hare.' if has_hares else ''),
+      + (' Hollow: hare (diamond), tortoise (triangle).' if rows else ''),
       panel=(
         5.4,
         max(0.5, pitch * len(rows) + (heading + gap) * len(grouped)),
@@ -178,9 +191,10 @@ def _bar(
     markersize=2.8,
     markeredgewidth=0,
   )
-  if result.reported == 'tortoise':
-    hare = float(np.mean(final(result, 'hare_test_accuracy')))
-    axes.plot(hare, row, **HOLLOW)
+  (other,) = {*NETWORKS} - {result.reported}
+  mark = 'D' if other == 'hare' else '^'
+  average = float(np.mean(final(result, f'{other}_test_accuracy')))
+  axes.plot(average, row, **{**HOLLOW, 'marker': mark})
   _at_right(axes, row, f'{mean:.3f}')
 
 

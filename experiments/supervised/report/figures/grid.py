@@ -1,6 +1,7 @@
 """Final accuracy by share and noise of the first phase (Figs. 2 and 7)."""
 
 from collections.abc import Mapping, Sequence
+import math
 
 import numpy as np
 
@@ -13,11 +14,8 @@ from experiments.supervised.report.figures.common import (
   points,
   say_empty,
 )
-from experiments.supervised.report.selection import (
-  cells,
-  paper_dataset,
-  subject,
-)
+from experiments.supervised.report.published import of_cell
+from experiments.supervised.report.selection import cells, subject
 from experiments.supervised.report.spread import Spread, spread
 from experiments.supervised.results import Result, final_accuracy
 from ht_rl.drawing import (
@@ -51,10 +49,9 @@ def grid(results: Sequence[Result]) -> Figure:
   found = cells(results)
   measured = {cell: spread(final_accuracy(r)) for cell, r in found.items()}
   published = {
-    cell: Spread(*accuracy)
+    cell: number
     for cell, result in found.items()
-    if (dataset := paper_dataset(result))
-    and (accuracy := paper.final_test_accuracy(dataset, *cell))
+    if not math.isnan((number := of_cell(result).test).mean)
   }
   ratios = sorted({*paper.RATIOS, *(ratio for ratio, _ in found)})
   noises = sorted({*paper.NOISES, *(noise for _, noise in found)})

@@ -238,17 +238,18 @@ def test_bars(methods, groups, all_figures):
     if text.get_ha() == 'right'
   }
   shown = sorted(
-    (bar.get_y() + bar.get_height() / 2, bar) for bar in axes.patches[:11]
+    (bar.get_y() + bar.get_height() / 2, bar)
+    for bar in axes.patches[: len(groups) + 2]
   )
   rows = {
     name: next(bar for y, bar in shown if y == pytest.approx(labels[name]))
-    for name in groups
+    for name in (*groups, 'WS', 'fresh')
   }
   dots, hollow = [], []
   for line in axes.get_lines():
     if line.get_marker() == 'o':
       dots.append(line)
-    elif line.get_marker() == 'D':
+    elif line.get_marker() in 'D^':
       hollow.append(line)
   errors = axes.containers
   deviations = {}
@@ -256,31 +257,32 @@ def test_bars(methods, groups, all_figures):
     if hasattr(container, 'has_xerr') and container.has_xerr:
       (segments,) = container[2][0].get_segments()
       deviations[segments[0, 1]] = segments[:, 0]
-  for name, group in groups.items():
+  references = {'WS': 'References', 'fresh': 'References'}
+  for name, group in (references | groups).items():
     result, bar = named[name], rows[name]
     values = final(result, f'{result.reported}_test_accuracy')
     mean, std = statistics.mean(values), statistics.stdev(values)
     ends = sorted([bar.get_x(), bar.get_x() + bar.get_width()])
     assert ends == pytest.approx(sorted([base, mean]))
-    color = to_rgb(figures.GROUP_COLORS[group])
+    color = to_rgb(figures.GROUP_COLORS.get(group, drawing.MUTED))
     assert bar.get_edgecolor()[:3] == pytest.approx(color)
     row = labels[name]
     (seeds,) = [x for x in dots if abs(x.get_ydata()[0] - row) < 0.1]
     assert sorted(seeds.get_xdata()) == sorted(values)
     (line,) = [x for y, x in deviations.items() if abs(y - row) < 0.1]
     assert list(line) == pytest.approx([mean - std, mean + std])
-    hares = [x for x in hollow if x.get_ydata()[0] == pytest.approx(row)]
-    if result.reported == 'tortoise':
-      (hare,) = hares
-      expected = statistics.mean(final(result, 'hare_test_accuracy'))
-      assert hare.get_xdata()[0] == pytest.approx(expected)
-    else:
-      assert not hares
+    (other,) = [x for x in hollow if x.get_ydata()[0] == pytest.approx(row)]
+    # The network that is not reported.
+    is_hare = result.reported == 'tortoise'
+    figure = f'{"hare" if is_hare else "tortoise"}_test_accuracy'
+    expected = statistics.mean(final(result, figure))
+    assert other.get_xdata()[0] == pytest.approx(expected)
+    assert other.get_marker() == ('D' if is_hare else '^')
     assert f'{mean:.3f}' in texts(axes)
   # Groups keep together, and each is named above its bars.
-  for group in figures.GROUP_COLORS:
+  for group in ('References', *figures.GROUP_COLORS):
     assert labels[group] < min(
-      labels[n] for n, g in groups.items() if g == group
+      labels[n] for n, g in (references | groups).items() if g == group
     )
   assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
@@ -308,25 +310,31 @@ def test_bars_of_what_is_there(all_figures):
   assert 'unfinished' in texts(axes)
   assert 'Trainability' not in texts(axes)
   assert 'My own group' in texts(axes)
-  assert 'the hare' not in subtitle(figure)
 
 
 def test_settings_of_a_method_stand_by_their_numbers(make):
   rng = np.random.default_rng(0)
   names = ['S&P 0.8', 'L2 0.1', 'H&T', 'L2 1e-3', 'H&T 0.9', 'L2', 'WS', 'X 1']
+  names += ['fresh + Aug', 'fresh']
   figure = figures.bars(
     [make(rng, name, 0.7) for name in names],
     {'L2': 'first', 'H&T 0.9': 'alone', 'S&P': 'first', 'H&T': 'last'},
   )
   (axes,) = figure.axes
-  labels = [text for text in axes.texts if text.get_ha() == 'right']
+  is_below = axes.get_yaxis_transform()
+  labels = [
+    text
+    for text in axes.texts
+    if text.get_ha() == 'right' and text.get_transform() == is_below
+  ]
   labels.sort(key=lambda text: text.get_position()[1])
   assert [text.get_text() for text in labels] == [
+    *('References', 'WS', 'fresh', 'fresh + Aug'),
     *('first', 'L2', 'L2 1e-3', 'L2 0.1', 'S&P 0.8'),
     *('alone', 'H&T 0.9'),
     *('last', 'H&T'),
   ]
-  assert subtitle(figure).startswith('All 6 settings.')
+  assert subtitle(figure).startswith('All 9 settings.')
 
 
 def test_names_are_not_there_twice(methods, groups):
@@ -361,6 +369,23 @@ def test_curves(continual, all_figures):
   at = [line.get_xdata()[0] for line in dotted]
   assert at == [2000 * i for i in range(1, 10)]
   assert subtitle(figure).startswith('All 3 settings.')
+
+
+def test_curves_of_another_figure(continual):
+  figure = figures.curves(continual, 'train_accuracy')
+  (axes,) = figure.axes
+  assert axes.get_ylabel() == 'Train accuracy'
+  legend = [text.get_text() for text in axes.get_legend().get_texts()]
+  named = {result.name: result for result in continual}
+  for name, line in zip(legend, axes.get_lines(), strict=False):
+    values = [row['train_accuracy'] for row in named[name].rows]
+    means = [statistics.mean(x) for x in values]
+    np.testing.assert_allclose(line.get_ydata(), means)
+
+
+def test_curves_of_no_figure(continual):
+  with pytest.raises(ValueError, match="no figure 'train_acuracy' in the resu"):
+    figures.curves(continual, 'train_acuracy')
 
 
 def test_metrics_are_those_of_phase_1(cells, all_figures):
