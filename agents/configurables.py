@@ -151,11 +151,12 @@ def bbf_network(
   check_bool('BBFNetwork.noisy', noisy)
   check_float('BBFNetwork.noise_sigma', noise_sigma, 0.0, 100.0)
   check_bool('BBFNetwork.noisy_glorot', noisy_glorot)
-  for name, value, default in (
-    ('noise_sigma', noise_sigma, 0.5),
-    ('noisy_glorot', noisy_glorot, False),
-  ):
-    if value != default and not noisy:
+  unless_noisy: dict[str, tuple[float, float]] = {
+    'noise_sigma': (noise_sigma, 0.5),
+    'noisy_glorot': (noisy_glorot, False),
+  }
+  for name, (given, default) in unless_noisy.items():
+    if given != default and not noisy:
       raise ValueError(
         f'BBFNetwork.{name} must be {default}, its default, unless '
         'BBFNetwork.noisy is True'
