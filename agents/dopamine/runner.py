@@ -195,19 +195,23 @@ class Atari100kRunner(run_experiment.Runner):
     return result
 
   def _warn_of_restarts(self) -> None:
-    """Says so if Hare & Tortoise never restarts because of the resets."""
+    """Says so if Hare & Tortoise never restarts in this run."""
     interval = gin.get_bindings('hare_tortoise').get('reset_every')
-    loop = self._agent.driver.loop
-    if not isinstance(interval, int) or loop.learner.reset_every is None:
+    if not isinstance(interval, int):
       return
-    cycles = loop.cycles(self._settings.training_steps)
-    if len(cycles) > 1 and interval > max(cycles):
-      self._say(
-        'warning: Hare & Tortoise never restarts in this run: '
-        f'hare_tortoise.reset_every is {interval:,} gradient steps, but each '
-        'reset starts its count anew, and no two are more than '
+    cycles = self._agent.driver.loop.cycles(self._settings.training_steps)
+    if interval <= max(cycles):
+      return
+    why = f'the run has only {max(cycles):,}'
+    if len(cycles) > 1:
+      why = (
+        'each reset starts its count anew, and no two are more than '
         f'{max(cycles):,} apart'
       )
+    self._say(
+      'warning: Hare & Tortoise never restarts in this run: '
+      f'hare_tortoise.reset_every is {interval:,} gradient steps, but {why}'
+    )
 
   def _run_train_phase(self, statistics: Any) -> None:
     del statistics  # The run writes metrics.jsonl instead.
