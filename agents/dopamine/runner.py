@@ -72,6 +72,8 @@ class Atari100kRunner(run_experiment.Runner):
 
     Raises:
       ValueError: a setting is wrong, or would change nothing.
+      CheckpointError: no checkpoint can be read.
+      OSError: a file can't be written.
     """
     refused.check('run_experiment.Runner', refused.RUNNER)
     _check_collectors()
@@ -89,15 +91,18 @@ class Atari100kRunner(run_experiment.Runner):
     self._episode_length = 0
     self._last_return: float | None = None
     self._seconds = 0.0
-    super().__init__(
-      str(base_dir),
-      create_agent_fn,
-      create_environment_fn=lambda: atari.AtariEnvironment(game, seed),
-      num_iterations=1,
-      training_steps=settings.training_steps,
-      use_legacy_logger=False,
-      fine_grained_print_to_console=False,
-    )
+    try:
+      super().__init__(
+        str(base_dir),
+        create_agent_fn,
+        create_environment_fn=lambda: atari.AtariEnvironment(game, seed),
+        num_iterations=1,
+        training_steps=settings.training_steps,
+        use_legacy_logger=False,
+        fine_grained_print_to_console=False,
+      )
+    except tf_errors.OpError as error:  # From TensorBoard's writer.
+      raise OSError(error.message) from error
     self._metrics_file = self._folder.open_metrics(keep_until=self._step)
 
   # Checkpoints, in place of Dopamine's.
