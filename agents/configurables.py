@@ -197,6 +197,8 @@ def _configurable_agent(
   of_loop = [f for f in dataclasses.fields(Loop) if f.name != 'learner']
 
   def make(**settings: Any) -> Loop:
+    if 'num_actions' not in settings:  # It was called by a gin file.
+      raise ValueError(f'{name} must be named without parentheses: @{name}')
     make_network = settings.get('network', network)
     if not callable(make_network):
       raise ValueError(

@@ -18,6 +18,21 @@ from experiments.command import SettingsError
 # Classes of Dopamine that ours derive from: no gin file names them.
 _NOT_NAMED = ('Runner', 'JaxDQNAgent')
 
+# Names that gin files of one of the commands use, and the command to say.
+_COMMANDS = {
+  'experiments.supervised': ('Setting', 'experiment', 'warm_starts', 'figures'),
+  'experiments.train': (
+    'train',
+    'Atari100kRunner',
+    'BBFAgent',
+    'BBFNetwork',
+    'DrQAgent',
+    'DuelingQNetwork',
+    'adam',
+    'hare_tortoise',
+  ),
+}
+
 # An `include` names a file from the working folder, beside the file that
 # includes it, or in this project. (Gin knows search paths for all files alone,
 # and would also look for a Python package with the folder's name.)
@@ -185,6 +200,9 @@ def explain(error: Exception) -> str:
   line = text.splitlines()[0].strip() if text else type(error).__name__
   registry = gin.config._REGISTRY
   if found := re.match(r"No configurable matching .*?([\w.]+)[()]*'", text):
+    for command, names in _COMMANDS.items():
+      if found[1].split('.')[0] in names:
+        return f'{found[1]!r} is for gin files of `python -m {command}`'
     known = [name.split('.')[-1] for name, _ in registry.items()]
     return _did_you_mean(f'unknown gin name {found[1]!r}', found[1], known)
   if found := re.match(r"Configurable '(.+)' doesn't have .* '(.+)'", text):

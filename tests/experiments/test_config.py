@@ -1,6 +1,7 @@
 """What gin files may include, and what is said of wrong ones."""
 
 import pathlib
+import re
 
 from absl.testing import flagsaver
 import gin
@@ -83,6 +84,33 @@ def test_a_file_that_is_no_text():
   assert_refused([file], 'a.gin must be a text file in UTF-8')
   file = write('b.gin', "include 'a.gin'")
   assert_refused([file], 'a.gin must be a text file in UTF-8')
+
+
+@pytest.mark.parametrize(
+  ('name', 'program'),
+  [
+    ('Setting', 'experiments.supervised'),
+    ('figures.bars', 'experiments.supervised'),
+    ('DrQAgent', 'experiments.train'),
+  ],
+)
+def test_a_name_of_the_other_command_is_known_as_such(name, program):
+  error = ValueError(f"No configurable matching '{name}'.\n  In file x")
+  assert config.explain(error) == (
+    f"'{name}' is for gin files of `python -m {program}`"
+  )
+
+
+@pytest.mark.parametrize('folder', ['', 'supervised'])
+def test_each_gin_file_has_such_a_name(folder):
+  """Whatever is unknown first in the other command is in the list."""
+  program = 'experiments.supervised' if folder else 'experiments.train'
+  dopamines = {'CollectorDispatcher'}
+  root = pathlib.Path(__file__).parents[2]
+  for file in (root / 'gin_configs' / folder).glob('*.gin'):
+    heads = re.findall(r'^(\w+)[.\w]* =', file.read_text(), re.MULTILINE)
+    names = {*config._COMMANDS[program], *dopamines}
+    assert set(heads) <= names, file
 
 
 REGISTRATION = 'from __gin__ import dynamic_registration\nimport os\n'
