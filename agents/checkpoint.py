@@ -10,6 +10,7 @@ from collections.abc import Callable
 import functools
 import hashlib
 import logging
+import os
 import pathlib
 import shutil
 import sys
@@ -32,7 +33,17 @@ class Checkpoints:
   """
 
   def __init__(self, directory: str | pathlib.Path):
+    """Opens a folder, which need not exist, and removes unfinished writes.
+
+    Args:
+      directory: the folder.
+
+    Raises:
+      CheckpointError: it is no folder.
+    """
     self.directory = pathlib.Path(directory).absolute()
+    if os.path.lexists(self.directory) and not self.directory.is_dir():
+      raise CheckpointError(f'{self.directory} must be a folder; move it away')
     # Orbax logs each of its steps through absl, warns of matters of clusters,
     # and complains of files that this module rejects by their digest. When one
     # write fails, asyncio logs an error for each of the others.
@@ -49,7 +60,10 @@ class Checkpoints:
     # without a digest. (Orbax would remove the first kind in a thread, and fail
     # if another process does the same.)
     for path in self.directory.glob('*.orbax-checkpoint-tmp*'):
-      shutil.rmtree(path)
+      if path.is_symlink() or not path.is_dir():
+        path.unlink()
+      else:
+        shutil.rmtree(path)
     for step in set(self._manager.all_steps(read=True)) - set(self.steps()):
       self._manager.delete(step)
 

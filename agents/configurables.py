@@ -116,6 +116,8 @@ def bbf_network(
   v_max: float = 10.0,
   renormalize: bool = True,
   noisy: bool = False,
+  noise_sigma: float = 0.5,
+  noisy_glorot: bool = False,
   dtype: str = 'float32',
 ) -> bbf_networks.BBFNetwork:
   """Returns the network of BBF or a relative, after checking its settings.
@@ -130,6 +132,10 @@ def bbf_network(
     v_max: value of the last atom; the first atom is ``-v_max``.
     renormalize: whether latents are scaled to [0, 1].
     noisy: whether projection and head are noisy layers.
+    noise_sigma: initial scale of their noise, times the root of the number of
+      inputs.
+    noisy_glorot: whether their mean kernels have Glorot's initialisation, as in
+      BBF's release, instead of that of the noisy networks' paper.
     dtype: dtype of the encoder's computation, 'float32' or 'bfloat16'.
 
   Returns:
@@ -149,6 +155,18 @@ def bbf_network(
   check_float('BBFNetwork.v_max', v_max, 1e-3, 1e6)
   check_bool('BBFNetwork.renormalize', renormalize)
   check_bool('BBFNetwork.noisy', noisy)
+  check_float('BBFNetwork.noise_sigma', noise_sigma, 0.0, 100.0)
+  check_bool('BBFNetwork.noisy_glorot', noisy_glorot)
+  unless_noisy: dict[str, tuple[float, float]] = {
+    'noise_sigma': (noise_sigma, 0.5),
+    'noisy_glorot': (noisy_glorot, False),
+  }
+  for name, (given, default) in unless_noisy.items():
+    if given != default and not noisy:
+      raise ValueError(
+        f'BBFNetwork.{name} must be {default}, its default, unless '
+        'BBFNetwork.noisy is True'
+      )
   check_choice('BBFNetwork.dtype', dtype, ('float32', 'bfloat16'))
   if encoder == 'impala':
     module = bbf_networks.ImpalaEncoder(tuple(channels), dtype=jnp.dtype(dtype))
@@ -164,6 +182,8 @@ def bbf_network(
     v_max=v_max,
     renormalize=renormalize,
     noisy=noisy,
+    noise_sigma=noise_sigma,
+    noisy_glorot=noisy_glorot,
   )
 
 
@@ -183,6 +203,8 @@ def _configurable_agent(
   of_loop = [f for f in dataclasses.fields(Loop) if f.name != 'learner']
 
   def make(**settings: Any) -> Loop:
+    if 'num_actions' not in settings:  # It was called by a gin file.
+      raise ValueError(f'{name} must be named without parentheses: @{name}')
     make_network = settings.get('network', network)
     if not callable(make_network):
       raise ValueError(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ from experiments.exit_codes import (
 )
 from ht_rl.atari100k.run_folder import RunFolderError
 
+_FROM_GIN = re.compile(r"\n\s*In call to configurable '.*")
 _OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # The status code in errors of JAX.
 
 
@@ -68,7 +70,8 @@ def fail(error: Exception, code: int) -> int:
 
 def one_line(error: Exception) -> str:
   """Returns an error's message and notes as one line."""
-  parts = [str(error), *getattr(error, '__notes__', ())]
+  text = _FROM_GIN.sub('', str(error))
+  parts = [text, *getattr(error, '__notes__', ())]
   return ' '.join('; '.join(parts).split())
 
 

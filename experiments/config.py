@@ -12,15 +12,32 @@ import tokenize
 
 import gin
 
+from experiments import gin_flags
 from experiments.command import SettingsError
 
 # Classes of Dopamine that ours derive from: no gin file names them.
 _NOT_NAMED = ('Runner', 'JaxDQNAgent')
 
+# Names that gin files of one of the commands use, and the command to say.
+_COMMANDS = {
+  'experiments.supervised': ('Setting', 'experiment', 'warm_starts', 'figures'),
+  'experiments.train': (
+    'train',
+    'Atari100kRunner',
+    'BBFAgent',
+    'BBFNetwork',
+    'DrQAgent',
+    'DuelingQNetwork',
+    'adam',
+    'hare_tortoise',
+  ),
+}
+
 # An `include` names a file from the working folder, beside the file that
 # includes it, or in this project. (Gin knows search paths for all files alone,
 # and would also look for a Python package with the folder's name.)
 _ROOT = pathlib.Path(__file__).parents[1]
+_REGISTRATION = re.compile(r'^\s*from[\s\\]+__gin__\b', re.MULTILINE)
 _INCLUDE = re.compile(r'^(\s*include\s+)([\'"])(.+?)\2', re.MULTILINE)
 gin.config._FILE_READERS[:] = [
   (lambda path: io.StringIO(_read(pathlib.Path(path))), os.path.isfile)
@@ -42,7 +59,13 @@ def load_config(files: Sequence[str], bindings: Sequence[str]) -> None:
       raise SettingsError(f'{file!r} must be a gin file, not a folder')
     if not os.path.isfile(file):
       raise SettingsError(f'no gin file {file!r}{_near_files(file)}')
-    _check_includes(pathlib.Path(file), ())
+    _check_file(pathlib.Path(file), ())
+  for binding in bindings:
+    first = binding.partition('\n')[0]
+    _refuse_registration(binding, f'--gin_bindings={first}')
+    for _, _, included in _INCLUDE.findall(binding):
+      if found := _found(included, pathlib.Path()):
+        _check_file(found, ())
   gin.clear_config()
   for file in files:
     with _explained(file):
@@ -86,12 +109,26 @@ def _found(included: str, by: pathlib.Path) -> pathlib.Path | None:
   return None
 
 
-def _check_includes(
-  path: pathlib.Path, above: tuple[pathlib.Path, ...]
-) -> None:
-  """Raises SettingsError if an included file is missing or includes itself."""
+def _refuse_registration(text: str, source: str | pathlib.Path) -> None:
+  """Raises SettingsError for dynamic registration, unless a flag allows it."""
+  if _REGISTRATION.search(text) and not gin_flags.allows_dynamic_registration():
+    raise SettingsError(
+      f'{source} uses dynamic registration, which can call any function: read '
+      'it, and allow it with --allow_dynamic_registration'
+    )
+
+
+def _check_file(path: pathlib.Path, above: tuple[pathlib.Path, ...]) -> None:
+  """Raises SettingsError if a file or one that it includes cannot be read.
+
+  Args:
+    path: path of the file.
+    above: the files that include it.
+  """
   above = (*above, path.resolve())
-  for _, _, included in _INCLUDE.findall(_text_of(path)):
+  text = _text_of(path)
+  _refuse_registration(text, path)
+  for _, _, included in _INCLUDE.findall(text):
     found = _found(included, path)
     if found is None:
       raise SettingsError(
@@ -102,7 +139,7 @@ def _check_includes(
       raise SettingsError(
         f'{path} includes {included}, which includes it again'
       )
-    _check_includes(found, above)
+    _check_file(found, above)
 
 
 def _read(path: pathlib.Path) -> str:
@@ -163,6 +200,9 @@ def explain(error: Exception) -> str:
   line = text.splitlines()[0].strip() if text else type(error).__name__
   registry = gin.config._REGISTRY
   if found := re.match(r"No configurable matching .*?([\w.]+)[()]*'", text):
+    for command, names in _COMMANDS.items():
+      if found[1].split('.')[0] in names:
+        return f'{found[1]!r} is for gin files of `python -m {command}`'
     known = [name.split('.')[-1] for name, _ in registry.items()]
     return _did_you_mean(f'unknown gin name {found[1]!r}', found[1], known)
   if found := re.match(r"Configurable '(.+)' doesn't have .* '(.+)'", text):

@@ -30,8 +30,16 @@ EPISODES = 3
 
 def main(argv: Sequence[str]) -> int:
   """Runs the demo; returns its exit code."""
-  del argv
-  return command.guarded(lambda: run(flags.FLAGS.base_dir))
+
+  def action() -> None:
+    if len(argv) > 1:
+      raise command.SettingsError(f'unexpected argument {argv[1]!r}')
+    for name in ('gin_files', 'gin_bindings', 'game', 'seed'):
+      if flags.FLAGS[name].present:
+        raise command.SettingsError(f'--{name} has no effect on the demo')
+    run(flags.FLAGS.base_dir)
+
+  return command.guarded(action)
 
 
 def run(base_dir: str) -> None:

@@ -8,4 +8,21 @@ GIN_FILES = flags.DEFINE_multi_string(
 GIN_BINDINGS = flags.DEFINE_multi_string(
   'gin_bindings', [], "More settings, such as 'DrQAgent.gamma = 0.99'."
 )
+_ALLOW = 'allow_dynamic_registration'
+flags.DEFINE_bool(
+  _ALLOW,
+  False,
+  'Accept gin files with dynamic registration, which can call any function of '
+  'any module. Only for files that you have read.',
+)
 BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Folder of all runs.')
+
+
+def allows_dynamic_registration() -> bool:
+  """Returns whether gin files may use dynamic registration."""
+  return bool(flags.FLAGS[_ALLOW].value)
+
+
+def passed_on() -> list[str]:
+  """Returns the flags that a process started by this one needs as well."""
+  return [f'--{_ALLOW}'] if allows_dynamic_registration() else []

@@ -8,8 +8,10 @@ with `nolock` or `local_lock`.
 from collections.abc import Iterator
 import contextlib
 import fcntl
+import os
 import pathlib
 import time
+from typing import IO
 
 # `is_held` takes a lock for a moment, so a taken lock is tried for this long.
 _PATIENCE_SECONDS = 0.2
@@ -25,13 +27,17 @@ def hold(path: pathlib.Path) -> Iterator[bool]:
   Raises:
     OSError: the file can't be written.
   """
-  with path.open('a') as file:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (held := _take(file.fileno(), fcntl.LOCK_EX)):
-      if time.monotonic() > deadline:
-        break
-      time.sleep(0.01)
-    yield held
+  deadline = time.monotonic() + _PATIENCE_SECONDS
+  while True:
+    with path.open('a') as file:
+      while not (held := _take(file.fileno(), fcntl.LOCK_EX)):
+        if time.monotonic() > deadline:
+          break
+        time.sleep(0.01)
+      if held and not _is_at(file, path):
+        continue  # Its holder has removed it: what counts is the file there.
+      yield held
+      return
 
 
 @contextlib.contextmanager
@@ -41,9 +47,13 @@ def wait_for(path: pathlib.Path) -> Iterator[None]:
   Raises:
     OSError: the file can't be written.
   """
-  with path.open('a') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+  while True:
+    with path.open('a') as file:
+      fcntl.flock(file, fcntl.LOCK_EX)
+      if not _is_at(file, path):
+        continue
+      yield
+      return
 
 
 def is_held(path: pathlib.Path) -> bool:
@@ -67,3 +77,11 @@ def _take(descriptor: int, kind: int) -> bool:
   except BlockingIOError:
     return False
   return True
+
+
+def _is_at(file: IO[str], path: pathlib.Path) -> bool:
+  """Returns whether an open file is the one at a path."""
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
+  except FileNotFoundError:
+    return False

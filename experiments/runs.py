@@ -8,6 +8,7 @@ processes can work on the same units, be killed and be started again.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
 import pathlib
+import shutil
 import time
 from typing import Protocol, TypeVar
 
@@ -55,7 +56,8 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
   """Holds a folder, made where it is missing.
 
   Files that a killed process left half written in it are removed: a live
-  process writes only in a folder that it holds.
+  process writes only in a folder that it holds. A folder that the claim made is
+  removed again if a setting is refused under it.
 
   Args:
     folder: of a unit, or one that several processes write.
@@ -69,7 +71,7 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
   """
   with contextlib.ExitStack() as stack:
     try:
-      folder.mkdir(parents=True, exist_ok=True)
+      made = _make(folder)
       lock = folder / 'lock'
       if wait:
         stack.enter_context(locks.wait_for(lock))
@@ -82,7 +84,29 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
       ) from error
     if held:
       files.remove_unfinished(folder)
-    yield held
+    try:
+      yield held
+    except SettingsError:
+      if held and made:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in made[1:]:
+          with contextlib.suppress(OSError):  # Others have their runs in it.
+            parent.rmdir()
+      raise
+
+
+def _make(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Makes a folder and returns what had to be made: itself, then its parents.
+
+  Returns:
+    The folders made; empty if the folder itself was there.
+  """
+  missing = [path for path in folder.parents if not path.exists()]
+  try:
+    folder.mkdir(parents=True)
+  except FileExistsError:
+    return []
+  return [folder, *missing]
 
 
 def execute_all(

@@ -103,6 +103,17 @@ _CONFIDENCE = flags.DEFINE_float(
   lower_bound=0.5,
   upper_bound=0.999,
 )
+# Flags that --plan does not read, and those that it reads for paths alone.
+_NOT_IN_A_PLAN = (
+  'compare',
+  'detect',
+  'plots',
+  'report',
+  'format',
+  'baselines',
+  'replicates',
+)
+_OF_PATHS = ('partial', 'last', 'i_mean_it', 'bootstrap_seed')
 
 
 def main(argv: Sequence[str]) -> int:
@@ -146,9 +157,10 @@ def _check_flags(paths: Sequence[str]) -> None:
         f'<{"|".join(_KNOWN_BASELINES)}>'
       )
   if _PLAN.value is not None:
-    for name in ('compare', 'plots', 'report', 'format', 'baselines'):
+    for name in (*_NOT_IN_A_PLAN, *(() if paths else _OF_PATHS)):
       if flags.FLAGS[name].present:
-        raise SettingsError(f'--{name} means nothing beside --plan')
+        without = '' if name in _NOT_IN_A_PLAN else ' without a path'
+        raise SettingsError(f'--{name} means nothing beside --plan{without}')
   full = [os.path.realpath(path) for path in paths]
   for word, name in zip(paths, full, strict=True):
     if full.count(name) > 1:

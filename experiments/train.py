@@ -109,6 +109,7 @@ def run(
   ):
     if not held:
       raise HeldError(f'another process is running in {run.folder}')
+    run.run_folder.check_paths()
     run.check_settings()
     if run.is_finished:
       say(f'{run.folder} is finished already')

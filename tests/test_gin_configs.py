@@ -32,6 +32,14 @@ ROWS = {
   'drq_hr40k_ht': (0.995, 4000, 2, 40_000, 1.0, 0.0),
   'drq_hr40k_env': (0.995, None, 2, 80_000, 1.0, 0.0),
   'drq_eps': (0.0, None, 1, None, 1.0, 0.0),
+  'drq_original': (0.0, None, 1, None, 1.0, 0.0),
+  'drq_released': (0.995, None, 2, None, 1.0, 0.0),
+}
+# What differs from (0.01, 0.001, 2500): the exploration rate in training and
+# evaluation and the steps over which it falls; from Dopamine's labs.
+EXPLORATION = {
+  'drq_eps': (0.01, 0.001, 5000),
+  'drq_original': (0.1, 0.05, 5000),
 }
 
 # BBF as in its paper and its release; the steps of the resets are environment
@@ -181,12 +189,18 @@ def test_the_agent_of_a_row(name, tmp_path):
   assert agent.replay_ratio == ratio
   assert learner.reset_every == reset
   assert (learner.keep_encoder, learner.keep_head) == (keep_encoder, keep_head)
-  assert learner.target_action_selection == (name != 'drq_eps')
-  assert learner.epsilon_decay_period == (5000 if name == 'drq_eps' else 2500)
+  released = name == 'drq_released'
+  assert learner.bootstrap_early == learner.exclusive_shift == released
+  online_acts = released or momentum == 0.0
+  assert learner.target_action_selection == (not online_acts)
+  assert EXPLORATION.get(name, (0.01, 0.001, 2500)) == (
+    learner.epsilon_train,
+    learner.epsilon_eval,
+    learner.epsilon_decay_period,
+  )
   # The settings of all rows.
   assert (learner.gamma, learner.update_horizon) == (0.99, 10)
   assert (learner.batch_size, learner.min_replay_history) == (32, 1600)
-  assert (learner.epsilon_train, learner.epsilon_eval) == (0.01, 0.001)
   assert learner.data_augmentation
   config.load_config([str(FOLDER / f'{name}.gin')], [])
   assert gin.query_parameter('DrQAgent.replay_capacity') == 100_000

@@ -22,7 +22,6 @@ import optax
 
 from agents.core import (
   annealing,
-  augmentation,
   bbf_networks,
   categorical,
   prioritized,
@@ -102,14 +101,14 @@ class BBFLearner(learner_lib.Learner):
       as in the release: batch means, assigned to the first few examples only.
     keep_encoder: weight of old encoder and transition model in a reset.
     keep_head: weight of old head, projection and predictor in a reset.
-    bootstrap_early: as in the release, bootstrap one step before the n-th.
     batches_by_age: as in the release, the batches of an environment step are
       ordered by age, oldest examples first.
     separate_target_draw: as in the release, `reset` mixes hare and tortoise
       with two different initialisations.
-    exclusive_shift: as in the release, images are never shifted by +4 pixels.
     released_counting: as in the release, each reset is one more step late, and
       the last reset is missing.
+    noisy_evaluation: as in the release, noisy layers draw noise in evaluation
+      too.
   """
 
   min_replay_history: int = 2000
@@ -130,11 +129,10 @@ class BBFLearner(learner_lib.Learner):
   no_resets_after: int = setting(100_000, at_least(0, 'environment steps'))
   keep_encoder: float = 0.5
   keep_head: float = 0.0
-  bootstrap_early: bool = setting(False, is_bool)
   batches_by_age: bool = setting(False, is_bool)
   separate_target_draw: bool = setting(False, is_bool)
-  exclusive_shift: bool = setting(False, is_bool)
   released_counting: bool = setting(False, is_bool)
+  noisy_evaluation: bool = setting(False, is_bool)
 
   name: ClassVar[str] = 'BBFAgent'
   storage: ClassVar[types.ModuleType] = prioritized
@@ -157,6 +155,11 @@ class BBFLearner(learner_lib.Learner):
       raise ValueError(
         'BBFAgent.network must make a BBFNetwork, as @BBFNetwork does, not a '
         f'{type(self.network).__name__}'
+      )
+    if self.noisy_evaluation and not self.network.noisy:
+      raise ValueError(
+        'BBFAgent.noisy_evaluation must be False unless BBFNetwork.noisy is '
+        'True'
       )
 
   @functools.cached_property
@@ -265,12 +268,6 @@ class BBFLearner(learner_lib.Learner):
       states = self.network_input(future.states.reshape(-1, *shape), future_key)
       future = future._replace(states=states.reshape(*lead, *states.shape[1:]))
     return Batch(batch, future, weights, noise)
-
-  def shift(self, key: chex.PRNGKey, stored: chex.Array) -> chex.Array:
-    """Shifts each stack by its own random offsets."""
-    return augmentation.random_crop(
-      key, stored, inclusive=not self.exclusive_shift
-    )
 
   def loss(
     self, params: Any, target_params: Any, batch: Batch

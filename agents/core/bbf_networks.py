@@ -10,7 +10,7 @@ The upper row computes the values. The lower row is the self-supervised
 objective (SPR); it has parameters only if it was run at initialisation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 
 import chex
@@ -114,8 +114,14 @@ class NoisyDense(nn.Module):
   with normal noise :math:`\epsilon, \eta`, drawn for each example from the
   random key ``noise``. Without that key there is no noise.
 
+  With p inputs, the means are initialised uniformly in ``-p**-0.5 .. p**-0.5``
+  and each sigma to ``sigma * p**-0.5``.
+
   Attributes:
     features: number of outputs.
+    sigma: initial scale of the noise, times the root of the number of inputs.
+    glorot: whether the mean kernel has Glorot's initialisation instead, as in
+      BBF's release.
 
   References:
     Fortunato et al., "Noisy Networks for Exploration", 2018, section 3
@@ -123,6 +129,8 @@ class NoisyDense(nn.Module):
   """
 
   features: int
+  sigma: float = 0.5
+  glorot: bool = False
 
   @nn.compact
   def __call__(self, x: chex.Array, noise: bool = True) -> chex.Array:
@@ -139,8 +147,8 @@ class NoisyDense(nn.Module):
     def uniform(key: chex.PRNGKey, shape: tuple[int, ...]) -> chex.Array:
       return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
-    sigma = nn.initializers.constant(0.5 * bound)
-    kernel = self.param('kernel', uniform, shape)
+    sigma = nn.initializers.constant(self.sigma * bound)
+    kernel = self.param('kernel', _glorot if self.glorot else uniform, shape)
     bias = self.param('bias', uniform, shape[1:])
     kernel_sigma = self.param('kernel_sigma', sigma, shape)
     bias_sigma = self.param('bias_sigma', sigma, shape[1:])
@@ -163,9 +171,7 @@ def _signed_sqrt(x: chex.Array) -> chex.Array:
   return jnp.sign(x) * jnp.sqrt(jnp.abs(x))
 
 
-def _dense(features: int, noisy: bool, name: str | None = None) -> nn.Module:
-  if noisy:
-    return NoisyDense(features, name=name)
+def _dense(features: int, name: str | None = None) -> nn.Module:
   return nn.Dense(features, kernel_init=_glorot, dtype=jnp.float32, name=name)
 
 
@@ -177,20 +183,20 @@ class CategoricalHead(nn.Module):
   Attributes:
     num_actions: number of actions A.
     num_atoms: number of atoms N.
-    noisy: whether its layers are `NoisyDense`.
+    dense: makes a linear layer from its number of outputs and its name.
   """
 
   num_actions: int
   num_atoms: int
-  noisy: bool = False
+  dense: Callable[..., nn.Module] = _dense
 
   @nn.compact
   def __call__(self, x: chex.Array) -> chex.Array:
     """Maps features [B, F] to logits, float32 [B, A, N]."""
     shape = (x.shape[0], self.num_actions, self.num_atoms)
     outputs = self.num_actions * self.num_atoms
-    advantage = _dense(outputs, self.noisy, 'advantage')(x).reshape(shape)
-    value = _dense(self.num_atoms, self.noisy, 'value')(x)[:, None]
+    advantage = self.dense(outputs, name='advantage')(x).reshape(shape)
+    value = self.dense(self.num_atoms, name='value')(x)[:, None]
     return value + advantage - jnp.mean(advantage, axis=1, keepdims=True)
 
 
@@ -220,10 +226,13 @@ class BBFNetwork(nn.Module):
     noisy: whether projection and head are `NoisyDense`. The noise of the logits
       is then drawn from ``rngs={'noise': key}``; predictions and projections
       have no noise.
+    noise_sigma: `NoisyDense.sigma` of the noisy layers.
+    noisy_glorot: `NoisyDense.glorot` of the noisy layers.
 
   References:
     Schwarzer et al., "Bigger, Better, Faster", 2023; the widths, the
-    renormalisation and the initialisation are those of its release.
+    renormalisation and the initialisation are those of its release, but for
+    noisy layers, whose default initialisation is that of their paper.
   """
 
   num_actions: int
@@ -233,13 +242,20 @@ class BBFNetwork(nn.Module):
   v_max: float = 10.0
   renormalize: bool = True
   noisy: bool = False
+  noise_sigma: float = 0.5
+  noisy_glorot: bool = False
 
   def setup(self) -> None:
     """Creates the submodules; their names are the groups of parameters."""
-    self.projection = _dense(self.hidden, self.noisy)
-    self.head = CategoricalHead(self.num_actions, self.num_atoms, self.noisy)
+    dense: Callable[..., nn.Module] = _dense
+    if self.noisy:
+      dense = functools.partial(
+        NoisyDense, sigma=self.noise_sigma, glorot=self.noisy_glorot
+      )
+    self.projection = dense(self.hidden)
+    self.head = CategoricalHead(self.num_actions, self.num_atoms, dense)
     self.transition_model = TransitionModel(self.num_actions)
-    self.predictor = _dense(self.hidden, noisy=False)
+    self.predictor = _dense(self.hidden)
 
   @property
   def support(self) -> np.ndarray:

@@ -85,6 +85,7 @@ class DrQLearner(learner_lib.Learner):
       horizon=self.update_horizon,
       gamma=self.gamma,
       stack=self.stack_size,
+      bootstrap_early=self.bootstrap_early,
     )
     return batch._replace(
       s_tm1=self.network_input(batch.s_tm1, tm1_key),

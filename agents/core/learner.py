@@ -70,6 +70,8 @@ class Learner:
     keep_encoder: weight of the old encoder in a reset; the new initialisation
       has the rest.
     keep_head: weight of the old head, likewise.
+    bootstrap_early: as in released code, bootstrap one step before the n-th.
+    exclusive_shift: as in released code, never shift an image by +4 pixels.
   """
 
   network: nn.Module
@@ -96,6 +98,8 @@ class Learner:
   )
   keep_encoder: float = setting(1.0, between(0.0, 1.0))
   keep_head: float = setting(0.0, between(0.0, 1.0))
+  bootstrap_early: bool = setting(False, is_bool)
+  exclusive_shift: bool = setting(False, is_bool)
 
   # The name of the agent in gin files and messages.
   name: ClassVar[str] = 'Learner'
@@ -126,6 +130,11 @@ class Learner:
       self.replay_capacity,
       self.horizon + self.stack_size,
     )
+
+  @property
+  def noisy_evaluation(self) -> bool:
+    """Whether noisy layers draw noise in evaluation, as in training."""
+    return False
 
   @property
   def horizon(self) -> int:
@@ -188,7 +197,9 @@ class Learner:
 
   def shift(self, key: chex.PRNGKey, stored: chex.Array) -> chex.Array:
     """Shifts each stack by its own random offsets."""
-    return augmentation.random_crop(key, stored)
+    return augmentation.random_crop(
+      key, stored, inclusive=not self.exclusive_shift
+    )
 
   def descend(
     self, train: TrainState, gradients: Any, loss: chex.Array
@@ -294,7 +305,7 @@ class Learner:
     if self.target_action_selection:
       params = ht_rl.tortoise_params(train.opt_state)
     steps = actor.steps + 1
-    frames = push_frame(actor.frames[None], observation[None], first)
+    frames = replay_lib.push_frame(actor.frames[None], observation[None], first)
     key = streams.action(actor.key, steps)
     actions = self.epsilon_greedy(
       params, frames, key, self.epsilon(steps), noisy=True
@@ -321,8 +332,11 @@ class Learner:
     Returns:
       The stacks with the new frames, and actions, int32 [N].
     """
-    frames = push_frame(frames, observations, first)
-    return frames, self.epsilon_greedy(params, frames, key, self.epsilon_eval)
+    frames = replay_lib.push_frame(frames, observations, first)
+    actions = self.epsilon_greedy(
+      params, frames, key, self.epsilon_eval, noisy=self.noisy_evaluation
+    )
+    return frames, actions
 
   def epsilon_greedy(
     self,
@@ -379,22 +393,3 @@ class Learner:
   def _mix(self, old: Any, fresh: Any) -> Any:
     groups = reinitialize.mix(self.keep, old['params'], fresh['params'])
     return {'params': groups}
-
-
-def push_frame(
-  frames: chex.Array, observations: chex.Array, first: chex.Numeric
-) -> chex.Array:
-  """Adds a frame to each stack; a first frame clears the stack before.
-
-  Args:
-    frames: [N, stack, *observation_shape].
-    observations: [N, *observation_shape].
-    first: bool scalar or [N].
-
-  Returns:
-    [N, stack, *observation_shape], the new frame last.
-  """
-  first = jnp.broadcast_to(first, frames.shape[:1])
-  first = first.reshape(first.shape + (1,) * (frames.ndim - 1))
-  older = jnp.where(first, jnp.zeros_like(frames), frames)[:, 1:]
-  return jnp.concatenate([older, observations[:, None]], axis=1)

@@ -225,6 +225,25 @@ def stack_frames(
   return jnp.where(inside, frames, jnp.zeros_like(frames))
 
 
+def push_frame(
+  frames: chex.Array, observations: chex.Array, first: chex.Numeric
+) -> chex.Array:
+  """Adds a frame to each stack; a first frame clears the stack before.
+
+  Args:
+    frames: [N, stack, *observation_shape].
+    observations: [N, *observation_shape].
+    first: bool scalar or [N].
+
+  Returns:
+    [N, stack, *observation_shape], the new frame last.
+  """
+  first = jnp.broadcast_to(first, frames.shape[:1])
+  first = first.reshape(first.shape + (1,) * (frames.ndim - 1))
+  older = jnp.where(first, jnp.zeros_like(frames), frames)[:, 1:]
+  return jnp.concatenate([older, observations[:, None]], axis=1)
+
+
 def transitions(
   state: ReplayState,
   starts: chex.Array,

@@ -72,7 +72,8 @@ class Atari100kRunner(run_experiment.Runner):
 
     Raises:
       ValueError: a setting is wrong, or would change nothing.
-      OSError: a folder of Dopamine's metrics can't be made.
+      CheckpointError: no checkpoint can be read.
+      OSError: a file can't be written.
     """
     refused.check('run_experiment.Runner', refused.RUNNER)
     _check_collectors()
@@ -100,7 +101,7 @@ class Atari100kRunner(run_experiment.Runner):
         use_legacy_logger=False,
         fine_grained_print_to_console=False,
       )
-    except tf_errors.OpError as error:  # A folder can't be made.
+    except tf_errors.OpError as error:  # From TensorBoard's writer.
       raise OSError(error.message) from error
     self._metrics_file = self._folder.open_metrics(keep_until=self._step)
 
@@ -199,19 +200,23 @@ class Atari100kRunner(run_experiment.Runner):
     return result
 
   def _warn_of_restarts(self) -> None:
-    """Says so if Hare & Tortoise never restarts because of the resets."""
+    """Says so if Hare & Tortoise never restarts in this run."""
     interval = configurables.restart_interval()
-    loop = self._agent.driver.loop
-    if interval is None or loop.learner.reset_every is None:
+    if interval is None:
       return
-    cycles = loop.cycles(self._settings.training_steps)
-    if len(cycles) > 1 and interval > max(cycles):
-      self._say(
-        'warning: Hare & Tortoise never restarts in this run: '
-        f'hare_tortoise.reset_every is {interval:,} gradient steps, but each '
-        'reset starts its count anew, and no two are more than '
+    cycles = self._agent.driver.loop.cycles(self._settings.training_steps)
+    if interval <= max(cycles):
+      return
+    why = f'the run has only {max(cycles):,}'
+    if len(cycles) > 1:
+      why = (
+        'each reset starts its count anew, and no two are more than '
         f'{max(cycles):,} apart'
       )
+    self._say(
+      'warning: Hare & Tortoise never restarts in this run: '
+      f'hare_tortoise.reset_every is {interval:,} gradient steps, but {why}'
+    )
 
   def _run_train_phase(self, statistics: Any) -> None:
     del statistics  # The run writes metrics.jsonl instead.

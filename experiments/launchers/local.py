@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
+from experiments.launchers.sharing import SharedDevices
 
 
 class _Running(NamedTuple):
@@ -18,7 +19,7 @@ class _Running(NamedTuple):
   slot: int
 
 
-class LocalLauncher:
+class LocalLauncher(SharedDevices):
   """A `base.Launcher` that starts commands on this machine.
 
   Each command gets a block of cores, or a share of a GPU's memory. If this
@@ -35,14 +36,11 @@ class LocalLauncher:
     """
     self._gpus = devices.gpus()
     self._cores = devices.cores()
-    self._is_auto = runs_per_device is None
-    self._limit = runs_per_device or 1_000_000
-    if runs_per_device is None:
-      # One command per GPU, until `fit` says how much of its memory it needs.
-      fit = max(1, int(0.9 * devices.main_memory() / memory))
-      runs_per_device = 1 if self._gpus else min(len(self._cores), fit)
-    self.runs_per_device = runs_per_device
-    self._width = max(1, len(self._cores) // runs_per_device)
+    fit = max(1, int(0.9 * devices.main_memory() / memory))
+    super().__init__(
+      runs_per_device, min(len(self._cores), fit), bool(self._gpus)
+    )
+    self._width = max(1, len(self._cores) // self.runs_per_device)
     self._running: dict[str, _Running] = {}
     self._not_started: list[Ended] = []
     self._is_stopping = False
@@ -70,7 +68,7 @@ class LocalLauncher:
         environ = devices.gpu_environ(
           self._gpus[device],
           self.runs_per_device,
-          measure=self._is_auto and self.runs_per_device == 1,
+          measure=self._is_measured,
         )
       else:
         cores = self._block(slot)
@@ -106,17 +104,6 @@ class LocalLauncher:
         ended.append(Ended(name, code, last_line(text)))
         del self._running[name]
     return ended
-
-  def fit(self, gpu_fraction: float) -> None:
-    """See `base.Launcher`."""
-    if self._is_auto and self._gpus:
-      fit = devices.runs_that_fit(gpu_fraction)
-      self.runs_per_device = min(fit, self._limit)
-
-  def limit(self, runs_per_device: int) -> None:
-    """See `base.Launcher`."""
-    self._limit = max(1, min(self._limit, runs_per_device))
-    self.runs_per_device = min(self.runs_per_device, self._limit)
 
   def stop(self) -> str | None:
     """See `base.Launcher`."""

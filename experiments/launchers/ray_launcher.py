@@ -11,12 +11,13 @@ from experiments.command import SettingsError
 from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
+from experiments.launchers.sharing import SharedDevices
 
 # How often Ray restarts a task after the loss of its node or worker.
 _MAX_RETRIES = 3
 
 
-class RayLauncher:
+class RayLauncher(SharedDevices):
   """A `base.Launcher` that starts each command as a task of Ray.
 
   All nodes must have this checkout, its environment and the folder of the runs
@@ -59,16 +60,15 @@ class RayLauncher:
           f'({last_line(str(error))})'
         ) from error
     nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
-    self._has_gpus = any(node.get('GPU') for node in nodes)
     self._cores = min(node.get('CPU', 1.0) for node in nodes)
     self._memory = min(
       [memory, *(node.get('memory', memory) for node in nodes)]
     )
-    self._is_auto = runs_per_device is None
-    self._limit = runs_per_device or 1_000_000
-    if runs_per_device is None:
-      runs_per_device = 1 if self._has_gpus else max(1, int(self._cores))
-    self.runs_per_device = runs_per_device
+    super().__init__(
+      runs_per_device,
+      fit=max(1, int(self._cores)),
+      has_gpus=any(node.get('GPU') for node in nodes),
+    )
     self._task = ray.remote(max_retries=_MAX_RETRIES)(_execute)
     self._running: dict[Any, str] = {}
 
@@ -85,9 +85,8 @@ class RayLauncher:
     if self._is_auto:
       needs['memory'] = self._memory
     task = self._task.options(**needs)
-    is_measured = self._is_auto and self._has_gpus and sharing == 1
     for command in commands:
-      ref = task.remote(command.argv, os.getcwd(), sharing, is_measured)
+      ref = task.remote(command.argv, os.getcwd(), sharing, self._is_measured)
       self._running[ref] = command.name
 
   def ended(self) -> list[Ended]:
@@ -97,17 +96,6 @@ class RayLauncher:
       return []
     ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
     return [self._result(ref, self._running.pop(ref)) for ref in ready]
-
-  def fit(self, gpu_fraction: float) -> None:
-    """See `base.Launcher`."""
-    if self._is_auto and self._has_gpus:
-      fit = devices.runs_that_fit(gpu_fraction)
-      self.runs_per_device = min(fit, self._limit)
-
-  def limit(self, runs_per_device: int) -> None:
-    """See `base.Launcher`."""
-    self._limit = max(1, min(self._limit, runs_per_device))
-    self.runs_per_device = min(self.runs_per_device, self._limit)
 
   def stop(self) -> str | None:
     """See `base.Launcher`."""

@@ -10,6 +10,7 @@ import sys
 import jax
 
 from agents.errors import DivergedError
+from experiments import gin_flags
 from experiments.command import SettingsError, on_stop_signals, say
 from experiments.exit_codes import EXIT_DIVERGED, EXIT_WRONG_SETTING
 from experiments.launchers import options as launcher_options
@@ -50,6 +51,7 @@ def share(
     *(f'--gin_files={file}' for file in gin_files),
     *(f'--gin_bindings={binding}' for binding in gin_bindings),
     f'--base_dir={base_dir}',
+    *gin_flags.passed_on(),
   ]
   if launcher_options.EXECUTOR.value == 'print':
     for _ in range(workers):

@@ -92,11 +92,10 @@ def run(words: Sequence[str]) -> int:
     for name in ('gin_bindings', 'games', 'seeds'):
       if flags.FLAGS[name].present:
         raise SettingsError(f'--{name} needs --gin_files')
+    plan.load(base_dir)  # Raises if there is none.
     sweep = plan.extend(
       base_dir, {}, (), options.RETRIES.value, dry_run=options.DRY_RUN.value
     )
-    if not sweep.runs:
-      plan.load(base_dir)
     runs = plan.in_order(sweep.runs)
   monitor = Monitor(sweep, runs)
   monitor.refresh()

@@ -43,10 +43,11 @@ _OF_COMMANDS = {
     'seeds',
     'retries',
     'dry_run',
+    'allow_dynamic_registration',
   ),
   'status': ('watch', 'json'),
   'retry': (),
-  'attempt': (),
+  'attempt': ('allow_dynamic_registration',),
 }
 
 

@@ -12,7 +12,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
-from experiments import locks
+from experiments import gin_flags, locks
 from experiments.command import SettingsError, SeveralSettingsError
 from experiments.sweep import attempt, history
 from ht_rl import files
@@ -79,6 +79,7 @@ class Sweep:
       f'--game={run.game}',
       f'--seed={run.seed}',
       f'--base_dir={self.base_dir}',
+      *gin_flags.passed_on(),
     ]
 
   def attempt(self, run: Run) -> tuple[str, ...]:

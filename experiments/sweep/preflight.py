@@ -3,7 +3,7 @@
 Gin files need JAX, TensorFlow and Dopamine. A sweep that only waits does not,
 so a process of its own reads the gin files.
 
-    python -m experiments.sweep.preflight '{"configurations": ...}'
+    python -m experiments.sweep.preflight '{"configurations": ...}' [FLAG]
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,9 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
+from absl import flags
+
+from experiments import gin_flags
 from experiments.command import SettingsError, SeveralSettingsError
 from experiments.sweep import options
 from experiments.sweep.plan import Configuration, Run
@@ -74,7 +77,10 @@ def check(
 def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
   this = [sys.executable, '-m', 'experiments.sweep.preflight']
   process = subprocess.run(
-    [*this, json.dumps(asked)], capture_output=True, text=True, check=False
+    [*this, json.dumps(asked), *gin_flags.passed_on()],
+    capture_output=True,
+    text=True,
+    check=False,
   )
   if process.returncode:
     lines = process.stderr.strip().splitlines() or ['no output']
@@ -91,7 +97,8 @@ def main(argv: Sequence[str]) -> None:
 
   from agents import atari, configurables
 
-  asked = json.loads(argv[0])
+  _, described = flags.FLAGS(['preflight', *argv])
+  asked = json.loads(described)
   told: dict[str, Any] = {
     'configurations': {},
     'problems': [],

@@ -2,6 +2,7 @@
 
 import shlex
 
+from experiments import gin_flags
 from experiments.sweep.monitor import Monitor, Status
 
 
@@ -10,8 +11,11 @@ def commands(monitor: Monitor) -> list[str]:
   sweep = monitor.sweep
   folder = shlex.quote(str(sweep.base_dir))
   number = {run: i for i, run in enumerate(sweep.runs)}
+  begin = shlex.join(
+    ['python', '-m', 'experiments.sweep', 'attempt', *gin_flags.passed_on()]
+  )
   return [
-    f'python -m experiments.sweep attempt {folder} {number[run]}  # {run}'
+    f'{begin} {folder} {number[run]}  # {run}'
     for run in monitor.runs
     if monitor.look(run).status is not Status.DONE
   ]

@@ -133,6 +133,28 @@ class RunFolder:
     """The file whose lock the process that runs it holds."""
     return self.path / 'lock'
 
+  def check_paths(self) -> None:
+    """Raises RunFolderError if a file is in the place of a folder, or reverse.
+
+    Raises:
+      RunFolderError: it is so; the message is one line with what to do.
+    """
+    for name in ('', 'checkpoints', 'metrics', 'metrics/tensorboard'):
+      path = self.path / name
+      if os.path.lexists(path) and not path.is_dir():
+        raise RunFolderError(f'{path} must be a folder; move it away')
+    for path in (
+      self.lock_file,
+      self.path / _RUN,
+      self.config_file,
+      self.path / _OPERATIVE_CONFIG,
+      self.metrics_file,
+      self.result_file,
+      self.tortoise_file,
+    ):
+      if path.exists() and not path.is_file():
+        raise RunFolderError(f'{path} must be a file; move it away')
+
   @property
   def is_finished(self) -> bool:
     """Whether there is a result."""

@@ -73,8 +73,9 @@ def read(
     The runs of the 26 games, and notes.
 
   Raises:
-    ScoreFileError: a file can't be read or is wrong, a run is there twice, or
-      the runs of a method don't belong together.
+    ScoreFileError: a file can't be read or is wrong, a run is there twice, the
+      runs of a method don't belong together, or `last` is given and there is no
+      curve.
   """
   paths = list(paths)
   if '' in paths:
@@ -89,6 +90,8 @@ def read(
   ]
   if not contents:
     problems.append('no file or folder to read is named')
+  if last is not None and not any(content.has_curves for content in contents):
+    problems.append('--last has no effect: no path has a curve')
   if problems:
     raise ScoreFileError(problems)
   notes = [line for content in contents for line in content.notes()]

@@ -115,6 +115,34 @@ def test_an_unfinished_write_leaves_the_one_before(tmp_path):
   assert sorted(path.name for path in tmp_path.iterdir()) == ['1', '2']
 
 
+@pytest.mark.parametrize('kind', ['file', 'link', 'dangling link', 'folder'])
+def test_what_is_named_like_an_unfinished_write_is_removed(tmp_path, kind):
+  target = tmp_path / 'mine'
+  (target / 'deep').mkdir(parents=True)
+  path = tmp_path / 'run' / '7.orbax-checkpoint-tmp-1'
+  path.parent.mkdir()
+  if kind == 'file':
+    path.touch()
+  elif kind == 'folder':
+    path.mkdir()
+  else:
+    path.symlink_to(target if kind == 'link' else tmp_path / 'nothing')
+  assert checkpoint.Checkpoints(tmp_path / 'run').steps() == []
+  assert list((tmp_path / 'run').iterdir()) == []
+  assert (target / 'deep').is_dir()
+
+
+@pytest.mark.parametrize('kind', ['file', 'dangling link'])
+def test_what_is_no_folder_is_refused(tmp_path, kind):
+  path = tmp_path / 'checkpoints'
+  if kind == 'file':
+    path.touch()
+  else:
+    path.symlink_to(tmp_path / 'nothing')
+  with pytest.raises(CheckpointError, match='checkpoints must be a folder'):
+    checkpoint.Checkpoints(path)
+
+
 def test_a_first_write_that_was_cut_off_leaves_a_new_folder(tmp_path):
   write(tmp_path, 1)
   (tmp_path / '1' / 'sha256').unlink()

@@ -1,6 +1,7 @@
 """How the errors of all commands are told."""
 
 from absl import flags
+from gin import utils as gin_utils
 import jax
 import pytest
 
@@ -33,6 +34,16 @@ def test_out_of_memory_is_one_line(capsys):
   )
   assert command.guarded(raising(MemoryError())) == EXIT_FAILED
   assert capsys.readouterr().err == 'error: out of memory\n'
+
+
+def test_what_gin_adds_to_an_error_is_left_out(capsys):
+  error = OSError(17, 'File exists', '/runs/x')
+  proxy = gin_utils.augment_exception_message_and_reraise
+  with pytest.raises(OSError) as raised:  # noqa: PT011 (its text is below)
+    proxy(error, "\n  In call to configurable 'Runner' (<class 'x.Runner'>)")
+  assert command.guarded(raising(raised.value)) == EXIT_FAILED
+  printed = capsys.readouterr().err
+  assert printed == "error: [Errno 17] File exists: '/runs/x'\n"
 
 
 def test_an_error_of_the_program_is_not_hidden():

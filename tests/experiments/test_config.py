@@ -1,12 +1,14 @@
 """What gin files may include, and what is said of wrong ones."""
 
 import pathlib
+import re
 
+from absl.testing import flagsaver
 import gin
 import pytest
 
 from agents import configurables
-from experiments import config
+from experiments import config, gin_flags
 from experiments.command import SettingsError
 
 
@@ -82,6 +84,79 @@ def test_a_file_that_is_no_text():
   assert_refused([file], 'a.gin must be a text file in UTF-8')
   file = write('b.gin', "include 'a.gin'")
   assert_refused([file], 'a.gin must be a text file in UTF-8')
+
+
+@pytest.mark.parametrize(
+  ('name', 'program'),
+  [
+    ('Setting', 'experiments.supervised'),
+    ('figures.bars', 'experiments.supervised'),
+    ('DrQAgent', 'experiments.train'),
+  ],
+)
+def test_a_name_of_the_other_command_is_known_as_such(name, program):
+  error = ValueError(f"No configurable matching '{name}'.\n  In file x")
+  assert config.explain(error) == (
+    f"'{name}' is for gin files of `python -m {program}`"
+  )
+
+
+@pytest.mark.parametrize('folder', ['', 'supervised'])
+def test_each_gin_file_has_such_a_name(folder):
+  """Whatever is unknown first in the other command is in the list."""
+  program = 'experiments.supervised' if folder else 'experiments.train'
+  dopamines = {'CollectorDispatcher'}
+  root = pathlib.Path(__file__).parents[2]
+  for file in (root / 'gin_configs' / folder).glob('*.gin'):
+    heads = re.findall(r'^(\w+)[.\w]* =', file.read_text(), re.MULTILINE)
+    names = {*config._COMMANDS[program], *dopamines}
+    assert set(heads) <= names, file
+
+
+REGISTRATION = 'from __gin__ import dynamic_registration\nimport os\n'
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    REGISTRATION,
+    f'# Mine.\nDrQAgent.gamma = 0.5\n{REGISTRATION}os.getcwd.x = 1',
+    'from \\\n  __gin__ import dynamic_registration',
+  ],
+)
+def test_dynamic_registration_is_refused(text):
+  file = write('a.gin', text)
+  message = 'a.gin uses dynamic registration, which can call any function'
+  assert_refused([file], message, '--allow_dynamic_registration')
+  assert_refused([write('b.gin', "include 'a.gin'")], message)
+  plain = write('c.gin', 'DrQAgent.gamma = 0.5')
+  assert_refused([plain], message, bindings=["include 'a.gin'"])
+  assert_refused([plain], 'dynamic registration', bindings=[text])
+
+
+def test_a_flag_allows_dynamic_registration():
+  write('helper_of_mine.py', 'def number():\n  return 0.25\n')
+  file = write(
+    'a.gin',
+    'from __gin__ import dynamic_registration\n'
+    'from agents import configurables\n'
+    'import helper_of_mine\n'
+    'configurables.adam.b1 = @helper_of_mine.number()\n',
+  )
+  with (
+    flagsaver.flagsaver(allow_dynamic_registration=True),
+    pytest.MonkeyPatch.context() as patch,
+  ):
+    patch.syspath_prepend('.')
+    config.load_config([file], [])
+    assert gin.query_parameter('adam.b1') is not None
+    assert gin_flags.passed_on() == ['--allow_dynamic_registration']
+  assert gin_flags.passed_on() == []
+
+
+def test_a_comment_may_speak_of_it():
+  file = write('a.gin', '# Not from __gin__ import x.\nDrQAgent.gamma = 0.5')
+  config.load_config([file], [])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import dataclasses
 import multiprocessing
 import pathlib
+import threading
 
 import pytest
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
-from experiments import runs
+from experiments import locks, runs
 from experiments.command import SettingsError
 
 
@@ -182,3 +183,49 @@ def test_a_folder_that_can_not_be_written(tmp_path):
     runs.claim(tmp_path / 'file' / 'run'),
   ):
     pass
+
+
+@pytest.mark.parametrize('there', ['', 'runs', 'runs/drq'])
+def test_a_refused_setting_leaves_no_folder(tmp_path, there):
+  (tmp_path / there).mkdir(parents=True, exist_ok=True)
+  before = set(tmp_path.rglob('*'))
+  folder = tmp_path / 'runs' / 'drq' / 'Pong'
+
+  def refuse():
+    with runs.claim(folder) as held:
+      assert held
+      (folder / 'checkpoints').mkdir()
+      raise SettingsError('no')
+
+  with pytest.raises(SettingsError):
+    refuse()
+  assert set(tmp_path.rglob('*')) == before
+
+
+def test_a_refused_setting_leaves_what_was_there(tmp_path):
+  folder, other = tmp_path / 'runs' / 'Pong', tmp_path / 'runs' / 'Qbert'
+  with runs.claim(folder):
+    (folder / 'run.json').touch()
+  with pytest.raises(SettingsError), runs.claim(folder):
+    raise SettingsError('no')
+  with pytest.raises(SettingsError), runs.claim(other):
+    raise SettingsError('no')
+  assert {path.name for path in folder.iterdir()} == {'lock', 'run.json'}
+  assert not other.exists()
+
+
+def test_a_lock_that_its_holder_removed_is_not_held(tmp_path):
+  """Who waited for it holds the file that is there now."""
+  path = tmp_path / 'lock'
+  seen = []
+
+  def wait():
+    with locks.wait_for(path), locks.hold(path) as again:
+      seen.append((path.exists(), again))
+
+  with locks.hold(path):
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    path.unlink()
+  waiting.join()
+  assert seen == [(True, False)]

@@ -96,10 +96,25 @@ def test_runs_of_ours(runs, capsys):
     (['--plan=5', '--report=r.html'], '--report means nothing beside --plan'),
     (['--plan=5', '--compare=drq,drq_ht'], '--compare means nothing beside'),
     (['--plan=5', '--format=csv'], '--format means nothing beside --plan'),
+    (['--plan=5', '--detect=0.1'], '--detect means nothing beside --plan'),
+    (['--plan=5', '--replicates=200'], '--replicates means nothing beside'),
   ],
 )
 def test_flags_that_a_plan_does_not_read(runs, capsys, more, message):
-  assert type_command(runs, *more) == 2
+  _assert_no_plan((runs, *more), capsys, message)
+
+
+@pytest.mark.parametrize(
+  'flag', ['partial', 'i_mean_it', 'last=0.5', 'bootstrap_seed=1']
+)
+def test_flags_that_a_plan_reads_for_paths_alone(capsys, flag):
+  name = flag.partition('=')[0]
+  message = f'--{name} means nothing beside --plan without a path'
+  _assert_no_plan(('--plan=5', f'--{flag}'), capsys, message)
+
+
+def _assert_no_plan(words, capsys, message):
+  assert type_command(*words) == 2
   printed = capsys.readouterr()
   assert printed.out == ''
   assert printed.err.startswith(f'error: {message}')
@@ -492,6 +507,16 @@ def test_curves_need_a_part(tmp_path, capsys):
   summary = json.loads(capsys.readouterr().out)
   assert summary['methods']['a']['scores']['Pong'] == [6, 6]
   assert any('the last 50% of a curve' in note for note in summary['notes'])
+
+
+def test_a_part_needs_curves(runs, tmp_path, capsys):
+  assert type_command(runs, '--partial', '--last=0.5') == 2
+  assert capsys.readouterr().err == (
+    'error: --last has no effect: no path has a curve\n'
+  )
+  path = tmp_path / 'a.json'
+  path.write_text(json.dumps({game: [[1, 2, 4, 8]] * 2 for game in GAMES}))
+  assert type_command(runs, path, '--partial', '--last=0.5') == 0
 
 
 def test_published_systems(tmp_path, capsys):

@@ -176,7 +176,41 @@ def test_a_wrong_setting(command, capfd, tmp_path, setting):
   arguments = command.arguments(tmp_path, f'--gin_bindings={setting}')
   assert_refused(capfd, command.type(*arguments), WRONG_SETTINGS[setting])
   # The folder stays free for a correct command.
-  assert not (tmp_path / command.folder / 'config.gin').exists()
+  assert list(tmp_path.iterdir()) == []
+
+
+FOLDERS = ('checkpoints', 'metrics', 'metrics/tensorboard')
+FILES = (
+  'config.gin',
+  'metrics.jsonl',
+  'operative_config.gin',
+  'result.json',
+  'run.json',
+  'tortoise.npz',
+)
+
+
+@pytest.mark.parametrize(
+  ('name', 'kind'),
+  [
+    *((name, kind) for name in FOLDERS for kind in ('file', 'dangling link')),
+    *((name, 'folder') for name in FILES),
+  ],
+)
+def test_a_path_of_the_wrong_kind(command, capfd, tmp_path, name, kind):
+  path = tmp_path / command.folder / name
+  path.parent.mkdir(parents=True)
+  if kind == 'file':
+    path.touch()
+  elif kind == 'folder':
+    path.mkdir()
+  else:
+    path.symlink_to(tmp_path / 'nothing')
+  assert command.type(*command.arguments(tmp_path)) == 1
+  wanted = 'folder' if name in FOLDERS else 'file'
+  assert capfd.readouterr().err == (
+    f'error: {path} must be a {wanted}; move it away\n'
+  )
 
 
 def test_a_wrong_file_is_named(command, capfd, tmp_path):

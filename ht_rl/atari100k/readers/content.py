@@ -24,6 +24,7 @@ class Content:
     unfinished: how far unfinished runs have come, one line each.
     last: the part at the end of a curve whose mean is the score, in (0, 1];
       None refuses curves.
+    has_curves: whether a score was taken from a curve.
     remarks: what else a reader of the scores must know, one sentence each.
   """
 
@@ -33,6 +34,7 @@ class Content:
   left_out: set[str] = dataclasses.field(default_factory=set)
   unfinished: list[str] = dataclasses.field(default_factory=list)
   last: float | None = None
+  has_curves: bool = False
   remarks: list[str] = dataclasses.field(default_factory=list)
   _has_listed_games: bool = False
 

@@ -39,6 +39,7 @@ def add_curve(content: Content, where: str, row: Mapping[str, Any]) -> None:
       'score, such as --last=0.05'
     )
     return
+  content.has_curves = True
   remark = (
     f'each score is the mean of the last {100 * content.last:g}% of a curve.'
   )

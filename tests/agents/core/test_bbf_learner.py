@@ -519,7 +519,10 @@ def test_only_as_released_no_image_is_shifted_by_4(warm):
     assert sorted(set(seen)) == list(offsets)
 
 
-def test_noise_explores_in_training_and_not_in_evaluation(warm):
+@pytest.mark.parametrize('in_evaluation', [False, True])
+def test_noise_explores_in_training_and_in_evaluation_if_asked(
+  warm, in_evaluation
+):
   agent = make_learner(
     adam(),
     network=make_network(noisy=True),
@@ -527,6 +530,7 @@ def test_noise_explores_in_training_and_not_in_evaluation(warm):
     epsilon_train=0.0,
     epsilon_eval=0.0,
     target_action_selection=False,
+    noisy_evaluation=in_evaluation,
   )
   rng = np.random.default_rng(0)
 
@@ -557,7 +561,8 @@ def test_noise_explores_in_training_and_not_in_evaluation(warm):
     _, actions = jitted(agent, 'evaluate')(
       params, stacks, images, True, jax.random.key(seed)
     )
-    assert set(actions.tolist()) == {int(np.argmax(q))}
+    greedy = {int(np.argmax(q))}
+    assert set(actions.tolist()) == ({0, 1, 2} if in_evaluation else greedy)
 
   # Each gradient step has its own noise.
   replay = warm[0].replay

@@ -156,8 +156,16 @@ def test_initial_parameters(batch):
       is_uniform(leaf, np.sqrt(6 / fans))
 
 
-def test_initial_parameters_of_noisy_layers():
-  layer = bbf_networks.NoisyDense(200)
+@pytest.mark.parametrize(
+  ('settings', 'bound', 'sigma'),
+  [
+    ({}, 50**-0.5, 0.5),  # Fortunato et al. (2018), section 3.2.
+    ({'sigma': 0.1}, 50**-0.5, 0.1),  # Dopamine's.
+    ({'glorot': True}, (6 / (50 + 200)) ** 0.5, 0.5),  # BBF's release.
+  ],
+)
+def test_initial_parameters_of_noisy_layers(settings, bound, sigma):
+  layer = bbf_networks.NoisyDense(200, **settings)
   tree = jit(layer.init)(jax.random.key(0), jnp.zeros((1, 50)))['params']
   assert {k: v.shape for k, v in tree.items()} == {
     'kernel': (50, 200),
@@ -165,10 +173,23 @@ def test_initial_parameters_of_noisy_layers():
     'kernel_sigma': (50, 200),
     'bias_sigma': (200,),
   }
-  is_uniform(tree['kernel'], 50**-0.5)
+  is_uniform(tree['kernel'], bound)
   is_uniform(tree['bias'], 50**-0.5)
   for name in ('kernel_sigma', 'bias_sigma'):
-    np.testing.assert_allclose(tree[name], 0.5 * 50**-0.5, rtol=1e-6)
+    np.testing.assert_allclose(tree[name], sigma * 50**-0.5, rtol=1e-6)
+
+
+def test_a_network_initialises_its_noisy_layers_as_told(batch):
+  network = TINY.clone(noisy=True, noise_sigma=0.25, noisy_glorot=True)
+  draw = jit(functools.partial(init, network, actions=batch[2]))
+  tree = draw(jax.random.key(0))['params']
+  for layer in (tree['projection'], *tree['head'].values()):
+    fans = layer['kernel'].shape
+    bound = np.sqrt(6 / sum(fans))
+    assert 0.9 * bound < np.abs(layer['kernel']).max() <= bound
+    np.testing.assert_allclose(
+      layer['kernel_sigma'], 0.25 * fans[0] ** -0.5, rtol=1e-6
+    )
 
 
 # A reference network, in float64 loops over pixels.

@@ -202,6 +202,45 @@ def test_sample_augments_both_states_each_on_its_own(warm):
   assert equal(one[..., 0], one[..., 1])
 
 
+def test_only_as_released_a_batch_bootstraps_one_step_early(warm):
+  state = warm[1]
+  plain = dataclasses.replace(warm[0], data_augmentation=False)
+  released = dataclasses.replace(plain, bootstrap_early=True)
+  records = state.replay._replace(frames=state.replay.frames[:, 4:-4, 4:-4])
+  key = jax.random.key(5)
+  starts = replay.sample_starts(records, jax.random.split(key, 3)[0], 4)
+  late, early = plain.sample(records, key), released.sample(records, key)
+  terminals = np.asarray(records.terminals)
+  frames = np.asarray(records.frames)
+  alive = 0
+  for i, t in enumerate(np.asarray(starts)):
+    for batch, n in ((late, 3), (early, 2)):
+      ended = terminals[t : t + n].any()
+      discount = 0.0 if ended else 0.99**3
+      np.testing.assert_allclose(batch.discount_t[i], discount, rtol=1e-6)
+      if not ended:
+        alive += 1
+        newest = frames[t + n] / np.float32(255)
+        np.testing.assert_allclose(batch.s_t[i, ..., -1], newest, rtol=1e-6)
+  assert alive > 0
+  assert equal(
+    early._replace(discount_t=0, s_t=0), late._replace(discount_t=0, s_t=0)
+  )
+  assert not equal(early.s_t, late.s_t)
+
+
+def test_only_as_released_no_image_is_shifted_by_4(warm):
+  ramp = jnp.broadcast_to(
+    jnp.arange(12, dtype=jnp.uint8)[:, None] * 10, (500, 1, 12, 12)
+  )
+  stored = augmentation.pad(ramp)
+  for released, offsets in ((False, range(-4, 5)), (True, range(-4, 4))):
+    agent = dataclasses.replace(warm[0], exclusive_shift=released)
+    shifted = jax.jit(agent.shift)(jax.random.key(0), stored)
+    seen = (np.asarray(shifted)[:, 0, 5, 0].astype(int) - 50) // 10
+    assert sorted(set(seen)) == list(offsets)
+
+
 def test_update_is_the_optimizers_step_on_the_loss(warm):
   agent, state = warm
   before = learn(agent, state, 2)[-1]

@@ -236,6 +236,7 @@ WRONG = {
   'separate_target_draw': [0],
   'exclusive_shift': ['no'],
   'released_counting': [1.0],
+  'noisy_evaluation': ['yes', True],  # The network is not noisy.
   'replay_ratio': [0],
   'keep_encoder': [1.5],
   'keep_head': [True],
@@ -281,6 +282,11 @@ def test_more_steps_are_predicted_than_bootstrapped_over():
     ('v_max', 0.0),
     ('renormalize', 1),
     ('noisy', 'yes'),
+    ('noise_sigma', 'small'),
+    ('noise_sigma', -0.1),
+    ('noise_sigma', 0.1),  # Without effect: no layer is noisy.
+    ('noisy_glorot', 1.0),
+    ('noisy_glorot', True),
     ('dtype', 'float16'),
   ],
 )

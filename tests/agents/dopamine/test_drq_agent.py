@@ -413,6 +413,8 @@ WRONG = {
   'keep_head': [-0.5, True],
   'data_augmentation': [1, 'yes'],
   'target_action_selection': [None],
+  'bootstrap_early': [1],
+  'exclusive_shift': ['no'],
   'min_replay_history': [3],  # With a horizon of 3 steps.
   'replay_capacity': [6],  # With a horizon of 3 and 4 frames.
   'reset_every': [0, 1.0],

@@ -1,0 +1,41 @@
+"""How many commands share a device, as a launcher learns it."""
+
+from experiments.launchers import devices
+
+
+class SharedDevices:
+  """The part of a launcher that says how many commands share a device.
+
+  Attributes:
+    runs_per_device: how many commands share a GPU or, without GPUs, the cores.
+  """
+
+  def __init__(self, asked: int | None, fit: int, has_gpus: bool):
+    """Begins with what was asked for, or what fits.
+
+    Args:
+      asked: how many commands shall share a device; None for as many as fit.
+      fit: how many fit on the cores, where there are no GPUs.
+      has_gpus: whether the devices are GPUs. One command runs on each until
+        `fit` says how much of its memory a command needs.
+    """
+    self._is_auto = asked is None
+    self._has_gpus = has_gpus
+    self._limit = asked or 1_000_000
+    self.runs_per_device = asked or (1 if has_gpus else fit)
+
+  @property
+  def _is_measured(self) -> bool:
+    """Whether the next command is to be measured: it is alone on its GPU."""
+    return self._is_auto and self._has_gpus and self.runs_per_device == 1
+
+  def fit(self, gpu_fraction: float) -> None:
+    """See `base.Launcher`."""
+    if self._is_auto and self._has_gpus:
+      fit = devices.runs_that_fit(gpu_fraction)
+      self.runs_per_device = min(fit, self._limit)
+
+  def limit(self, runs_per_device: int) -> None:
+    """See `base.Launcher`."""
+    self._limit = max(1, min(self._limit, runs_per_device))
+    self.runs_per_device = min(self.runs_per_device, self._limit)
