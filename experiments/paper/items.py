@@ -45,7 +45,7 @@ def _on(data: tuple[Data, ...], *experiments: str) -> tuple[Run, ...]:
 
 _GRID = (*_on(_ALL, 'warm_start'), Run('warm_start', FASHION, 'warm_start'))
 _METHODS = (
-  *_on(_COLOR, 'methods', 'methods_augmented'),
+  *_on(_COLOR, 'methods_augmented'),
   Run('methods', FASHION, 'methods'),
 )
 

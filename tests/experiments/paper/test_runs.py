@@ -48,11 +48,11 @@ def finish(base_dir, files, bindings, accuracies):
       values = [of_seeds[i] for i in at if i < len(of_seeds)]
       if len(values) < len(group):
         continue
-      options = Options(1, 60.0, lambda *_: None)
+      options = Options(1, (), 60.0, lambda *_: None)
       for unit in chain(base_dir, experiment.settings[name], group, options):
         row = {
           'phase': unit.phase,
-          'epoch': 1,
+          'epoch': unit.setting.epochs[unit.phase],
           'step': 10 + unit.phase,
           'moment': 'end',
           'hare_test_accuracy': values,
@@ -61,7 +61,8 @@ def finish(base_dir, files, bindings, accuracies):
           **dict.fromkeys(METRICS, values),
         }
         unit.folder.mkdir(parents=True, exist_ok=True)
-        (unit.folder / 'rows.json').write_text(json.dumps([row]))
+        start = {**row, 'moment': 'start', 'epoch': 0, 'step': 0}
+        (unit.folder / 'rows.json').write_text(json.dumps([start, row]))
         (unit.folder / 'finished').touch()
 
 
