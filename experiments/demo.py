@@ -22,10 +22,10 @@ from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunCurve, RunFolder
 
 GIN_FILE = pathlib.Path(__file__).parents[1] / 'gin_configs' / 'demo.gin'
-GAME = 'RoadRunner'
+GAME = 'Krull'
 SEED = 0
-# Episodes of each constant action.
-EPISODES = 3
+# Episodes of each constant action: some never end by themselves.
+EPISODES = 1
 
 
 def main(argv: Sequence[str]) -> int:
