@@ -131,9 +131,8 @@ def draw(
     label = 'restart from the tortoise' if i == 0 else None
     axes.axvline(step, color='0.85', linewidth=1, label=label)
   axes.plot(steps, returns, '.', color='0.65', label='training episode')
-  axes.plot(
-    steps[window - 1 :], mean, color='C0', label=f'mean of {window} episodes'
-  )
+  label = f'mean of {window} episodes' if window > 1 else None
+  axes.plot(steps[window - 1 :], mean, color='C0', label=label)
   axes.axhline(random, color='k', linestyle='--', label='random policy')
   axes.set(xlabel='agent steps', ylabel='return', title=f'{GAME}, DrQ + H&T')
   axes.legend(loc='upper left', fontsize='small')

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from agents import atari, weights
-from agents.core.loop import Policy, make_policy
+from agents.core.policy import Policy, make_policy
 from agents.errors import StoppedError
 from experiments.command import (
   SettingsError,

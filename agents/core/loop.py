@@ -10,7 +10,7 @@ of one environment step happens right before those of the next, so that no
 evaluation or checkpoint sees freshly initialised layers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import dataclasses
 import itertools
 from typing import Any, NamedTuple
@@ -21,16 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agents.core import restarts, streams
+from agents.core import restarts
 from agents.core.learner import Learner
 from agents.core.memory import check_memory
+from agents.core.policy import Policy, make_policy
 from agents.core.settings import at_least, check_settings, setting
 from agents.core.state import AgentState, Outcome
 from agents.errors import CheckpointError, DivergedError
 import ht_rl
-
-# Maps frames and flags of first frames to actions; see `make_policy`.
-Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Due(NamedTuple):
@@ -346,50 +344,6 @@ class Driver:
     learner = self.loop.learner
     frame = np.reshape(observation, learner.observation_shape)
     return frame.astype(learner.observation_dtype, copy=False)
-
-
-def make_policy(
-  learner: Learner,
-  params: Any,
-  num_envs: int,
-  seed: int,
-  evaluate: Callable[..., Any] | None = None,
-  *,
-  after: int = 0,
-) -> Policy:
-  """Returns the policy of some parameters for a batch of environments.
-
-  Args:
-    learner: the learner of the parameters.
-    params: parameters, such as `Driver.tortoise`.
-    num_envs: number of environments N.
-    seed: seed of the exploration.
-    evaluate: `learner.evaluate`, compiled; None compiles it.
-    after: number of training actions before. Policies after different numbers
-      draw different exploration.
-
-  Returns:
-    A function that maps frames [N, *observation_shape] and flags of first
-    frames, bool [N], to actions, int [N]. It keeps the earlier frames of each
-    stack.
-  """
-  if evaluate is None:
-    evaluate = jax.jit(learner.evaluate, donate_argnums=1)
-  shape = (num_envs, learner.stack_size, *learner.observation_shape)
-  frames = jnp.zeros(shape, learner.observation_dtype)
-  seed_key = jax.random.PRNGKey(seed)
-  key = streams.key_of(seed_key, streams.EVALUATION, after)
-  steps = 0
-
-  def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
-    nonlocal frames, steps
-    steps += 1
-    frames, actions = evaluate(
-      params, frames, observations, first, streams.action(key, steps)
-    )
-    return np.asarray(actions)
-
-  return act
 
 
 def _outcome(outcome: Outcome) -> Outcome:

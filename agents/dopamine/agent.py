@@ -11,7 +11,8 @@ from dopamine.metrics import statistics_instance
 import numpy as np
 
 from agents import checkpoint, configurables
-from agents.core.loop import Driver, Loop, Policy
+from agents.core.loop import Driver, Loop
+from agents.core.policy import Policy
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
 from ht_rl.arguments import check_seed

@@ -7,7 +7,6 @@ import os
 import pathlib
 
 import gin
-import numpy as np
 
 from agents.errors import DivergedError
 from experiments import runs
@@ -18,8 +17,8 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
-from experiments.progress import Progress
 from experiments.supervised import results
+from experiments.supervised.display import Display
 from experiments.supervised.experiment import (
   Experiment,
   check_shown,
@@ -30,7 +29,6 @@ from experiments.supervised.prepare import (
   check_setting,
   forget_own_data,
   holds_everything,
-  make_schedule,
 )
 from experiments.supervised.report import figures, tables
 from experiments.supervised.rows import Row
@@ -303,7 +301,7 @@ def _train(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> dict[str, DivergedError]:
   """Trains all that is not finished; returns the settings that failed."""
-  display = _Display()
+  display = Display()
   chains = _chains(experiment, base_dir, display.report)
   of_settings = {
     name: [unit for phases in of_groups for unit in phases]
@@ -340,69 +338,6 @@ def _train(
     for unit in units
     if unit.folder in errors
   }
-
-
-class _Display:
-  """Shows how far an experiment is, and what each phase has come to."""
-
-  def begin(self, of_settings: Mapping[str, Sequence[PhaseRun]]) -> None:
-    """Takes the phases of each setting."""
-    self._names: dict[pathlib.Path, str] = {}
-    self._steps: dict[pathlib.Path, int] = {}
-    self._units: dict[pathlib.Path, PhaseRun] = {}
-    for name, units in of_settings.items():
-      for unit in units:
-        # A phase that settings share is shown as a part of the first.
-        self._names.setdefault(unit.folder, name)
-        steps = make_schedule(unit.setting, unit.phase).steps
-        self._steps[unit.folder] = steps * len(unit.seeds)
-        self._units.setdefault(unit.folder, unit)
-    self._before = self._done()
-    self._progress = Progress(
-      'training', 'step', sum(self._steps.values()), self._before
-    )
-
-  def started(self, unit: PhaseRun) -> None:
-    """A phase is begun, or gone on with."""
-    del unit
-    self._before = self._done()
-    self._progress.skip(self._before)
-
-  def report(
-    self, steps: int, restored: bool, figures: Mapping[str, float]
-  ) -> None:
-    """So many steps of the phase are done; see `Options`."""
-    if restored:
-      self._progress.skip(self._before + steps)
-    else:
-      self._progress.update(self._before + steps, **figures)
-
-  def finished(self, unit: PhaseRun) -> None:
-    """Says what a phase has come to."""
-    end = unit.rows[-1]
-    accuracies = [
-      f'{network} {np.mean(end[f"{network}_test_accuracy"]):.4f}'
-      for network in results.NETWORKS
-    ]
-    say(
-      f'{self._names[unit.folder]}: phase {unit.phase + 1} of '
-      f'{unit.setting.num_phases} is finished, test accuracy: '
-      f'{", ".join(accuracies)} (seeds {", ".join(map(str, unit.seeds))})'
-    )
-
-  def failed(self, unit: PhaseRun, error: DivergedError) -> None:
-    """Says why a phase can't go on."""
-    say(f'{self._names[unit.folder]}: {one_line(error)}')
-
-  def close(self) -> None:
-    """Ends the line."""
-    self._progress.close()
-
-  def _done(self) -> int:
-    """Returns the number of steps of all finished phases."""
-    return sum(
-      self._steps[path] for path, u in self._units.items() if u.is_over
-    )
 
 
 def _show(
