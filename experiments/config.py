@@ -200,8 +200,13 @@ def explain(error: Exception) -> str:
   line = text.splitlines()[0].strip() if text else type(error).__name__
   registry = gin.config._REGISTRY
   if found := re.match(r"No configurable matching .*?([\w.]+)[()]*'", text):
+    first = found[1].split('.')[0]
+    # Where the other names of a module are known, this one is misspelt.
+    modules = {
+      name.split('.')[-2] for name, _ in registry.items() if '.' in name
+    }
     for command, names in _COMMANDS.items():
-      if found[1].split('.')[0] in names:
+      if first in names and first not in modules:
         return f'{found[1]!r} is for gin files of `python -m {command}`'
     known = [name.split('.')[-1] for name, _ in registry.items()]
     return _did_you_mean(f'unknown gin name {found[1]!r}', found[1], known)

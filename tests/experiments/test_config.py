@@ -94,7 +94,12 @@ def test_a_file_that_is_no_text():
     ('DrQAgent', 'experiments.train'),
   ],
 )
-def test_a_name_of_the_other_command_is_known_as_such(name, program):
+def test_a_name_of_the_other_command_is_known_as_such(
+  name, program, monkeypatch
+):
+  # As in a process that has imported neither half.
+  empty = gin.selector_map.SelectorMap()
+  monkeypatch.setattr(gin.config, '_REGISTRY', empty)
   error = ValueError(f"No configurable matching '{name}'.\n  In file x")
   assert config.explain(error) == (
     f"'{name}' is for gin files of `python -m {program}`"

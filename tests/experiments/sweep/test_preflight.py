@@ -72,7 +72,7 @@ def test_what_is_right_is_kept_and_can_be_read_again(tmp_path):
   ]
   sweep = plan.load(tmp_path)
   steps = [x.training_steps for x in sweep.configurations.values()]
-  assert steps == [100_000, 12_000]
+  assert steps == [100_000, 15_000]
   # The settings that are kept are gin files that come to the same: they are
   # the same configurations of the same sweep.
   kept = [plan.settings_file(tmp_path, name) for name in sweep.configurations]
