@@ -201,7 +201,7 @@ def explain(error: Exception) -> str:
   registry = gin.config._REGISTRY
   if found := re.match(r"No configurable matching .*?([\w.]+)[()]*'", text):
     first = found[1].split('.')[0]
-    # Where the other names of a module are known, this one is misspelt.
+    # If other names of the module are known, the user misspelt this one.
     modules = {
       name.split('.')[-2] for name, _ in registry.items() if '.' in name
     }

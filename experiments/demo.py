@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import pathlib
 
 from absl import app, flags
-import gin
 from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
@@ -53,7 +52,8 @@ def run(base_dir: str) -> None:
   steps = result['protocol']['training_steps']
   late = episodes.returns[-5:]
   picture = run.path / 'learning_curve.png'
-  draw(episodes, float(random.mean()), restarts(steps), picture)
+  restarts = run.curve('restart_gap').steps.tolist()
+  draw(episodes, float(random.mean()), restarts, picture)
   human = atari100k.REFERENCE_SCORES[GAME].human
   rows = [
     ('random policy', random),
@@ -107,18 +107,10 @@ def best_constant_returns(game: str, seed: int) -> np.ndarray:
   return returns[returns.mean(axis=1).argmax()]
 
 
-def restarts(steps: int) -> list[float]:
-  """Returns the agent steps at which the hare restarts, from the settings."""
-  every = gin.query_parameter('hare_tortoise.reset_every')
-  ratio = gin.query_parameter('DrQAgent.replay_ratio')
-  first = gin.query_parameter('DrQAgent.min_replay_history')
-  return list(np.arange(first + every / ratio, steps + 1, every / ratio))
-
-
 def draw(
   episodes: RunCurve,
   random: float,
-  restart_steps: Sequence[float],
+  restart_steps: Sequence[int],
   path: pathlib.Path,
 ) -> None:
   """Draws training returns, their running mean, and the random policy's."""

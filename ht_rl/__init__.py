@@ -8,15 +8,12 @@ from ht_rl.transforms.continual_backprop import (
 from ht_rl.transforms.elastic_reset import ElasticResetState, elastic_reset
 from ht_rl.transforms.fire import fire
 from ht_rl.transforms.hare_tortoise import hare_tortoise, hare_tortoise_step
+from ht_rl.transforms.jump import ReinitializeState
 from ht_rl.transforms.momentum import momentum_warm_up
 from ht_rl.transforms.parseval import parseval
 from ht_rl.transforms.redo import redo
 from ht_rl.transforms.regenerate import RegenerateState, regenerate
-from ht_rl.transforms.reinitialize import (
-  ReinitializeState,
-  reset_subtree,
-  shrink_and_perturb,
-)
+from ht_rl.transforms.reinitialize import reset_subtree, shrink_and_perturb
 from ht_rl.transforms.self_normalized_resets import (
   SelfNormalizedResetsState,
   self_normalized_resets,

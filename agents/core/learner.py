@@ -133,7 +133,7 @@ class Learner:
 
   @property
   def noisy_evaluation(self) -> bool:
-    """Whether noisy layers draw noise in evaluation, as in training."""
+    """Returns whether noisy layers draw noise in evaluation too."""
     return False
 
   @property

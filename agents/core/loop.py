@@ -338,7 +338,8 @@ class Driver:
 
   def _keep_anchor(self) -> None:
     if self._restart_every is not None:
-      self.anchor = restarts.copy(self.state.train.params)
+      # A copy survives the donation of the original.
+      self.anchor = jax.tree.map(jnp.copy, self.state.train.params)
 
   def _frame(self, observation: np.ndarray) -> np.ndarray:
     learner = self.loop.learner

@@ -15,7 +15,6 @@ restart.
 from typing import Any
 
 import chex
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -47,8 +46,3 @@ def restarts_within(interval: int | None, before: int, num_updates: int) -> int:
   if interval is None:
     return 0
   return (before + num_updates) // interval - before // interval
-
-
-def copy(tree: Any) -> Any:
-  """Returns a copy that survives the donation of the original."""
-  return jax.tree.map(jnp.copy, tree)

@@ -136,6 +136,9 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def report(self) -> None:
     """Writes the metrics of the last gradient step to the dispatcher."""
     figures = self.driver.metrics()
+    # Our runner reports each gap by itself and leaves none here.
+    if (gap := self.driver.take_restart_gap()) is not None:
+      figures['restart_gap'] = gap
     if hasattr(self, 'collector_dispatcher'):
       self.collector_dispatcher.write(
         [

@@ -245,6 +245,7 @@ class Atari100kRunner(run_experiment.Runner):
       action = driver.step(timestep.outcome, timestep.observation)
       if (gap := driver.take_restart_gap()) is not None:
         self._metrics_file.write({'step': self._step, 'restart_gap': gap})
+        self._report('Train/restart_gap', gap)
       if driver.steps % agent.summary_writing_frequency == 0:
         agent.report()
       self._seconds = time.monotonic() - since

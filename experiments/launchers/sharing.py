@@ -1,10 +1,10 @@
-"""How many commands share a device, as a launcher learns it."""
+"""A launcher that decides how many commands share a device."""
 
 from experiments.launchers import devices
 
 
 class SharedDevices:
-  """The part of a launcher that says how many commands share a device.
+  """Decides how many commands share a device, for a launcher.
 
   Attributes:
     runs_per_device: how many commands share a GPU or, without GPUs, the cores.
@@ -26,7 +26,7 @@ class SharedDevices:
 
   @property
   def _is_measured(self) -> bool:
-    """Whether the next command is to be measured: it is alone on its GPU."""
+    """Returns whether to measure the next command, alone on its GPU."""
     return self._is_auto and self._has_gpus and self.runs_per_device == 1
 
   def fit(self, gpu_fraction: float) -> None:

@@ -55,7 +55,7 @@ class Needs(NamedTuple):
 
 
 class Seen(NamedTuple):
-  """What there is of the runs.
+  """The runs that exist, and those that are missing.
 
   Attributes:
     parts: the state.

@@ -1,15 +1,16 @@
 """Collects finished runs in small into the committed tables.
 
-    python -m experiments.paper.collect RUNS
+    python -m experiments.paper.collect --base_dir=RUNS
 
-Writes, from all finished runs of `gin_configs/small/small_*.gin` below RUNS:
+Adds all finished runs of `gin_configs/small/small_*.gin` below RUNS to:
 
 - `docs/results/atari100k_small.csv`: the score of each run, with what made it;
 - `docs/results/restart_gap_small.csv`: of each run with restarts, how much of
   the hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
 
-Run it with the code that made the runs: the commit is that of this checkout.
+The commit is that of this checkout, unless --commit names the one that made the
+runs. A run that is in the tables already stays as it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +20,19 @@ import io
 import pathlib
 import platform
 import subprocess
-import sys
 from typing import Any
 
+from absl import app, flags
 import numpy as np
 
+from experiments import gin_flags
+from experiments.command import SettingsError, guarded, parse_flags, say
 from experiments.paper.rendered import RESULTS, ROOT
 from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
+
+_COMMIT = flags.DEFINE_string('commit', None, 'The commit that made the runs.')
+flags.adopt_module_key_flags(gin_flags)
 
 PREFIX = 'small_'
 FOLDER = ROOT / RESULTS
@@ -43,7 +49,9 @@ def finished(
       yield run, result
 
 
-def score_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
+def score_row(
+  run: RunFolder, result: dict[str, Any], made_by: str
+) -> dict[str, Any]:
   """Returns the row of a run in the table of scores."""
   changed = (run.path / 'result.json').stat().st_mtime
   date = datetime.datetime.fromtimestamp(changed, datetime.UTC).date()
@@ -58,7 +66,7 @@ def score_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
     'training_seconds': round(result['training_seconds']),
     'cpu': cpu(),
     'jax': result['versions']['jax'],
-    'commit': commit(),
+    'commit': made_by,
     'date': date.isoformat(),
   }
 
@@ -106,23 +114,51 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
+def add(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> int:
+  """Adds rows to a table; returns how many it has.
+
+  Args:
+    path: of the table, which need not exist.
+    rows: of runs. A run that the table has stays as it is there.
+  """
+  there: list[dict[str, Any]] = []
+  if path.exists():
+    with path.open(newline='', encoding='utf-8') as file:
+      there = list(csv.DictReader(file))
+  by_run = {_run_of(row): row for row in [*rows, *there]}
+  if by_run:
+    write_text(path, table([by_run[run] for run in sorted(by_run)]))
+  return len(by_run)
+
+
+def _run_of(row: dict[str, Any]) -> tuple[str, str, int]:
+  return row['algorithm'], row['game'], int(row['seed'])
+
+
 def main(argv: Sequence[str]) -> int:
-  """Writes the tables; returns the exit code."""
-  if len(argv) != 1 or not pathlib.Path(argv[0]).is_dir():
-    print('error: name the folder of all runs', file=sys.stderr)
-    return 2
-  runs = list(finished(pathlib.Path(argv[0])))
-  if not runs:
-    print(f'error: no finished run in small in {argv[0]}', file=sys.stderr)
-    return 2
-  scores = [score_row(*run) for run in runs]
-  write_text(FOLDER / 'atari100k_small.csv', table(scores))
-  gaps = [row for run in runs if (row := gap_row(*run)) is not None]
-  if gaps:
-    write_text(FOLDER / 'restart_gap_small.csv', table(gaps))
-  print(f'{len(scores)} runs, {len(gaps)} with restarts')
-  return 0
+  """Runs the command; returns its exit code."""
+
+  def action() -> None:
+    if len(argv) > 1:
+      raise SettingsError(f'unexpected argument {argv[1]!r}')
+    for name in ('gin_files', 'gin_bindings'):
+      if flags.FLAGS[name].present:
+        raise SettingsError(f'--{name} has no effect on this command')
+    base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
+    runs = list(finished(base_dir))
+    if not runs:
+      raise SettingsError(f'--base_dir: no finished run in small in {base_dir}')
+    made_by = _COMMIT.value or commit()
+    scores = add(
+      FOLDER / 'atari100k_small.csv',
+      [score_row(*run, made_by) for run in runs],
+    )
+    gaps = [row for run in runs if (row := gap_row(*run)) is not None]
+    restarts = add(FOLDER / 'restart_gap_small.csv', gaps)
+    say(f'{scores} runs, {restarts} with restarts, in {FOLDER}')
+
+  return guarded(action)
 
 
 if __name__ == '__main__':
-  sys.exit(main(sys.argv[1:]))
+  app.run(main, flags_parser=parse_flags)

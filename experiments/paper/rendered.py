@@ -1,4 +1,4 @@
-"""What an item of the paper looks like: its state, tables and pictures."""
+"""The parts of a rendered item: its state, tables and pictures."""
 
 from collections.abc import Callable, Sequence
 import dataclasses

@@ -1,4 +1,4 @@
-"""What there is of the supervised experiments, below a folder or committed."""
+"""Finds supervised results, below a folder or among the committed ones."""
 
 from collections.abc import Mapping, Sequence
 import csv
@@ -100,7 +100,7 @@ class Measured(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-  """What there is of a run.
+  """The results of a run that exist.
 
   Attributes:
     run: the run.

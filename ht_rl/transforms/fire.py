@@ -11,9 +11,7 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
-from ht_rl.transforms.fresh import as_varying_as
-from ht_rl.transforms.line_search import forget_values
-from ht_rl.transforms.reinitialize import Predicate, ReinitializeState
+from ht_rl.transforms.jump import Predicate, jump
 
 PyTree: TypeAlias = Any
 
@@ -79,73 +77,30 @@ def fire(
     Stability-Plasticity Tradeoff <https://arxiv.org/abs/2602.08040>`_, ICLR
     2026.
   """
-  checks.check_transformation('inner', inner)
-  inner = optax.with_extra_args_support(inner)
-  if not callable(reset_every):
-    checks.check_interval(
-      'reset_every',
-      reset_every,
-      'a positive integer or a function of the number of updates',
-    )
   arguments.check_int('iterations', iterations, 1)
-  arguments.check_bool('reset_inner_state', reset_inner_state)
 
-  # Outside jit, lax.cond compiles both branches at each call.
-  @jax.jit
-  def project_if(
-    due: ArrayLike,
-    params: optax.Params,
-    updates: optax.Updates,
-    inner_state: optax.OptState,
-  ) -> tuple[optax.Updates, optax.OptState]:
+  def lead(
+    count: jax.Array, params: optax.Params, updates: optax.Updates
+  ) -> optax.Updates:
+    del count
     mask = True if reset_mask is None else reset_mask
     mask = checks.broadcast_mask('reset_mask', mask, params)
-    updates = jax.tree.map(as_varying_as, params, updates)
 
-    def lead(projected: bool, p: Any, u: Any) -> Any:
+    def lead_leaf(projected: bool, p: Any, u: Any) -> Any:
       if not projected or not _is_kernel(p):
         return u
       wide = dtypes.at_least_float32(p)
       goal = _project_kernel(jnp.asarray(p + u, wide), iterations)
       return (goal - jnp.asarray(p, wide)).astype(jnp.result_type(u))
 
-    def reset() -> tuple[optax.Updates, optax.OptState]:
-      new = jax.tree.map(lead, mask, params, updates)
-      # Without the barriers, XLA might use other roundings of the updates and
-      # the parameters here than the caller gets.
-      new = jax.lax.optimization_barrier(new)
-      if not reset_inner_state:
-        return new, forget_values(inner_state, True)
-      landed = optax.apply_updates(params, new)
-      started = inner.init(jax.lax.optimization_barrier(landed))
-      return new, jax.tree.map(
-        lambda old, n: as_varying_as(old, jnp.asarray(n, old.dtype)),
-        inner_state,
-        started,
-      )
+    return jax.tree.map(lead_leaf, mask, params, updates)
 
-    return jax.lax.cond(due, reset, lambda: (updates, inner_state))
-
-  def init_fn(params: optax.Params) -> ReinitializeState:
-    checks.check_arrays('params', params)
-    return ReinitializeState(jnp.zeros([], jnp.int32), inner.init(params))
-
-  def update_fn(
-    updates: optax.Updates,
-    state: ReinitializeState,
-    params: optax.Params | None = None,
-    **extra_args: Any,
-  ) -> tuple[optax.Updates, ReinitializeState]:
-    checks.check_update(state, ReinitializeState, params)
-    updates, inner_state = inner.update(
-      updates, state.inner_state, params, **extra_args
-    )
-    count = optax.safe_increment(state.count)
-    due = checks.is_due('reset_every', reset_every, count)
-    updates, inner_state = project_if(due, params, updates, inner_state)
-    return updates, ReinitializeState(count, inner_state)
-
-  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+  return jump(
+    inner,
+    lead,
+    reset_every=reset_every,
+    reset_inner_state=reset_inner_state,
+  )
 
 
 def project(params: PyTree, iterations: int = 10) -> PyTree:

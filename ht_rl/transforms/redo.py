@@ -10,7 +10,11 @@ import optax
 
 from ht_rl import arguments, plasticity
 from ht_rl.transforms import checks, units
-from ht_rl.transforms.reinitialize import Predicate, ReinitializeState
+from ht_rl.transforms.jump import (
+  Predicate,
+  ReinitializeState,
+  check_reset_every,
+)
 
 PyTree: TypeAlias = Any
 
@@ -113,12 +117,7 @@ def redo(
   arguments.check_scalar(
     'threshold', threshold, 'a number of at least 0', lambda t: t >= 0
   )
-  if not callable(reset_every):
-    checks.check_interval(
-      'reset_every',
-      reset_every,
-      'a positive integer or a function of the number of updates',
-    )
+  check_reset_every(reset_every)
   key = checks.as_key('key', key)
 
   def select(signal: tuple[Any, Any]) -> units.Selected:

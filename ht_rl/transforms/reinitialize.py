@@ -1,7 +1,7 @@
 """Re-initialisation: fresh weights replace trained ones, or a part of them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,28 +9,12 @@ from jax.typing import ArrayLike
 import numpy as np
 import optax
 
-from ht_rl import arguments, dtypes
+from ht_rl import dtypes
 from ht_rl.transforms import checks
-from ht_rl.transforms.fresh import as_varying_as, draw
-from ht_rl.transforms.line_search import forget_values
+from ht_rl.transforms.fresh import draw
+from ht_rl.transforms.jump import Predicate, jump
 
 PyTree: TypeAlias = Any
-Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
-
-
-class ReinitializeState(NamedTuple):
-  """State of the transforms that re-initialise every so many updates.
-
-  These are :func:`shrink_and_perturb`, :func:`reset_subtree`, :func:`redo` and
-  :func:`fire`.
-
-  Attributes:
-    count: int32 scalar, the number of updates done.
-    inner_state: the state of the inner transformation.
-  """
-
-  count: jax.Array  # type: ignore[assignment]
-  inner_state: optax.OptState
 
 
 def shrink_and_perturb(
@@ -156,71 +140,24 @@ def shrink_and_perturb(
     Tortoise Networks <https://arxiv.org/abs/2406.02596>`_, ICML 2024,
     appendix A.4 (whose shrinkage is :math:`1 - \lambda`).
   """
-  checks.check_transformation('inner', inner)
-  inner = optax.with_extra_args_support(inner)
   checks.check_init('init', init)
   if not checks.is_function(keep):
     checks.check_fractions('keep', keep)
-  if not callable(reset_every):
-    checks.check_interval(
-      'reset_every',
-      reset_every,
-      'a positive integer or a function of the number of updates',
-    )
-  arguments.check_bool('reset_inner_state', reset_inner_state)
   key = checks.as_key('key', key)
 
-  # Outside jit, lax.cond compiles both branches at each call.
-  @jax.jit
-  def reset_if(
-    due: ArrayLike,
-    count: jax.Array,
-    params: optax.Params,
-    updates: optax.Updates,
-    inner_state: optax.OptState,
-  ) -> tuple[optax.Updates, optax.OptState]:
+  def lead(
+    count: jax.Array, params: optax.Params, updates: optax.Updates
+  ) -> optax.Updates:
     fractions = checks.broadcast_fractions('keep', keep, params)
-    updates = jax.tree.map(as_varying_as, params, updates)
+    fresh = draw(init, jax.random.fold_in(key, count), params)
+    return jax.tree.map(_lead_to_mixed, fractions, params, updates, fresh)
 
-    def reset() -> tuple[optax.Updates, optax.OptState]:
-      fresh = draw(init, jax.random.fold_in(key, count), params)
-      mixed = jax.tree.map(_lead_to_mixed, fractions, params, updates, fresh)
-      # Without the barriers, XLA might use other roundings of the updates and
-      # the parameters here than the caller gets.
-      mixed = jax.lax.optimization_barrier(mixed)
-      if not reset_inner_state:
-        return mixed, forget_values(inner_state, True)
-      landed = optax.apply_updates(params, mixed)
-      new = inner.init(jax.lax.optimization_barrier(landed))
-      # An update may have widened the dtypes that init chose.
-      return mixed, jax.tree.map(
-        lambda old, n: as_varying_as(old, jnp.asarray(n, old.dtype)),
-        inner_state,
-        new,
-      )
-
-    return jax.lax.cond(due, reset, lambda: (updates, inner_state))
-
-  def init_fn(params: optax.Params) -> ReinitializeState:
-    checks.check_arrays('params', params)
-    return ReinitializeState(jnp.zeros([], jnp.int32), inner.init(params))
-
-  def update_fn(
-    updates: optax.Updates,
-    state: ReinitializeState,
-    params: optax.Params | None = None,
-    **extra_args: Any,
-  ) -> tuple[optax.Updates, ReinitializeState]:
-    checks.check_update(state, ReinitializeState, params)
-    updates, inner_state = inner.update(
-      updates, state.inner_state, params, **extra_args
-    )
-    count = optax.safe_increment(state.count)
-    due = checks.is_due('reset_every', reset_every, count)
-    updates, inner_state = reset_if(due, count, params, updates, inner_state)
-    return updates, ReinitializeState(count, inner_state)
-
-  return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+  return jump(
+    inner,
+    lead,
+    reset_every=reset_every,
+    reset_inner_state=reset_inner_state,
+  )
 
 
 def reset_subtree(

@@ -44,7 +44,8 @@ def test_the_demo_prints_its_scores_and_draws_the_curve(
   picture = np.asarray(Image.open(run.path / 'learning_curve.png').convert('L'))
   assert picture.std() > 5  # Something is drawn.
   # Gradient steps start after step 500, two at a time.
-  assert demo.restarts(600) == [525, 550, 575, 600]
+  restarts = run.curve('restart_gap').steps
+  assert restarts.tolist() == [525, 550, 575, 600]
 
 
 def test_the_best_constant_action_is_that_with_the_best_mean(monkeypatch):

@@ -3,9 +3,11 @@
 import csv
 import json
 
+from absl.testing import flagsaver
 import numpy as np
 import pytest
 
+from experiments.command import parse_flags
 from experiments.paper import collect
 from ht_rl.atari100k import score_files
 from ht_rl.atari100k.run_folder import RunFolder
@@ -32,6 +34,11 @@ def finish(base_dir, config, seed, score, steps=100_000, gaps=()):
   (run.path / 'metrics.jsonl').write_text(lines)
 
 
+def run(*words):
+  with flagsaver.flagsaver():
+    return collect.main(parse_flags(['collect', *words]))
+
+
 @pytest.fixture
 def results(tmp_path, monkeypatch):
   (tmp_path / 'docs').mkdir()
@@ -46,7 +53,7 @@ def test_finished_runs_of_full_length_are_collected(results, tmp_path):
   finish(runs, 'small_drq_ht', 3, 4.5, gaps=gaps)
   finish(runs, 'small_drq', 1, 99.0, steps=1000)  # A trial.
   finish(runs, 'drq', 0, 99.0)  # Not in small.
-  assert collect.main([str(runs)]) == 0
+  assert run(f'--base_dir={runs}', '--commit=abc') == 0
 
   scores = score_files.read([results / 'atari100k_small.csv'])
   found = {(x.method, x.game, x.seed): x.score for x in scores.runs}
@@ -61,10 +68,29 @@ def test_finished_runs_of_full_length_are_collected(results, tmp_path):
   assert float(row['quarter_4']) == pytest.approx(gaps[8:].mean(), abs=1e-4)
 
 
-def test_a_folder_without_runs_is_one_line(results, tmp_path, capsys):
+def test_a_run_that_was_collected_stays_as_it_is(results, tmp_path):
+  first, second = tmp_path / 'first', tmp_path / 'second'
+  finish(first, 'small_drq', 0, 1.0)
+  assert run(f'--base_dir={first}', '--commit=abc') == 0
+  finish(second, 'small_drq', 0, 1.0)
+  finish(second, 'small_drq', 10, 2.0)
+  finish(second, 'small_drq', 9, 3.0)
+  assert run(f'--base_dir={second}', '--commit=def') == 0
+  with (results / 'atari100k_small.csv').open() as file:
+    rows = [(row['seed'], row['commit']) for row in csv.DictReader(file)]
+  assert rows == [('0', 'abc'), ('9', 'def'), ('10', 'def')]
+
+
+def test_a_wrong_command_is_one_line(results, tmp_path, capsys):
   (tmp_path / 'runs').mkdir()
-  for words in ([], ['nowhere'], [str(tmp_path / 'runs')]):
-    assert collect.main(words) == 2
+  empty = f'--base_dir={tmp_path / "runs"}'
+  for words in (
+    ['--base_dir=nowhere'],
+    [empty],
+    [empty, 'x'],
+    [empty, '--gin_files=a.gin'],
+  ):
+    assert run(*words) == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ')
     assert error.count('\n') == 1
