@@ -133,8 +133,8 @@ def test_an_uninterrupted_run_says_what_it_should_and_no_more(reference):
     assert any(name in path for path in arrays), name
   steps = reference.command.training_steps
   rows = reference.rows()
-  figures = [row for row in rows if row.keys() - {'step', 'restart_gap'}]
-  figures = [row for row in figures if 'episode_return' not in row]
+  others = {'episode_return', 'restart_gap'}
+  figures = [row for row in rows if not others & row.keys()]
   assert [row['step'] for row in figures] == list(range(2, steps + 1, 2))
   assert len(figures) < len(rows)
   assert all(np.isfinite(row['loss']) for row in figures if row['step'] > 31)
