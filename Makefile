@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install test lint format docs demo sweep-demo benchmarks lock clean
+.PHONY: help install test test-slow lint format docs demo sweep-demo benchmarks lock clean
 
 help:  ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -24,8 +24,13 @@ install: .venv/installed  ## Makes the environment, in .venv.
 	  --require-hashes --no-deps -r requirements.lock
 	touch $@
 
-test: install  ## Runs all tests and doctests.
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+
+test: install  ## Runs all tests and doctests but the slow ones.
+	$(PYTEST) -m 'not slow'
+
+test-slow: install  ## Runs the slow tests: whole runs, killed runs, examples.
+	$(PYTEST) -m slow
 
 lint: install  ## Runs ruff, its formatter and mypy.
 	$(BIN)/ruff check

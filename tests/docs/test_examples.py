@@ -78,6 +78,7 @@ def test_uv_finds_ht_rl_beside_every_example():
     assert (EXAMPLES / folder / 'setup.py').exists(), script.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(CHECKS))
 def test_example_runs_from_the_wheel(name, environments, tmp_path):
   script = EXAMPLES / name
@@ -89,6 +90,7 @@ def test_example_runs_from_the_wheel(name, environments, tmp_path):
   assert {path.stem for path in tmp_path.glob('*.png')} == drawn
 
 
+@pytest.mark.slow
 def test_ablation_runs_in_small(environments, tmp_path):
   script = EXAMPLES / 'ablation.py'
   python = environments.make('ablation', *metadata(script)['dependencies'])

@@ -73,6 +73,7 @@ def replace_once(text, old, new):
   return text.replace(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', HOSTS)
 def test_a_host_with_restarts_off_trains_as_it_does_alone(
   host, request, tmp_path

@@ -14,6 +14,8 @@ import pytest
 
 from agents import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 class Run:
   """The folder of a run, and the processes that run it one after another."""

@@ -15,6 +15,8 @@ import pytest
 
 from agents import checkpoint
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[3]
 FIRST, SECOND = 8, 6  # Epochs of the phases.
 CONFIG = f"""

@@ -7,8 +7,11 @@ import signal
 import time
 
 import numpy as np
+import pytest
 
 from ht_rl import atari100k
+
+pytestmark = pytest.mark.slow
 
 
 def test_260_runs_and_50_kills_with_two_drivers(stub_sweep):

@@ -25,6 +25,7 @@ def cluster(monkeypatch):
   made.shutdown()
 
 
+@pytest.mark.slow
 def test_a_node_is_lost(stub_sweep, cluster):
   nodes = [
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
