@@ -4,14 +4,16 @@
     python -m experiments.paper figure5 --base_dir=runs
     python -m experiments.paper list --html=paper.html
     python -m experiments.paper claims
+    python -m experiments.paper small
 
 `list` names all tables and figures with the runs that each needs and the number
 that are there. The name of one prints it: our numbers beside the paper's, and
 the command that runs the rest. Results are read from --base_dir, and from the
 tables in docs/results; nothing is trained. --html writes a page with the
 pictures, of one item or, after `list`, of all. `claims` prints the table of
-docs/results/index.md. Exit codes: 0, done; 1, a file cannot be read or written;
-2, a setting is wrong (one line says which).
+docs/results/index.md, `small` that of docs/results/atari100k.md. Exit codes: 0,
+done; 1, a file cannot be read or written; 2, a setting is wrong (one line says
+which).
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,7 @@ from experiments.command import (
   print_out,
   say,
 )
-from experiments.paper import claims
+from experiments.paper import claims, small
 from experiments.paper.items import ITEMS
 from experiments.paper.page import page
 from experiments.paper.rendered import (
@@ -48,6 +50,9 @@ _HTML = flags.DEFINE_string(
 )
 flags.adopt_module_key_flags(gin_flags)
 
+# Words that print a table of the committed results alone.
+_COMMITTED = {'claims': claims.table, 'small': small.table}
+
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit code."""
@@ -55,12 +60,11 @@ def main(argv: Sequence[str]) -> int:
   def action() -> None:
     word = _word(argv[1:])
     _check_flags(word)
-    if word == 'claims':
-      print_out(claims.table() + '\n')
-      return
-    base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
     try:
-      _show(word, base_dir)
+      if word in _COMMITTED:
+        print_out(_COMMITTED[word]() + '\n')
+      else:
+        _show(word, pathlib.Path(gin_flags.BASE_DIR.value))
     except ScoreFileError as error:
       raise SeveralSettingsError(error.problems) from error
 
@@ -100,12 +104,12 @@ def _overview(rendered: dict[str, Rendered]) -> Rows:
 
 
 def _word(words: Sequence[str]) -> str:
-  """Returns the item, 'list' or 'claims'.
+  """Returns the item, 'list', 'claims' or 'small'.
 
   Raises:
     SettingsError: it is none of them, or there is more than one.
   """
-  known = ['list', *ITEMS, 'claims']
+  known = ['list', *ITEMS, *_COMMITTED]
   if not words:
     raise SettingsError(
       'name an item, or list: for example python -m experiments.paper list'
@@ -128,8 +132,8 @@ def _check_flags(word: str) -> None:
     if flags.FLAGS[name].present:
       raise SettingsError(f'--{name} has no effect on experiments.paper')
   for name in ('base_dir', 'html'):
-    if word == 'claims' and flags.FLAGS[name].present:
-      raise SettingsError(f'--{name} has no effect on `claims`')
+    if word in _COMMITTED and flags.FLAGS[name].present:
+      raise SettingsError(f'--{name} has no effect on `{word}`')
   base_dir = gin_flags.BASE_DIR.value
   if flags.FLAGS['base_dir'].present and not pathlib.Path(base_dir).is_dir():
     raise SettingsError(f'--base_dir: no folder {base_dir!r}')

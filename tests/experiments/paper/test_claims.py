@@ -1,6 +1,7 @@
 """Whether the claims' states are true of the committed results."""
 
 import csv
+import math
 import pathlib
 import re
 import statistics
@@ -21,14 +22,35 @@ ROOT = pathlib.Path(__file__).parents[3]
 METHODS = Run('methods', items.FASHION, 'methods')
 
 
-def test_the_page_has_the_states_of_the_committed_results(type_command):
-  code, out, _ = type_command('claims')
+@pytest.mark.parametrize(
+  ('word', 'page'), [('claims', 'index.md'), ('small', 'atari100k.md')]
+)
+def test_a_page_has_what_the_committed_results_say(word, page, type_command):
+  code, out, _ = type_command(word)
   assert code == 0
-  page = (ROOT / 'docs' / 'results' / 'index.md').read_text('utf-8')
-  assert out in page, (
-    'docs/results/index.md must have what `python -m experiments.paper claims` '
+  assert out in (ROOT / 'docs' / 'results' / page).read_text('utf-8'), (
+    f'docs/results/{page} must have what `python -m experiments.paper {word}` '
     'prints'
   )
+
+
+def test_scores_in_small_are_those_of_the_file(type_command):
+  with (ROOT / 'docs/results/atari100k_small.csv').open(newline='') as file:
+    runs = list(csv.DictReader(file))
+  _, out, _ = type_command('small')
+  lines = [line.strip('|').split('|') for line in out.splitlines()]
+  head = [cell.strip() for cell in lines[0]]
+  rows = {line[0].strip(): line for line in lines[2:]}
+  assert rows.keys() == {run['game'] for run in runs}
+  for game, row in rows.items():
+    of_game = [float(r['score']) for r in runs if r['game'] == game]
+    shown = [
+      float(cell)
+      for name, cell in zip(head, row, strict=True)
+      if name.endswith('in small') and 'not run' not in cell and '(' not in cell
+    ]
+    for score in shown:
+      assert any(math.isclose(score, x, rel_tol=1e-3) for x in of_game)
 
 
 def test_every_claim_has_a_state_and_an_item():
