@@ -19,23 +19,20 @@ import time
 from typing import Any
 
 from absl import app, flags
-import jax
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (everyone's name for it)
 from torch.utils import data as torch_data
 
-from experiments.supervised import training
+from benchmarks.image_training import BATCH, ours, random_images
 from experiments.supervised.data import Dataset
-from experiments.supervised.settings import Setting
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Turns of each side.')
 _CASES = flags.DEFINE_list(
   'cases', ['mlp', 'narrow'], 'MLP, narrow ResNet-18; resnet: all of it.'
 )
 
-BATCH = 256
 # Model, width, seeds, side and channels of the images, batches of an epoch,
 # epochs of a turn.
 CASES: dict[str, tuple[str, float, int, int, int, int, int]] = {
@@ -43,44 +40,6 @@ CASES: dict[str, tuple[str, float, int, int, int, int, int]] = {
   'narrow': ('resnet18', 0.125, 1, 32, 3, 4, 1),
   'resnet': ('resnet18', 1.0, 1, 32, 3, 1, 1),
 }
-
-
-def random_images(side: int, channels: int, batches: int) -> Dataset:
-  """As many random images as an epoch has."""
-  rng = np.random.default_rng(0)
-  shape = (batches * BATCH, side, side, channels)
-  images = rng.integers(0, 256, shape, np.uint8)
-  labels = np.sort(rng.integers(0, 10, len(images))).astype(np.int32)
-  return Dataset(
-    'random',
-    images,
-    labels,
-    images[:BATCH],
-    labels[:BATCH],
-    10,
-    (0.5,) * channels,
-    (0.25,) * channels,
-  )
-
-
-def ours(
-  dataset: Dataset, model: str, width: float, seeds: int
-) -> Callable[[int], None]:
-  """Returns a function that trains for a number of epochs."""
-  setting = Setting(
-    model=model, width=width, ratios=(1.0,), noises=(0.0,), epochs=(10_000,)
-  )
-  trainer = training.Trainer(setting, range(seeds), dataset)
-  state, epoch = trainer.begin_phase(0), 0
-
-  def train(epochs: int) -> None:
-    nonlocal state, epoch
-    for _ in range(epochs):
-      state, _ = trainer.epoch(0, epoch, state)
-      epoch += 1
-    jax.block_until_ready(state)
-
-  return train
 
 
 class Block(nn.Module):
@@ -129,9 +88,10 @@ def theirs(
   dataset: Dataset, model: str, width: float, seeds: int, load: bool
 ) -> Callable[[int], None]:
   """The same in PyTorch, with a `DataLoader` or without."""
+  device = 'cuda' if torch.cuda.is_available() else 'cpu'
   images = torch.from_numpy(dataset.train_images.transpose(0, 3, 1, 2).copy())
-  images = (images / 255 - 0.5) / 0.25
-  labels = torch.from_numpy(dataset.train_labels).long()
+  images = ((images / 255 - 0.5) / 0.25).to(device)
+  labels = torch.from_numpy(dataset.train_labels).long().to(device)
   loader = torch_data.DataLoader(
     torch_data.TensorDataset(images, labels), batch_size=BATCH, shuffle=True
   )
@@ -142,7 +102,7 @@ def theirs(
 
   runs: list[Any] = []
   for _ in range(seeds):
-    network = torch_network(model, width).train()
+    network = torch_network(model, width).train().to(device)
     optimizer = torch.optim.AdamW(
       network.parameters(), lr=1e-3, weight_decay=1e-4
     )
@@ -156,8 +116,17 @@ def theirs(
           F.cross_entropy(network(x), y).backward()
           nn.utils.clip_grad_norm_(network.parameters(), 0.5)
           optimizer.step()
+    if device == 'cuda':
+      torch.cuda.synchronize()
 
   return train
+
+
+def indexed(
+  dataset: Dataset, model: str, width: float, seeds: int
+) -> Callable[[int], None]:
+  """The same in PyTorch, without a `DataLoader`."""
+  return theirs(dataset, model, width, seeds, load=False)
 
 
 def main(argv: list[str]) -> None:
