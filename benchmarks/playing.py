@@ -5,13 +5,16 @@ from collections.abc import Callable
 import jax
 
 from agents import atari
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver, Programs
+from agents.core.loop import Loop
 
 
-def training(game: str, loop: Loop) -> tuple[Driver, Callable[[int], None]]:
+def training(
+  game: str, loop: Loop, seed: int = 0, programs: Programs | None = None
+) -> tuple[Driver, Callable[[int], None]]:
   """Returns a run, and a function that trains it for some steps."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  driver = Driver(loop, seed=0)
+  environment = atari.AtariEnvironment(game, seed)
+  driver = Driver(loop, seed, programs=programs)
   driver.begin(environment.reset())
 
   def train(steps: int) -> None:
