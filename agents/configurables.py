@@ -33,6 +33,31 @@ def restart_interval() -> int | None:
   return interval if isinstance(interval, int) else None
 
 
+def restarts_warning(loop: Loop, training_steps: int) -> str | None:
+  """Returns a warning if Hare & Tortoise never restarts in a run.
+
+  Args:
+    loop: the agent, made with the current settings.
+    training_steps: environment steps of the run.
+  """
+  interval = restart_interval()
+  if interval is None:
+    return None
+  cycles = loop.cycles(training_steps)
+  if interval <= max(cycles):
+    return None
+  why = f'the run has only {max(cycles):,}'
+  if len(cycles) > 1:
+    why = (
+      'each reset starts its count anew, and no two are more than '
+      f'{max(cycles):,} apart'
+    )
+  return (
+    'warning: Hare & Tortoise never restarts in this run: '
+    f'hare_tortoise.reset_every is {interval:,} gradient steps, but {why}'
+  )
+
+
 @gin.configurable
 def adam(
   learning_rate: float = 1e-4,

@@ -22,7 +22,8 @@ import numpy as np
 
 from agents import configurables
 from agents.core import prioritized
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver
+from agents.core.loop import Loop
 from benchmarks import playing
 import ht_rl
 
@@ -89,13 +90,13 @@ def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
 
 def count_bytes(driver: Driver) -> list[int]:
   """Returns a list that gets each step's bytes sent to the device."""
-  step, sizes = driver._step, []
+  step, sizes = driver.programs.step, []
 
   def counted(state: Any, *uploads: Any, **static: Any) -> Any:
     sizes.append(sum(upload.nbytes for upload in jax.tree.leaves(uploads)))
     return step(state, *uploads, **static)
 
-  driver._step = counted
+  driver.programs.step = counted
   return sizes
 
 

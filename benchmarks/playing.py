@@ -1,17 +1,32 @@
 """Trains an agent in an Atari game, as a run does."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from agents import atari
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver, Programs
+from agents.core.loop import Loop
+
+# `small` is that of `gin_configs/small/base.gin`.
+NETWORKS: dict[str, dict[str, Any]] = {
+  'small': {
+    'channels': (16, 32),
+    'kernels': (12, 3),
+    'strides': (12, 2),
+    'hidden': 128,
+  },
+  'full': {},
+}
 
 
-def training(game: str, loop: Loop) -> tuple[Driver, Callable[[int], None]]:
+def training(
+  game: str, loop: Loop, seed: int = 0, programs: Programs | None = None
+) -> tuple[Driver, Callable[[int], None]]:
   """Returns a run, and a function that trains it for some steps."""
-  environment = atari.AtariEnvironment(game, seed=0)
-  driver = Driver(loop, seed=0)
+  environment = atari.AtariEnvironment(game, seed)
+  driver = Driver(loop, seed, programs=programs)
   driver.begin(environment.reset())
 
   def train(steps: int) -> None:

@@ -28,7 +28,8 @@ import optax
 
 from agents import configurables
 from agents.core import networks
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver
+from agents.core.loop import Loop
 from benchmarks import playing
 import ht_rl
 

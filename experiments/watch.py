@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 from typing import Any, NamedTuple
 
-from experiments import train  # isort: skip  (Dopamine's repair comes first)
+from experiments import atari_run  # isort: skip  (Dopamine's repair comes first)
 from absl import app, flags
 import cv2
 import jax
@@ -157,7 +157,7 @@ def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
   """
   load_config([str(folder.config_file)], [])
   environment = atari.AtariEnvironment(game, 0)
-  loop = train.agent_factory()(
+  loop = atari_run.agent_factory()(
     num_actions=int(environment.action_space.n),
     observation_shape=environment.observation_space.shape[:2],
     observation_dtype=environment.observation_space.dtype,

@@ -12,7 +12,7 @@ import pytest
 
 from agents import configurables
 from agents.core import bbf_networks, networks
-from experiments import config, train
+from experiments import atari_run, config
 import ht_rl
 
 pytestmark = pytest.mark.usefixtures('compile_fast')
@@ -139,7 +139,7 @@ def _no_settings_left():
 def make_agent(file, run_dir):
   """Returns the agent of a run, after checking that all settings matter."""
   config.load_config([str(file)], SMALL)
-  run = train.AtariRun(run_dir, file.stem, 'Pong', 0)
+  run = atari_run.AtariRun(run_dir, file.stem, 'Pong', 0)
   return run._make_runner(lambda: False)._agent.driver.loop
 
 

@@ -30,6 +30,7 @@ from agents.core import (
 )
 from agents.core import learner as learner_lib
 from agents.core import replay as replay_lib
+from agents.core.batching import one_by_one
 from agents.core.repeat import repeat
 from agents.core.settings import (
   at_least,
@@ -351,9 +352,10 @@ class BBFLearner(learner_lib.Learner):
     ) -> tuple[TrainState, tuple[Metrics, chex.Array]]:
       key = streams.gradient_step(train.key, train.gradient_steps)
       batch = self.read(replay, *drawn, train.cycle_steps, key)
-      (loss, (td_losses, spr_losses, q)), gradients = jax.value_and_grad(
-        self.loss, has_aux=True
-      )(train.params, ht_rl.tortoise_params(train.opt_state), batch)
+      gradient = one_by_one(jax.value_and_grad(self.loss, has_aux=True))
+      (loss, (td_losses, spr_losses, q)), gradients = gradient(
+        train.params, ht_rl.tortoise_params(train.opt_state), batch
+      )
       train = self.descend(train, gradients, loss)
       metrics = Metrics(
         loss=jnp.mean(td_losses),

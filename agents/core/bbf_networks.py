@@ -21,8 +21,16 @@ from jax.typing import DTypeLike
 import numpy as np
 
 from agents.core import categorical
+from agents.core.batching import convolve
 
 _glorot = nn.initializers.xavier_uniform()
+# A convolution with 3x3 kernels, from its number of outputs and its dtype.
+_conv = functools.partial(
+  nn.Conv,
+  kernel_size=(3, 3),
+  kernel_init=_glorot,
+  conv_general_dilated=convolve,
+)
 
 
 class ImpalaEncoder(nn.Module):
@@ -44,7 +52,7 @@ class ImpalaEncoder(nn.Module):
     """Maps [B, height, width, stack] to features [B, h, w, C]."""
 
     def conv(x: chex.Array, features: int) -> chex.Array:
-      return nn.Conv(features, (3, 3), kernel_init=_glorot, dtype=self.dtype)(x)
+      return _conv(features, dtype=self.dtype)(x)
 
     for features in self.channels:
       x = _max_pool(conv(x, features))
@@ -98,7 +106,7 @@ class TransitionModel(nn.Module):
     )
     x = jnp.concatenate([latents, planes], axis=-1)
     for _ in range(2):
-      x = nn.Conv(channels, (3, 3), kernel_init=_glorot, dtype=latents.dtype)(x)
+      x = _conv(channels, dtype=latents.dtype)(x)
       x = nn.relu(x)
     return x
 

@@ -11,6 +11,7 @@ import optax
 from agents.core import learner as learner_lib
 from agents.core import losses, streams
 from agents.core import replay as replay_lib
+from agents.core.batching import one_by_one
 from agents.core.repeat import repeat
 from agents.core.state import TrainState
 import ht_rl
@@ -98,7 +99,8 @@ class DrQLearner(learner_lib.Learner):
     """Does one gradient step on one batch."""
     key = streams.gradient_step(train.key, train.gradient_steps)
     batch = self.sample(replay, key)
-    (loss, q), gradients = jax.value_and_grad(self.loss, has_aux=True)(
+    gradient = one_by_one(jax.value_and_grad(self.loss, has_aux=True))
+    (loss, q), gradients = gradient(
       train.params, ht_rl.tortoise_params(train.opt_state), batch
     )
     train = self.descend(train, gradients, loss)

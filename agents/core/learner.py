@@ -8,8 +8,7 @@ go to the device, and an action comes back::
     jax.jit(learner.step, donate_argnums=0, static_argnames='num_updates')
 
 `agents.core.loop` decides when gradient steps and resets are due. All methods
-are pure. `vmap` over a leading axis of the state trains a population of runs in
-one process.
+are pure, so that `agents.core.strategies` can step several runs in one program.
 """
 
 import dataclasses
@@ -25,6 +24,7 @@ import optax
 
 from agents.core import augmentation, streams
 from agents.core import replay as replay_lib
+from agents.core.batching import one_by_one
 from agents.core.settings import (
   at_least,
   between,
@@ -351,7 +351,10 @@ class Learner:
     num = frames.shape[0]
     observations = augmentation.scale(jnp.moveaxis(frames, 1, -1))
     noise = {'noise': jax.random.fold_in(key, 2)} if noisy else {}
-    q = self.network.apply(params, observations, rngs=noise)
+    apply = one_by_one(
+      lambda params, x, rngs: self.network.apply(params, x, rngs=rngs)
+    )
+    q = apply(params, observations, noise)
     explore = jax.random.uniform(explore_key, (num,)) < epsilon
     random = jax.random.randint(action_key, (num,), 0, self.num_actions)
     return jnp.where(explore, random, jnp.argmax(q, axis=-1)).astype(jnp.int32)

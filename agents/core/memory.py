@@ -9,11 +9,12 @@ import numpy as np
 from agents.core.learner import Learner
 
 
-def check_memory(learner: Learner) -> None:
-  """Raises ValueError if the state of a run cannot fit in memory.
+def check_memory(learner: Learner, num_runs: int = 1) -> None:
+  """Raises ValueError if the states of some runs cannot fit in memory.
 
   Args:
-    learner: of the run.
+    learner: of the runs.
+    num_runs: number of runs in memory at once.
   """
   name, available = learner.name, available_memory()
   frame = math.prod(learner.stored_shape)
@@ -32,6 +33,14 @@ def check_memory(learner: Learner) -> None:
       f'{name}.network must fit in memory: weights and optimizer take '
       f'{train:,} bytes beside {replay:,} of the replay, and this machine has '
       f'{available:,}'
+    )
+  fit = available // (train + replay)
+  if num_runs > fit:
+    raise ValueError(
+      f'{num_runs} runs must fit in memory together: each takes '
+      f'{train + replay:,} bytes, and this machine has {available:,}, enough '
+      f'for {fit}; name fewer games or seeds, or make {name}.replay_capacity '
+      'smaller'
     )
 
 

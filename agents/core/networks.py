@@ -11,6 +11,8 @@ from flax import linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from agents.core.batching import convolve
+
 
 class NatureEncoder(nn.Module):
   """The convolutions of Mnih et al. (2015).
@@ -40,6 +42,7 @@ class NatureEncoder(nn.Module):
         (stride, stride),
         kernel_init=nn.initializers.xavier_uniform(),
         dtype=self.dtype,
+        conv_general_dilated=convolve,
       )(x)
       x = nn.relu(x)
     return x.reshape((x.shape[0], -1)) if self.flatten else x

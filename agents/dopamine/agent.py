@@ -11,10 +11,12 @@ from dopamine.metrics import statistics_instance
 import numpy as np
 
 from agents import checkpoint, configurables
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver
+from agents.core.loop import Loop
 from agents.core.policy import Policy
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
+from agents.recorded_run import agent_state, restore_agent
 from ht_rl.arguments import check_seed
 
 
@@ -158,12 +160,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     Raises:
       DivergedError: a loss was NaN or infinite, or the next one will be.
     """
-    pending = self._pending or Outcome(0.0)
-    return {
-      **self.driver.get_state(),
-      'has_pending': np.asarray(self._pending is not None),
-      'pending': np.asarray(pending, np.float32),
-    }
+    return agent_state(self.driver, self._pending)
 
   def set_state(self, arrays: dict[str, np.ndarray]) -> None:
     """Restores a state that `get_state` returned.
@@ -174,20 +171,8 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     Raises:
       CheckpointError: the state belongs to an agent with other settings.
     """
-    template = {
-      'run': self.driver.state,
-      'steps': 0,
-      'anchor': self.driver.anchor,
-      'has_pending': 0,
-      'pending': 0,
-    }
-    state = checkpoint.unflatten(template, arrays)
-    self.driver.set_state(state)
-    reward, terminal, truncation = state['pending']
-    self._pending = None
+    self._pending = restore_agent(self.driver, arrays)
     self._policy = None
-    if state['has_pending']:
-      self._pending = Outcome(float(reward), bool(terminal), bool(truncation))
 
   def bundle_and_checkpoint(
     self, checkpoint_dir: str, iteration_number: int

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 import pathlib
-import re
 
 from absl import flags
 
 from experiments.command import SettingsError
+from experiments.games_and_seeds import words
 from experiments.launchers import options as launcher_options
 from experiments.sweep.plan import Run, in_order
-from ht_rl import atari100k
-from ht_rl.arguments import check_seed
 
 flags.adopt_module_key_flags(launcher_options)
 
@@ -31,8 +29,6 @@ WATCH = flags.DEFINE_bool(
   'watch', False, 'Show the status until all runs have ended.'
 )
 JSON = flags.DEFINE_bool('json', False, 'Print the status as JSON.')
-
-_MOST_SEEDS = 10_000
 
 _OF_COMMANDS = {
   'run': (
@@ -74,7 +70,7 @@ def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
     SettingsError: two configurations have the same name.
   """
   named: dict[str, list[str]] = {}
-  for word in _words(','.join(gin_files)):
+  for word in words(','.join(gin_files)):
     files = word.split('+')
     name = '+'.join(pathlib.Path(file).stem for file in files)
     if named.setdefault(name, files) != files:
@@ -83,61 +79,6 @@ def configurations(gin_files: Sequence[str]) -> dict[str, list[str]]:
         f'called {name}; rename one'
       )
   return named
-
-
-def _words(text: str) -> list[str]:
-  """Returns the words between commas, without empty ones."""
-  return [word for word in text.split(',') if word.strip()]
-
-
-def games(text: str | None, known: Sequence[str]) -> list[str]:
-  """Returns the games of `--games`.
-
-  Args:
-    text: 'all', or names in any usual spelling.
-    known: names of all games.
-
-  Raises:
-    SettingsError: no game is given, or one is unknown.
-  """
-  if not text:
-    raise SettingsError('--games is missing: for example --games=Pong,Breakout')
-  if text == 'all':
-    return list(atari100k.GAMES)
-  try:
-    found = [atari100k.canonical_game(word, known) for word in _words(text)]
-  except ValueError as error:
-    raise SettingsError(f'--games: {error}') from error
-  return list(dict.fromkeys(found))
-
-
-def seeds(text: str | None) -> list[int]:
-  """Returns the seeds of `--seeds`.
-
-  >>> seeds('0-2,7')
-  [0, 1, 2, 7]
-
-  Raises:
-    SettingsError: no seeds are given, or they can't be read.
-  """
-  if not text:
-    raise SettingsError('--seeds is missing: for example --seeds=0-4')
-  found: list[int] = []
-  for word in text.split(','):
-    ends = re.fullmatch(r'\s*(\d+)(?:-(\d+))?\s*', word)
-    first, last = (ends[1], ends[2] or ends[1]) if ends else (1, 0)
-    if int(last) < int(first):
-      raise SettingsError(f'--seeds must look like 0-4 or 0,2,7, not {text!r}')
-    try:
-      check_seed('--seeds', int(last))
-    except ValueError as error:
-      raise SettingsError(str(error)) from error
-    if int(last) - int(first) >= _MOST_SEEDS:
-      raise SettingsError(
-        f'--seeds must name at most {_MOST_SEEDS:,} seeds, not {text!r}'
-      )
-    found += range(int(first), int(last) + 1)
-  return list(dict.fromkeys(found))
 
 
 def runs(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments import gin_flags
+from experiments import games_and_seeds, gin_flags
 from experiments.command import SettingsError, SeveralSettingsError
 from experiments.sweep import options
 from experiments.sweep.plan import Configuration, Run
@@ -44,8 +44,8 @@ def check(
   Args:
     gin_files: see `options.configurations`.
     gin_bindings: settings for all configurations.
-    games: see `options.games`.
-    seeds: see `options.seeds`.
+    games: see `experiments.games_and_seeds`.
+    seeds: see `experiments.games_and_seeds`.
 
   Raises:
     SeveralSettingsError: something is wrong; one line for each problem.
@@ -60,11 +60,11 @@ def check(
       return None
 
   files = attempt(options.configurations, gin_files) or {}
-  numbers = attempt(options.seeds, seeds)
+  numbers = attempt(games_and_seeds.seeds, seeds, '--seeds')
   told = _in_another_process(
     {'configurations': files, 'gin_bindings': list(gin_bindings)}
   )
-  names = attempt(options.games, games, told['games'])
+  names = attempt(games_and_seeds.games, games, told['games'], '--games')
   problems += told['problems']
   if problems:
     raise SeveralSettingsError(problems)
@@ -91,7 +91,7 @@ def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
   """Prints the configurations, the problems and all games as JSON."""
   # Imported here, because these are slow and load TensorFlow.
-  from experiments import config, train  # isort: skip  (Dopamine's repair)
+  from experiments import atari_run, config  # isort: skip  (Dopamine's repair)
   import gin
   import numpy as np
 
@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> None:
     try:
       settings = configurables.run_settings()
       # This checks types and ranges; the number of actions does not matter.
-      train.agent_factory()(
+      atari_run.agent_factory()(
         num_actions=18, observation_shape=(84, 84), observation_dtype=np.uint8
       )
     except (ValueError, TypeError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents import atari, checkpoint
-from experiments import config, runs, train
+from experiments import atari_run, config, runs
 
 
 def contents(folder):
@@ -420,5 +420,5 @@ def test_settings_of_what_is_not_made_are_left_alone(command, tmp_path):
       'adam.learning_rate = %rate',
     ],
   )
-  run = train.AtariRun(tmp_path, 'mine', 'RoadRunner', 1)
+  run = atari_run.AtariRun(tmp_path, 'mine', 'RoadRunner', 1)
   run._make_runner(lambda: False)  # Checks that each setting has an effect.

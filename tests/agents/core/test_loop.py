@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from agents.core import annealing, loop, restarts
+from agents.core import driver as driver_lib
 from agents.core.bbf_learner import BBFLearner
 from agents.core.bbf_networks import BBFNetwork
 from agents.core.drq_learner import DrQLearner
@@ -165,7 +166,7 @@ FIRST = np.full(SHAPE, 7, np.uint8)
 @pytest.fixture(scope='module')
 def driven():
   """Returns a run of the driver, and its gradient steps since a reset."""
-  driver, since = loop.Driver(make_drq(reset_every=20), seed=3), []
+  driver, since = driver_lib.Driver(make_drq(reset_every=20), seed=3), []
   actions = [driver.begin(FIRST)]
   for outcome, frame in items(0, STEPS):
     actions.append(driver.step(outcome, frame))
@@ -203,7 +204,7 @@ def test_the_driver_does_what_the_pure_functions_do(driven):
 
 
 def test_a_driver_goes_on_from_its_state(driven):
-  driver = loop.Driver(driven[0].loop, seed=8)
+  driver = driver_lib.Driver(driven[0].loop, seed=8)
   driver.begin(FIRST)
   middle, rest = list(items(0, STEPS))[:25], list(items(0, STEPS))[25:]
   for outcome, frame in middle:
@@ -211,7 +212,7 @@ def test_a_driver_goes_on_from_its_state(driven):
   stored = jax.tree.map(np.array, driver.get_state())
   expected = [int(driver.step(*item)) for item in rest]
   end = jax.tree.map(np.array, driver.state)
-  other = loop.Driver(driven[0].loop, seed=9)
+  other = driver_lib.Driver(driven[0].loop, seed=9)
   other.set_state(stored)
   assert [int(other.step(*item)) for item in rest] == expected
   jax.tree.map(np.testing.assert_array_equal, other.state, end)
@@ -255,7 +256,7 @@ def gaps_of(driver, steps):
 @pytest.mark.parametrize('reset_every', [None, 20])
 def test_the_gap_is_that_of_the_weights_before_each_restart(reset_every):
   agent = make_drq(reset_every=reset_every)
-  driver = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  driver = driver_lib.Driver(agent, seed=3, restart_every=INTERVAL)
   anchor, expected, seen = flat(driver.state.train.params), [], []
   count = 0
   for step, ((hare, tortoise), gap) in enumerate(gaps_of(driver, 45), 1):
@@ -290,15 +291,15 @@ def test_the_gap_is_that_of_the_weights_before_each_restart(reset_every):
 
 def test_a_run_that_goes_on_measures_the_same():
   agent = make_drq(reset_every=20)
-  whole = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  whole = driver_lib.Driver(agent, seed=3, restart_every=INTERVAL)
   gaps = [gap for _, gap in gaps_of(whole, 40)]
-  first = loop.Driver(agent, seed=3, restart_every=INTERVAL)
+  first = driver_lib.Driver(agent, seed=3, restart_every=INTERVAL)
   first.begin(FIRST)
   rows = list(items(0, 40))
   for item in rows[:25]:
     first.step(*item)
   stored = jax.tree.map(np.array, first.get_state())
-  second = loop.Driver(agent, seed=4, restart_every=INTERVAL)
+  second = driver_lib.Driver(agent, seed=4, restart_every=INTERVAL)
   second.set_state(stored)
   later = []
   for item in rows[25:]:
@@ -312,7 +313,7 @@ def test_measuring_changes_no_result():
   agent = make_drq(reset_every=20)
   ends = []
   for restart_every in (None, INTERVAL):
-    driver = loop.Driver(agent, seed=3, restart_every=restart_every)
+    driver = driver_lib.Driver(agent, seed=3, restart_every=restart_every)
     for _ in gaps_of(driver, 30):
       pass
     ends.append(jax.tree.map(np.array, driver.state))

@@ -11,6 +11,7 @@ import pytest
 from agents.core import loop, streams
 from agents.core.bbf_learner import BBFLearner
 from agents.core.bbf_networks import BBFNetwork
+from agents.core.driver import Driver
 from agents.core.drq_learner import DrQLearner
 from agents.core.networks import DuelingQNetwork, NatureEncoder
 import ht_rl
@@ -88,7 +89,7 @@ def make_driver(learner_class, network):
     optimizer=ht_rl.hare_tortoise(optax.sgd(0.01), momentum=0.9),
     observation_shape=(12, 12),
   )
-  return loop.Driver(loop.Loop(learner), seed=3)
+  return Driver(loop.Loop(learner), seed=3)
 
 
 def used_in_evaluation(driver, seed, steps, num_envs=1):
@@ -99,7 +100,7 @@ def used_in_evaluation(driver, seed, steps, num_envs=1):
     used.append(np.asarray(key))
     return frames, np.zeros(num_envs, np.int32)
 
-  driver._evaluate = evaluate
+  driver.programs.evaluate = evaluate
   policy = driver.policy(num_envs, seed)
   for step in range(steps):
     policy(None, np.array([step == 0] * num_envs))

@@ -10,6 +10,7 @@ import pytest
 from agents.core import loop
 from agents.core.bbf_learner import BBFLearner
 from agents.core.bbf_networks import BBFNetwork
+from agents.core.driver import Driver
 from agents.core.drq_learner import DrQLearner
 from agents.core.networks import DuelingQNetwork, NatureEncoder
 from agents.core.state import Outcome
@@ -75,7 +76,7 @@ def test_an_agent_learns_resets_and_evaluates(name, strict):
     reset_every=WARM_UP + 1 if 'BBF' in learner_class.name else 2,
     **settings,
   )
-  driver = loop.Driver(loop.Loop(learner), seed=3)
+  driver = Driver(loop.Loop(learner), seed=3)
   frame = np.full(SHAPE, 7, np.uint8)
   driver.begin(frame)
   for step in range(1, WARM_UP + 3):

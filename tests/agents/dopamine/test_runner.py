@@ -243,9 +243,9 @@ def test_the_result_says_how_it_came_about(run):
 def test_one_compilation_serves_the_whole_evaluation(run):
   # The batch keeps its size, although its episodes ended at different steps.
   assert len(set(run.result['lengths'])) > 1
-  assert run._agent.driver._evaluate._cache_size() == 1
+  assert run._agent.driver.programs.evaluate._cache_size() == 1
   # Training has two programs: before and after learning starts.
-  assert run._agent.driver._step._cache_size() == 2
+  assert run._agent.driver.programs.step._cache_size() == 2
 
 
 def test_tensorboard_reads_the_events(run):
@@ -322,8 +322,8 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
 
   def stopping(*args, progress, **settings):
     # During the episodes of the second evaluation, at step 140.
-    if runner._step == 140:
-      stopped_at.append(runner._step)
+    if runner._run.step == 140:
+      stopped_at.append(runner._run.step)
     return evaluate(*args, progress=progress, **settings)
 
   with pytest.MonkeyPatch.context() as patch:
@@ -334,7 +334,7 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
   resumed = make_runner(
     tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
   )
-  assert resumed._step == 140
+  assert resumed._run.step == 140
   result = resumed.run_experiment()
   resumed.folder = tmp_path
   rows = rows_of(resumed)
@@ -356,7 +356,7 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   evaluate, policies = evaluation_lib.evaluate, []
 
   def keeping(policy, *args, **settings):
-    if runner._step == 110:
+    if runner._run.step == 110:
       opt_state = runner._agent.driver.state.train.opt_state
       tortoise = ht_rl.tortoise_params(opt_state)
       policies.append(jax.tree.map(np.array, tortoise))

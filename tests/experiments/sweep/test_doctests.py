@@ -9,6 +9,7 @@ import pytest
 @pytest.mark.parametrize(
   'name',
   [
+    'experiments.games_and_seeds',
     'experiments.launchers.devices',
     'experiments.sweep.options',
     'experiments.sweep.plan',

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from experiments import games_and_seeds
 from experiments.command import SettingsError, SeveralSettingsError
 from experiments.sweep import history, options, plan
 from experiments.sweep.plan import Configuration, Run
@@ -170,11 +171,11 @@ def test_two_configurations_of_one_name():
 
 
 @pytest.mark.parametrize(
-  'text', ['', '1-', '2-1', '-1', 'a', '0,,1', '4294967296']
+  'text', ['', '1-', '2-1', '-1', 'a', '0,,1', '4294967296', '0,2,0-1']
 )
 def test_seeds_that_there_are_not(text):
   with pytest.raises(SettingsError, match='--seeds'):
-    options.seeds(text)
+    games_and_seeds.seeds(text, '--seeds')
 
 
 def test_a_cut_off_line_of_attempts_is_left_out(tmp_path):
