@@ -21,11 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from agents import configurables
-from agents.core import prioritized
 from agents.core.driver import Driver
 from agents.core.loop import Loop
-from benchmarks import playing
-import ht_rl
+from benchmarks import network_alone, playing
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
@@ -56,36 +54,6 @@ def bbf(settings: dict[str, Any]) -> Loop:
     jumps=_JUMPS.value,
     reset_every=None,
   )
-
-
-def network_alone(driver: Driver) -> tuple[Callable[[int], None], float]:
-  """Returns a function that does gradient steps, and the FLOPs of one."""
-  learner: Any = driver.loop.learner
-  run = driver.state
-  key = jax.random.PRNGKey(0)
-  starts, weights = prioritized.sample(run.replay, key, learner.batch_size)
-  batch = jax.jit(learner.read)(
-    run.replay, starts, weights, jnp.zeros((), jnp.int32), key
-  )
-
-  def update(state: Any, batch: Any) -> Any:
-    (loss, _), gradients = jax.value_and_grad(learner.loss, has_aux=True)(
-      state.params, ht_rl.tortoise_params(state.opt_state), batch
-    )
-    return learner.descend(state, gradients, loss)
-
-  state = jax.tree.map(jnp.copy, run.train)
-  compiled = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
-
-  def train(steps: int) -> None:
-    nonlocal state
-    for _ in range(steps):
-      state = compiled(state, batch)
-    jax.block_until_ready(state)
-
-  cost = compiled.cost_analysis()
-  assert cost is not None
-  return train, cost['flops']
 
 
 def count_bytes(driver: Driver) -> list[int]:
@@ -127,7 +95,7 @@ def main(argv: list[str]) -> None:
     driver, train = playing.training(_GAME.value, bbf(NETWORKS[name]))
     sizes = count_bytes(driver)
     train(WARM_UP + 5)
-    alone, operations = network_alone(driver)
+    alone, operations = network_alone.gradient_steps(driver)
     alone(1)
     multiply_matrices(1)
     steps = STEPS[name]

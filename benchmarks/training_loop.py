@@ -24,14 +24,11 @@ from flax import linen as nn
 import gin
 import jax
 import numpy as np
-import optax
 
 from agents import configurables
 from agents.core import networks
-from agents.core.driver import Driver
 from agents.core.loop import Loop
-from benchmarks import playing
-import ht_rl
+from benchmarks import network_alone, playing
 
 del full_rainbow_agent, replay_buffer  # Imported to register with gin.
 
@@ -139,38 +136,18 @@ def dopamines(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
   return train
 
 
-def network_alone(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
+def network_only(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
   """Returns a function that does gradient steps on one prepared batch."""
-  driver = Driver(drq(game, settings), seed=0)
-  learner: Any = driver.loop.learner
-  run = driver.state
-  replay = run.replay._replace(last=run.replay.last + 100)
-  batch = jax.jit(learner.sample)(replay, jax.random.PRNGKey(0))
-
-  @functools.partial(jax.jit, donate_argnums=(0, 1))
-  def update(params: Any, opt_state: Any) -> tuple[Any, Any]:
-    gradients, _ = jax.grad(learner.loss, has_aux=True)(
-      params, ht_rl.tortoise_params(opt_state), batch
-    )
-    updates, opt_state = learner.optimizer.update(gradients, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
-
-  params, opt_state = run.train.params, run.train.opt_state
-
-  def train(steps: int) -> None:
-    nonlocal params, opt_state
-    for _ in range(steps):
-      params, opt_state = update(params, opt_state)
-    jax.block_until_ready(params)
-
-  return train
+  driver, train = playing.training(game, drq(game, settings))
+  train(WARM_UP // 2 + 20)
+  return network_alone.gradient_steps(driver)[0]
 
 
 def main(argv: list[str]) -> None:
   """Prints a table."""
   del argv
   logging.set_verbosity(logging.WARNING)
-  sides = {'ours': ours, 'dopamine': dopamines, 'network': network_alone}
+  sides = {'ours': ours, 'dopamine': dopamines, 'network': network_only}
   device = jax.devices()[0]
   print(f'{_GAME.value}, batch 32, replay ratio 1, on {device.device_kind}')
   print(f'{"network":8}{"side":10}{"ms per step":>12}{"steps/s":>10}')
