@@ -23,7 +23,7 @@ import gin
 
 from agents import atari, configurables
 from agents.core.loop import Loop
-from experiments import gin_flags, progress, runs
+from experiments import compiled, gin_flags, progress, runs
 from experiments.command import (
   HeldError,
   SettingsError,
@@ -87,6 +87,7 @@ def run(
     DivergedError: a loss was NaN or infinite.
   """
   order_operations_for_memory()
+  compiled.keep_programs()
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
   try:
