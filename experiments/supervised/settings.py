@@ -169,7 +169,7 @@ class Setting:
       )
     for noise in self.noises:
       check_float('noises', noise, 0, 1)
-    for name in _PER_PHASE:
+    for name in PER_PHASE:
       value = getattr(self, name)
       if isinstance(value, tuple) and len(value) != len(self.ratios):
         raise ValueError(
@@ -316,7 +316,7 @@ class Setting:
     del fields['reported']
     for name in _LISTS:
       fields[name] = fields[name][: phase + 1]
-    for name in _PER_PHASE:
+    for name in PER_PHASE:
       fields[name] = [self.of_phase(name, k) for k in range(phase + 1)]
     without_effect = []
     if phase == 0:  # What comes between two phases.
@@ -350,7 +350,8 @@ class Setting:
 _VERSION = 1
 
 _LISTS = ('ratios', 'noises', 'epochs')
-_PER_PHASE = ('learning_rate', 'reset_epochs', 'reset_steps')
+# What may be one value, or one for each phase.
+PER_PHASE = ('learning_rate', 'reset_epochs', 'reset_steps')
 
 _POSITIVE_INT = functools.partial(check_int, minimum=1)
 _AT_LEAST_0 = functools.partial(check_float, minimum=0, maximum=float('inf'))

@@ -24,6 +24,7 @@ from experiments.supervised.training.epochs import (
 )
 from experiments.supervised.training.measures import make_measure, make_test
 from experiments.supervised.training.network import Network, kernels
+from experiments.supervised.training.orders import orders
 from experiments.supervised.training.renewals import make_renewal
 from experiments.supervised.training.state import (
   Stream,
@@ -82,7 +83,7 @@ class Trainer:
       for of_seeds in zip(*phases, strict=True)
     ]
     self._images = self._put(dataset.train_images)
-    self._programs: dict[int, Epoch] = {}
+    self._programs: dict[tuple[Any, ...], Epoch] = {}
     self._renewals: dict[Method, Callable[..., TrainState]] = {}
     # Not jitted: XLA takes long to compile many draws into one program.
     self._initial = jax.vmap(self._network.init)(self._keys)
@@ -160,7 +161,10 @@ class Trainer:
           keys, state, fresh, self._images, indices, labels
         )
     keys = streams(self._keys, Stream.EPOCH, phase, epoch)
-    return self._train_epoch(phase)(keys, state, self._images, indices, labels)
+    return self._train_epoch(phase)(
+      *(keys, state, self._images, indices, labels),
+      orders(keys, schedule.num_samples),
+    )
 
   def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
     """Tests the hare and the tortoise on the whole test set.
@@ -249,15 +253,15 @@ class Trainer:
 
   def _train_epoch(self, phase: int) -> Epoch:
     """Returns the program of an epoch of a phase."""
-    if phase not in self._programs:
-      schedule = self.schedule(phase)
-      self._programs[phase] = make_epoch(
+    schedule = self.schedule(phase)
+    if schedule.program not in self._programs:
+      self._programs[schedule.program] = make_epoch(
         make_step(self._network, schedule, self._mesh),
         schedule,
         len(self._keys),
         steps_alone=self._steps_alone,
       )
-    return self._programs[phase]
+    return self._programs[schedule.program]
 
   @property
   def _steps_alone(self) -> bool:

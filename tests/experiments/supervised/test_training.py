@@ -290,6 +290,27 @@ def test_a_stored_state_goes_on_to_the_same_bits():
   assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), states[1])
 
 
+def test_phases_of_one_shape_share_a_program():
+  fields = {
+    'ratios': (0.5, 0.5, 0.5, 1.0),
+    'noises': (1.0, 1.0, 0.0, 0.0),
+    'epochs': (3, 3, 3, 3),
+  }
+  trainer = make_trainer(**fields)
+  programs = [trainer._train_epoch(phase) for phase in range(4)]
+  assert programs[0] is programs[1] is programs[2]
+  assert programs[3] is not programs[0]
+  for name, values in {
+    'learning_rate': (1e-3, 1e-4, 1e-3, 1e-3),
+    'reset_epochs': (2, None, 2, 2),
+    'epochs': (3, 2, 3, 3),
+  }.items():
+    trainer = make_trainer(**{**fields, name: values})
+    programs = [trainer._train_epoch(phase) for phase in range(4)]
+    assert programs[0] is programs[2]
+    assert programs[1] is not programs[0]
+
+
 def test_streams_are_the_numbers_of_one_seed_after_the_other():
   keys = jax.vmap(jax.random.key)(jnp.array(SEEDS))
   purpose = (state_lib.Stream.EPOCH, 3, 1999)
