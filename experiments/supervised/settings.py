@@ -299,15 +299,14 @@ class Setting:
       del fields['snr']
     return json.loads(json.dumps(fields))
 
-  def digest(self, phase: int, seeds: Sequence[int]) -> str:
-    """Returns a name for all that bears on the weights that a phase leaves.
+  def digest(self, phase: int) -> str:
+    """Returns a name for all that bears on what a phase leaves, but the seed.
 
     Two settings that differ only in what comes after this phase have the digest
     in common: they can go on from the same weights.
 
     Args:
       phase: the last phase that counts, from 0.
-      seeds: of the runs.
 
     Returns:
       A hexadecimal number, as text.
@@ -342,7 +341,7 @@ class Setting:
     fields = jax.tree.map(
       lambda x: x if isinstance(x, str) else float(x), fields
     )
-    text = json.dumps([_VERSION, fields, list(seeds)], sort_keys=True)
+    text = json.dumps([_VERSION, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
