@@ -265,7 +265,7 @@ class _Training:
     before = sum(self._trainer.schedule(k).steps for k in range(self._phase))
     step = before + self.epoch * self._schedule.steps_per_epoch
     place = {'phase': self._phase, 'epoch': self.epoch, 'step': step}
-    figures = self._trainer.evaluate(self.state) | figures
+    figures = self._trainer.evaluate(self._phase, self.state) | figures
     listed = {name: np.asarray(x).tolist() for name, x in figures.items()}
     for i, rows in enumerate(self.rows):
       own = {name: x[i] for name, x in listed.items()}

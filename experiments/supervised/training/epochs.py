@@ -23,6 +23,7 @@ def make_epoch(
   schedule: Schedule,
   num_seeds: int,
   *,
+  image_axis: int | None,
   steps_alone: bool,
 ) -> Epoch:
   """Returns the function that trains all seeds for an epoch of a phase.
@@ -31,11 +32,12 @@ def make_epoch(
     step: a gradient step of one seed.
     schedule: the steps of the phase.
     num_seeds: number of seeds.
+    image_axis: the axis of the seeds in the images; None if all have the same.
     steps_alone: whether each step is a program of its own, and not the epoch.
   """
   batch_size, num_samples = schedule.setting.batch_size, schedule.num_samples
   full, rest = divmod(num_samples, batch_size)
-  axes = (0, 0, None, 0, 0, 0)
+  axes = (0, 0, image_axis, 0, 0, 0)
 
   def step_of(
     key: jax.Array,

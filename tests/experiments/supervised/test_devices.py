@@ -32,7 +32,7 @@ trainer = training.Trainer(setting, (1, 2), make_dataset(40))
 state = trainer.begin_phase(0)
 keys = jax.vmap(jax.random.key)(np.arange(2))
 arguments = (
-  keys, state, trainer._images, *map(np.asarray, trainer._phases[0]),
+  keys, state, trainer._images(0), *map(np.asarray, trainer._phases[0]),
   orders.orders(keys, 40),
 )
 compiled = trainer._train_epoch(0).lower(*arguments).compile()

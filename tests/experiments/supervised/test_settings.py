@@ -141,6 +141,7 @@ def test_all_else_sets_runs_apart(field):
     'noise_mode': 'uniform',
     'buffer_size': 5000,
     'buffer_policy': 'lowest_index',
+    'tasks': 'classes',
     'model': 'vgg16',
     'dtype': 'bfloat16',
     'batch_size': 128,

@@ -270,7 +270,7 @@ def test_looking_on_changes_nothing():
   trainer = make_trainer(reset_epochs=2, augment=True, epochs=(3, 3))
 
   def look(state, figures):
-    trainer.evaluate(state)
+    trainer.evaluate(0, state)
     trainer.measure(0, state)
 
   looked_at = run_phase(trainer, 0, between=look)[-1]
@@ -353,7 +353,7 @@ def test_each_epoch_sees_every_sample_once():
 def test_evaluation_is_of_the_whole_test_set():
   trainer = make_trainer()
   state = run_phase(trainer, 0)[-1]
-  figures = trainer.evaluate(trainer.restore(state))
+  figures = trainer.evaluate(0, trainer.restore(state))
   model = models.make_model('mlp', 6, width=0.1)
   images = (DATASET.test_images / 255 - 0.4) / 0.3
   networks = {
