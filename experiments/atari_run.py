@@ -12,10 +12,21 @@ import gin
 
 from agents import atari, configurables
 from agents.core.loop import Loop
-from experiments import progress, runs
+from experiments import compiled, progress, runs
 from experiments.command import SettingsError, say
 from experiments.config import check_effects, explain
+from experiments.xla_flags import order_operations_for_memory
 from ht_rl.atari100k.run_folder import RunFolder, RunFolderError
+
+
+def prepare_process() -> None:
+  """Sets what XLA reads as JAX starts; call it before.
+
+  Raises:
+    SettingsError: the folder for compiled programs can't be written.
+  """
+  order_operations_for_memory()
+  compiled.keep_programs()
 
 
 def name_of(gin_files: Sequence[str]) -> str:

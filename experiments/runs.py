@@ -1,8 +1,8 @@
-"""A unit of work: a folder that one process at a time brings to its end.
+"""A unit of work: what one process at a time brings to its end, in folders.
 
-An Atari run and a phase of a supervised run are two kinds of it. The folders
-tell which units are finished, and which a process holds. So any number of
-processes can work on the same units, be killed and be started again.
+An Atari run and a phase of some supervised runs are two kinds of it. The
+folders tell which units are finished, and which a process holds. So any number
+of processes can work on the same units, be killed and be started again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,23 +18,34 @@ from experiments.command import SettingsError
 from ht_rl import files
 
 
-class Unit(Protocol):
-  """A unit of work on disk."""
+class Part(Protocol):
+  """What a unit of work leaves on disk."""
 
   @property
   def folder(self) -> pathlib.Path:
     """A folder of its own."""
 
   @property
-  def needs(self) -> Sequence['Unit']:
-    """The units that must be finished before it can start."""
-
-  @property
   def is_finished(self) -> bool:
     """Whether its folder holds all of its results."""
 
+
+class Unit(Protocol):
+  """A unit of work, of one part or of several that are worked on at once."""
+
+  @property
+  def parts(self) -> Sequence[Part]:
+    """What it brings to its end."""
+
+  @property
+  def needs(self) -> Sequence[Part]:
+    """What must be finished before it can start."""
+
   def execute(self, should_stop: Callable[[], bool]) -> None:
-    """Goes on from the last checkpoint to the end; call it under a `claim`.
+    """Goes on from the last checkpoint to the end.
+
+    Call it under a `claim` of the folder of each part. It leaves alone the
+    parts that are finished.
 
     Args:
       should_stop: is asked often; where it returns True, the unit writes a
@@ -120,12 +131,12 @@ def execute_all(
 ) -> dict[pathlib.Path, DivergedError]:
   """Brings units to their ends, together with all processes that do the same.
 
-  A unit that another process holds is waited for. Where a unit diverges, those
-  that need it are left out, and the others go on.
+  A unit of which another process holds a part is waited for. Where a unit
+  diverges, those that need it are left out, and the others go on.
 
   Args:
     units: all units in the order of preference, with all that they need; of two
-      with the same folder the first counts.
+      with the same parts the first counts.
     should_stop: is asked between units and, by them, while they run.
     started: is called before a unit is executed, under its claim.
     finished: is called after that.
@@ -133,8 +144,8 @@ def execute_all(
     poll_seconds: time between two looks at what other processes hold.
 
   Returns:
-    For the folder of each unit that is left out: the error that it, or a unit
-    that it needs, ended with.
+    For the folder of each part that is left out: the error that its unit, or
+    one that it needs, ended with.
 
   Raises:
     StoppedError: it was asked to stop.
@@ -142,35 +153,35 @@ def execute_all(
     CheckpointError: a checkpoint can't be written or read.
     OSError: another file can't be written.
   """
-  pending: dict[pathlib.Path, U] = {}
+  pending: dict[tuple[pathlib.Path, ...], U] = {}
   for unit in units:
-    pending.setdefault(unit.folder, unit)
+    pending.setdefault(tuple(part.folder for part in unit.parts), unit)
   errors: dict[pathlib.Path, DivergedError] = {}
   while pending:
-    waiting: dict[pathlib.Path, U] = {}
-    for folder, unit in pending.items():
-      if unit.is_finished:
+    waiting: dict[tuple[pathlib.Path, ...], U] = {}
+    for folders, unit in pending.items():
+      if _is_finished(unit):
         continue
       lost = [need.folder for need in unit.needs if need.folder in errors]
       if lost:
-        errors[folder] = errors[lost[0]]
+        errors.update(dict.fromkeys(folders, errors[lost[0]]))
         continue
       if not all(need.is_finished for need in unit.needs):
-        waiting[folder] = unit
+        waiting[folders] = unit
         continue
-      with claim(folder) as held:
-        if not held:
-          waiting[folder] = unit
+      with contextlib.ExitStack() as stack:
+        if not all(stack.enter_context(claim(folder)) for folder in folders):
+          waiting[folders] = unit
           continue
-        if unit.is_finished:  # By another process, a moment ago.
+        if _is_finished(unit):  # By another process, a moment ago.
           continue
         if should_stop():
-          raise StoppedError(f'stopped before {folder}')
+          raise StoppedError(f'stopped before {folders[0]}')
         started(unit)
         try:
           unit.execute(should_stop)
         except DivergedError as error:
-          errors[folder] = error
+          errors.update(dict.fromkeys(folders, error))
           failed(unit, error)
         else:
           finished(unit)
@@ -180,3 +191,7 @@ def execute_all(
       time.sleep(poll_seconds)
     pending = waiting
   return errors
+
+
+def _is_finished(unit: Unit) -> bool:
+  return all(part.is_finished for part in unit.parts)

@@ -29,7 +29,6 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
-from experiments.xla_flags import order_operations_for_memory
 
 
 def run(
@@ -58,7 +57,7 @@ def run(
     CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite; the other runs are done.
   """
-  order_operations_for_memory()
+  atari_run.prepare_process()
   if not base_dir:
     raise SettingsError('--base_dir is empty: for example --base_dir=runs')
   load_config(gin_files, gin_bindings)

@@ -34,7 +34,6 @@ from experiments.command import (
   say,
 )
 from experiments.config import load_config
-from experiments.xla_flags import order_operations_for_memory
 from ht_rl import atari100k
 from ht_rl.arguments import check_seed
 
@@ -103,7 +102,7 @@ def run(
     CheckpointError: a checkpoint could not be written or read.
     DivergedError: a loss was NaN or infinite.
   """
-  order_operations_for_memory()
+  atari_run.prepare_process()
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
   try:

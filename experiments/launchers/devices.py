@@ -4,8 +4,9 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
-import socket
 import subprocess
+
+from experiments import compiled
 
 # Fraction of a GPU's memory for JAX; CUDA and the display need the rest.
 _GPU_FRACTION = 0.9
@@ -141,17 +142,13 @@ def runs_that_fit(gpu_fraction: float) -> int:
 def common_environ() -> dict[str, str]:
   """Returns the environment variables of all runs.
 
-  Each host has its own cache of compiled programs, unless the user has set one.
-  Runs find this checkout from any folder.
+  They share a folder of compiled programs, and find this checkout from any
+  folder.
   """
-  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  cache = os.path.join(home, 'ht_rl', f'xla-{socket.gethostname()}')
   root = str(pathlib.Path(__file__).parents[2])
   path = os.environ.get('PYTHONPATH')
   return {
-    'JAX_COMPILATION_CACHE_DIR': os.environ.get(
-      'JAX_COMPILATION_CACHE_DIR', cache
-    ),
+    compiled.VARIABLE: compiled.folder(),
     'PYTHONPATH': f'{root}{os.pathsep}{path}' if path else root,
   }
 

@@ -38,12 +38,6 @@ class Experiment:
   draw: Callable[[Sequence[results.Result]], Any]
   tabulate: Callable[[Sequence[results.Result]], tables.Table]
 
-  def groups(self) -> list[tuple[int, ...]]:
-    """Returns the groups of seeds that train side by side."""
-    size = self.seeds_at_once
-    starts = range(0, len(self.seeds), size)
-    return [self.seeds[start : start + size] for start in starts]
-
 
 @gin.configurable('experiment')
 def make_experiment(

@@ -15,9 +15,10 @@ from ht_rl.arguments import check_choice, check_float, check_int
 
 NoiseMode = Literal['exclude_true', 'uniform']
 BufferPolicy = Literal['uniform', 'reservoir', 'lowest_index']
+Tasks = Literal['same', 'permuted', 'classes']
 
 # The streams of random numbers, by purpose.
-_SUBSETS, _NOISE, _BUFFER = range(3)
+_SUBSETS, _NOISE, _BUFFER, _CLASSES, _PIXELS = range(5)
 
 
 class Phase(NamedTuple):
@@ -42,6 +43,7 @@ def make_phases(
   noise_mode: NoiseMode = 'exclude_true',
   buffer_size: int | None = None,
   buffer_policy: BufferPolicy = 'uniform',
+  tasks: Tasks = 'same',
 ) -> list[Phase]:
   r"""Draws the samples and the labels of all phases.
 
@@ -79,6 +81,12 @@ def make_phases(
       nothing returns; ``lowest_index`` takes those that come first in the
       training set. If that is sorted by class, they are of few classes, as in
       the code that the paper's authors released.
+    tasks: ``classes`` shares out one class after the other, in the random order
+      of `class_order`: with ten classes and ratios 0.2 and 0.4 the first phase
+      has two classes, the second has two new ones. Of each class there are as
+      many samples as the smallest class has (`num_in_all`). Otherwise samples
+      are drawn from all classes. (``permuted`` bears on images alone, see
+      `pixel_order`.)
 
   Returns:
     The phases in order.
@@ -93,11 +101,17 @@ def make_phases(
   check_choice('buffer_policy', buffer_policy, get_args(BufferPolicy))
   if buffer_size is not None:
     check_int('buffer_size', buffer_size, 0)
+  check_choice('tasks', tasks, get_args(Tasks))
   order = _rng(seed, _SUBSETS).permutation(len(true)).astype(np.int32)
+  if tasks == 'classes':
+    check_whole_classes(ratios, num_classes)
+    size = num_in_all(true, num_classes, tasks) // num_classes
+    classes = class_order(num_classes, seed)
+    order = np.concatenate([order[true[order] == c][:size] for c in classes])
   phases: list[Phase] = []
   seen = 0
   for k, (ratio, noise) in enumerate(zip(ratios, noises, strict=True)):
-    old, seen = order[:seen], round(len(true) * ratio)
+    old, seen = order[:seen], round(len(order) * ratio)
     new = order[len(old) : seen]
     if buffer_size is not None and len(old) > buffer_size:
       if buffer_policy == 'uniform':
@@ -110,13 +124,53 @@ def make_phases(
     indices = np.concatenate([old, new])
     if not len(indices):
       raise ValueError(
-        f'phase {k + 1} has no samples: {ratio} of {len(true)} is too little'
+        f'phase {k + 1} has no samples: {ratio} of {len(order)} is too little'
       )
     noisy = _with_noise(
       true[indices], num_classes, noise, noise_mode, _rng(seed, _NOISE, k)
     )
     phases.append(Phase(indices, noisy))
   return phases
+
+
+def num_in_all(labels: ArrayLike, num_classes: int, tasks: Tasks) -> int:
+  """Returns how many training samples the phases of a run share out.
+
+  >>> [num_in_all([0, 1, 1, 1], 2, tasks) for tasks in ('same', 'classes')]
+  [4, 2]
+
+  Args:
+    labels: of the whole training set, integers [N].
+    num_classes: how many classes there are.
+    tasks: see `make_phases`.
+  """
+  if tasks != 'classes':
+    return len(np.asarray(labels))
+  sizes = np.bincount(np.asarray(labels), minlength=num_classes)
+  return num_classes * int(sizes.min())
+
+
+def class_order(num_classes: int, seed: int) -> np.ndarray:
+  """Returns the order in which a run sees the classes, int [num_classes]."""
+  return _rng(seed, _CLASSES).permutation(num_classes)
+
+
+def pixel_order(num_pixels: int, seed: int, phase: int) -> np.ndarray:
+  """Returns the places of the pixels of permuted images, int [num_pixels].
+
+  Each phase has another order, the first one too.
+  """
+  return _rng(seed, _PIXELS, phase).permutation(num_pixels)
+
+
+def check_whole_classes(ratios: Sequence[float], num_classes: int) -> None:
+  """Raises ValueError unless each phase ends with whole classes."""
+  for ratio in ratios:
+    if abs(ratio * num_classes - round(ratio * num_classes)) > 1e-6:
+      raise ValueError(
+        "ratios must be whole numbers of classes with tasks = 'classes': "
+        f'multiples of 1/{num_classes}, not {ratio!r}'
+      )
 
 
 def _reservoir(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from agents.core.memory import available_memory
-from experiments.supervised import data, models
+from experiments.supervised import data, models, phases
 from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 
@@ -33,7 +33,7 @@ def forget_own_data() -> None:
 
 def make_schedule(setting: Setting, phase: int) -> Schedule:
   """Returns the steps of a phase, which follow from the size of the data."""
-  num_train = len(load_dataset(setting).train_labels)
+  num_train = _num_train(setting)
   size = setting.num_samples(phase, num_train)
   return Schedule(setting, phase, size, num_train)
 
@@ -60,8 +60,11 @@ def check_setting(setting: Setting) -> None:
       f'width must leave the network in memory: its weights take {weights:,} '
       f'bytes, and this machine has {available:,}'
     )
-  phases = range(setting.num_phases)
-  steps = sum(make_schedule(setting, phase).steps for phase in phases)
+  if setting.tasks == 'classes':
+    phases.check_whole_classes(setting.ratios, dataset.num_classes)
+  steps = sum(
+    make_schedule(setting, phase).steps for phase in range(setting.num_phases)
+  )
   if steps >= 2**31:  # The optimizer counts in int32.
     raise ValueError(
       f'epochs must give fewer than 2**31 gradient steps in all, not {steps:,}'
@@ -72,8 +75,15 @@ def holds_everything(setting: Setting) -> bool:
   """Returns whether a setting's buffer has room for all that is ever old."""
   if setting.buffer_size is None or setting.num_phases == 1:
     return False
-  num_train = len(load_dataset(setting).train_labels)
+  num_train = _num_train(setting)
   return round(num_train * setting.ratios[-2]) <= setting.buffer_size
+
+
+def _num_train(setting: Setting) -> int:
+  dataset = load_dataset(setting)
+  return phases.num_in_all(
+    dataset.train_labels, dataset.num_classes, setting.tasks
+  )
 
 
 def _read(

@@ -9,7 +9,7 @@ import pathlib
 import gin
 
 from agents.errors import DivergedError
-from experiments import runs
+from experiments import compiled, runs
 from experiments.command import (
   SettingsError,
   on_stop_signals,
@@ -25,15 +25,16 @@ from experiments.supervised.experiment import (
   make_experiment,
   with_unfinished,
 )
+from experiments.supervised.groups import Group, Options, side_by_side
 from experiments.supervised.prepare import (
   check_setting,
   forget_own_data,
   holds_everything,
 )
 from experiments.supervised.report import figures, tables
-from experiments.supervised.rows import Row
+from experiments.supervised.rows import joined
 from experiments.supervised.settings import Setting
-from experiments.supervised.units import Options, PhaseRun, Report, chain
+from experiments.supervised.units import PhaseRun, phase_runs
 from ht_rl import files
 from ht_rl.drawing import write_figures
 
@@ -57,12 +58,13 @@ def run(
     The results that are finished.
 
   Raises:
-    SettingsError: a setting is wrong.
+    SettingsError: a setting is wrong, or no compiled program can be written.
     StoppedError: a signal asked the process to stop.
     DivergedError: a loss was NaN or infinite; all other settings were run.
     CheckpointError: no checkpoint can be written or read.
     OSError: a file can't be written.
   """
+  compiled.keep_programs()
   experiment = load_experiment(gin_files, gin_bindings)
   root = pathlib.Path(base_dir)
   folder = experiment_folder(gin_files, root)
@@ -208,19 +210,20 @@ def experiment_folder(
 def collect(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> list[results.Result]:
-  """Returns a result for each setting of an experiment that is finished."""
+  """Returns a result for each setting, of the seeds that are finished."""
   there = []
-  for name, chains in _chains(experiment, base_dir).items():
-    setting = experiment.settings[name]
-    rows: list[Row] = []
-    seeds: tuple[int, ...] = ()
-    for phases in chains:
-      if not all(phase_run.is_over for phase_run in phases):
-        continue
-      of_group = [row for phase_run in phases for row in phase_run.rows]
-      rows = _side_by_side(rows, of_group) if seeds else of_group
-      seeds += phases[0].seeds
-    if seeds:
+  for name, phases in _phases(experiment, base_dir).items():
+    chains = [
+      chain
+      for chain in zip(*phases, strict=True)
+      if all(unit.is_over for unit in chain)
+    ]
+    if chains:
+      setting = experiment.settings[name]
+      seeds = tuple(chain[0].seed for chain in chains)
+      rows = joined(
+        [[x for unit in chain for x in unit.rows] for chain in chains]
+      )
       there.append(
         results.Result(name, setting.to_json(), seeds, setting.reported, rows)
       )
@@ -253,48 +256,53 @@ def _first(names: Sequence[str], most: int = 3) -> str:
 def _all_phases(
   experiment: Experiment, base_dir: pathlib.Path
 ) -> list[PhaseRun]:
-  """Returns all phases of an experiment; those that are shared once."""
+  """Returns all phases of all seeds; those that settings share once."""
   phases = {
     unit.folder: unit
-    for chains in _chains(experiment, base_dir).values()
-    for phases in chains
-    for unit in phases
+    for phases in _phases(experiment, base_dir).values()
+    for of_seeds in phases
+    for unit in of_seeds
   }
   return list(phases.values())
 
 
-def _chains(
-  experiment: Experiment,
-  base_dir: pathlib.Path,
-  report: Report = lambda *_: None,
+def _phases(
+  experiment: Experiment, base_dir: pathlib.Path
 ) -> dict[str, list[list[PhaseRun]]]:
-  """Returns for each setting the phases of each group of seeds."""
-  options = Options(
-    experiment.evaluate_every,
-    experiment.evaluate_after,
-    experiment.checkpoint_seconds,
-    report,
-  )
+  """Returns for each setting its phases, and for each of them all seeds."""
   return {
-    name: [
-      chain(base_dir, setting, group, options) for group in experiment.groups()
-    ]
+    name: phase_runs(base_dir, setting, experiment.seeds)
     for name, setting in experiment.settings.items()
   }
 
 
-def _side_by_side(left: list[Row], right: list[Row]) -> list[Row]:
-  """Joins the rows of two groups of seeds, where both have them."""
-  place = results.PLACE
-  others = {tuple(row[name] for name in place): row for row in right}
-  joined = []
-  for row in left:
-    other = others.get(tuple(row[name] for name in place))
-    if other is not None:
-      joined.append(
-        {k: x if k in place else x + other[k] for k, x in row.items()}
-      )
-  return joined
+def _pending(
+  experiment: Experiment, base_dir: pathlib.Path, options: Options
+) -> list[Group]:
+  """Returns what is to be trained, in the order of the settings."""
+  pending: list[list[PhaseRun]] = []
+  for phases in _phases(experiment, base_dir).values():
+    of_seeds = zip(*phases, strict=True)
+    is_over = [all(unit.is_over for unit in chain) for chain in of_seeds]
+    pending += [
+      [unit for unit, over in zip(phase, is_over, strict=True) if not over]
+      for phase in phases
+    ]
+  # The last phase of one setting may be the first of another.
+  needed = {
+    unit.folder for phase in pending for unit in phase if unit.keeps_end
+  }
+  return [
+    Group(group, options)
+    for phase in pending
+    for group in side_by_side(
+      [
+        dataclasses.replace(unit, keeps_end=unit.folder in needed)
+        for unit in phase
+      ],
+      experiment.seeds_at_once,
+    )
+  ]
 
 
 def _train(
@@ -302,30 +310,22 @@ def _train(
 ) -> dict[str, DivergedError]:
   """Trains all that is not finished; returns the settings that failed."""
   display = Display()
-  chains = _chains(experiment, base_dir, display.report)
   of_settings = {
-    name: [unit for phases in of_groups for unit in phases]
-    for name, of_groups in chains.items()
+    name: [unit for phase in phases for unit in phase]
+    for name, phases in _phases(experiment, base_dir).items()
   }
   display.begin(of_settings)
-  pending = [
-    unit
-    for of_groups in chains.values()
-    for phases in of_groups
-    if not all(unit.is_over for unit in phases)
-    for unit in phases
-  ]
-  # The last phase of one setting may be the first of another.
-  needed = {unit.folder for unit in pending if unit.keeps_end}
-  pending = [
-    dataclasses.replace(unit, keeps_end=unit.folder in needed)
-    for unit in pending
-  ]
+  options = Options(
+    experiment.evaluate_every,
+    experiment.evaluate_after,
+    experiment.checkpoint_seconds,
+    display.report,
+  )
   # No threading.Event: a handler that runs while it waits would lock up.
   asked_to_stop: list[bool] = []
   with on_stop_signals(lambda: asked_to_stop.append(True)):
     errors = runs.execute_all(
-      pending,
+      _pending(experiment, base_dir, options),
       should_stop=lambda: bool(asked_to_stop),
       started=display.started,
       finished=display.finished,

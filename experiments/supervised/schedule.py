@@ -12,7 +12,7 @@ import optax
 
 from experiments.supervised import optimizer as optimizer_lib
 from experiments.supervised.methods import Method
-from experiments.supervised.settings import Setting
+from experiments.supervised.settings import PER_PHASE, Setting
 import ht_rl
 
 
@@ -46,6 +46,12 @@ class Schedule:
   def steps(self) -> int:
     """Number of gradient steps."""
     return self.epochs * self.steps_per_epoch
+
+  @property
+  def program(self) -> tuple[Any, ...]:
+    """What bears on the program of an epoch: equal phases share one."""
+    of_phase = [self.setting.of_phase(name, self.phase) for name in PER_PHASE]
+    return self.num_samples, self.epochs, *of_phase
 
   def as_long_as(self, epochs: int) -> int:
     """Returns how many epochs of the phase are as long as some of all data.

@@ -6,17 +6,16 @@ them can be combined.
 
 from collections.abc import Callable, Sequence
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
-from typing import Any, get_args
+from typing import Any
 
 import jax
 
-from experiments.supervised import data, models, named, phases, results
+from experiments.supervised import data, models, named, phases, ranges
 from experiments.supervised import methods as methods_lib
-from ht_rl.arguments import check_bool, check_choice, check_float, check_int
+from ht_rl.arguments import check_float
 
 # A value for each phase, or one for all.
 PerPhase = Sequence[Any] | float | int | None
@@ -44,6 +43,10 @@ class Setting:
     buffer_size: how many old samples a phase keeps; None for all.
     buffer_policy: 'uniform', 'reservoir' or 'lowest_index', see
       `phases.make_phases`.
+    tasks: what changes from phase to phase beside the samples: 'same', nothing;
+      'permuted', the pixels of all images have another order in each phase;
+      'classes', the samples come class by class, and a phase is tested on the
+      classes seen by its end. See `phases.make_phases`.
     model: the network: a name that `models.make_model` knows, or a function
       that it takes.
     width: factor of the hidden widths.
@@ -108,6 +111,7 @@ class Setting:
   noise_mode: phases.NoiseMode = 'exclude_true'
   buffer_size: int | None = None
   buffer_policy: phases.BufferPolicy = 'uniform'
+  tasks: phases.Tasks = 'same'
   model: str | models.MakeModel = 'mlp'
   width: float = 1.0
   crelu: bool = False
@@ -169,19 +173,24 @@ class Setting:
       )
     for noise in self.noises:
       check_float('noises', noise, 0, 1)
-    for name in _PER_PHASE:
+    for name in PER_PHASE:
       value = getattr(self, name)
       if isinstance(value, tuple) and len(value) != len(self.ratios):
         raise ValueError(
           f'{name} must be one value or have one for each of the '
           f'{len(self.ratios)} phases; got {value!r}'
         )
-    for name, check in _CHECKS.items():
+    for name, check in ranges.CHECKS.items():
       value = getattr(self, name)
       for x in value if isinstance(value, tuple) else (value,):
-        if x is not None or name not in _OPTIONAL:
+        if x is not None or name not in ranges.OPTIONAL:
           check(name, x)
     self._check_named()
+    if self.tasks == 'permuted' and self.augment:
+      raise ValueError(
+        "augment must be False with tasks = 'permuted': an image whose pixels "
+        'have another order cannot be shifted'
+      )
     for phase in range(self.num_phases):
       if None not in (
         self.of_phase('reset_epochs', phase),
@@ -282,8 +291,8 @@ class Setting:
     """Returns the fields as values that JSON has.
 
     What a user's module brings is there by its name (see `named`). `methods` is
-    left out where there are none, `parseval`, `fire` and `snr` where they are
-    off: what was trained before there were such fields keeps its name.
+    left out where there are none, `tasks`, `parseval`, `fire` and `snr` where
+    they are off: results from before there were such fields stay comparable.
     """
     fields = {
       field.name: getattr(self, field.name)
@@ -297,17 +306,18 @@ class Setting:
         del fields[name]
     if self.snr is None:
       del fields['snr']
+    if self.tasks == 'same':
+      del fields['tasks']
     return json.loads(json.dumps(fields))
 
-  def digest(self, phase: int, seeds: Sequence[int]) -> str:
-    """Returns a name for all that bears on the weights that a phase leaves.
+  def digest(self, phase: int) -> str:
+    """Returns a name for all that bears on what a phase leaves, but the seed.
 
     Two settings that differ only in what comes after this phase have the digest
     in common: they can go on from the same weights.
 
     Args:
       phase: the last phase that counts, from 0.
-      seeds: of the runs.
 
     Returns:
       A hexadecimal number, as text.
@@ -316,7 +326,7 @@ class Setting:
     del fields['reported']
     for name in _LISTS:
       fields[name] = fields[name][: phase + 1]
-    for name in _PER_PHASE:
+    for name in PER_PHASE:
       fields[name] = [self.of_phase(name, k) for k in range(phase + 1)]
     without_effect = []
     if phase == 0:  # What comes between two phases.
@@ -342,7 +352,7 @@ class Setting:
     fields = jax.tree.map(
       lambda x: x if isinstance(x, str) else float(x), fields
     )
-    text = json.dumps([_VERSION, fields, list(seeds)], sort_keys=True)
+    text = json.dumps([_VERSION, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -350,64 +360,5 @@ class Setting:
 _VERSION = 1
 
 _LISTS = ('ratios', 'noises', 'epochs')
-_PER_PHASE = ('learning_rate', 'reset_epochs', 'reset_steps')
-
-_POSITIVE_INT = functools.partial(check_int, minimum=1)
-_AT_LEAST_0 = functools.partial(check_float, minimum=0, maximum=float('inf'))
-_POSITIVE = functools.partial(_AT_LEAST_0, above=True)
-_FRACTION = functools.partial(check_float, minimum=0, maximum=1)
-_BELOW_1 = functools.partial(_FRACTION, below=True)
-
-
-def _one_of(*choices: str) -> Callable[[str, Any], None]:
-  return functools.partial(check_choice, choices=choices)
-
-
-# The range of each field.
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-  'train_size': _POSITIVE_INT,
-  'validation_size': _POSITIVE_INT,
-  'epochs': _POSITIVE_INT,
-  'noise_mode': _one_of(*get_args(phases.NoiseMode)),
-  'buffer_size': _POSITIVE_INT,
-  'buffer_policy': _one_of(*get_args(phases.BufferPolicy)),
-  'width': _POSITIVE,
-  'crelu': check_bool,
-  'dtype': _one_of('float32', 'bfloat16'),
-  'batch_size': functools.partial(check_int, minimum=2),
-  'learning_rate': _POSITIVE,
-  'warmup': _FRACTION,
-  'weight_decay': _AT_LEAST_0,
-  'b1': _BELOW_1,
-  'b2': _BELOW_1,
-  'eps': _POSITIVE,
-  'max_grad_norm': _POSITIVE,
-  'augment': check_bool,
-  'spectral_decoupling': _AT_LEAST_0,
-  'regenerate': _AT_LEAST_0,
-  'redo': _AT_LEAST_0,
-  'redo_every': _POSITIVE_INT,
-  'redo_counts': _one_of('phase', 'whole'),
-  'head_reset': check_bool,
-  'shrink': _FRACTION,
-  'perturb': _AT_LEAST_0,
-  'momentum': _BELOW_1,
-  'reset_epochs': _POSITIVE_INT,
-  'reset_steps': _POSITIVE_INT,
-  'reset_alias': check_bool,
-  'self_distillation': _AT_LEAST_0,
-  'parseval': _AT_LEAST_0,
-  'fire': check_bool,
-  'snr': functools.partial(_BELOW_1, above=True),
-  'reported': _one_of(*results.NETWORKS),
-}
-_OPTIONAL = (
-  'train_size',
-  'validation_size',
-  'buffer_size',
-  'redo',
-  'snr',
-  'perturb',
-  'reset_epochs',
-  'reset_steps',
-)
+# What may be one value, or one for each phase.
+PER_PHASE = ('learning_rate', 'reset_epochs', 'reset_steps')

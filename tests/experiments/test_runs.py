@@ -21,6 +21,10 @@ class Unit:
   error: Exception | None = None
 
   @property
+  def parts(self):
+    return (self,)
+
+  @property
   def is_finished(self):
     return (self.folder / 'finished').exists()
 
@@ -96,6 +100,51 @@ def test_what_needs_a_failure_is_left_out_and_the_others_go_on(tmp_path):
   folders = {unit.folder for unit in (bad, next_, last)}
   assert log.errors == dict.fromkeys(folders, error)
   assert not last.folder.exists()
+
+
+class Several(Unit):
+  """Brings all of its parts to their ends."""
+
+  def __init__(self, *parts, needs=(), error=None):
+    super().__init__(parts[0].folder, needs, error)
+    self._parts = parts
+
+  @property
+  def parts(self):
+    return self._parts
+
+  def execute(self, should_stop):
+    super().execute(should_stop)
+    for part in self._parts:
+      part.execute(should_stop)
+
+
+def test_a_unit_of_several_parts(tmp_path, other_process):
+  a, b, c, taken = (Unit(tmp_path / name) for name in ('a', 'b', 'c', 'taken'))
+  # It waits for the part that another process holds, and holds none meanwhile.
+  both = Several(a, taken)
+  after = Several(c, needs=(b, taken))
+  log = Log(both, after, b)
+  free = []
+
+  def look():
+    with runs.claim(a.folder) as held:
+      free.append(held)
+    other_process.set()
+
+  log.after = {'finished b': look}
+  assert log.run() == [
+    *('started b', 'finished b'),
+    *('started a', 'finished a', 'started c', 'finished c'),
+  ]
+  assert free == [True]
+  # All parts are left out where one fails.
+  error = DivergedError('the loss was NaN')
+  d, e = Unit(tmp_path / 'd'), Unit(tmp_path / 'e')
+  last = Several(Unit(tmp_path / 'f'), Unit(tmp_path / 'g'), needs=(e,))
+  log = Log(Several(d, e, error=error), last)
+  assert log.run() == ['started d', 'failed d']
+  assert log.errors == {tmp_path / name: error for name in 'defg'}
 
 
 def test_an_error_of_another_kind_ends_the_loop(tmp_path):

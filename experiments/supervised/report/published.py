@@ -119,8 +119,9 @@ def _is_the_papers(
     phases = {name: values[1:] for name, values in phases.items()}
   training = {**paper.TRAINING[dataset], **fields}
   expected = Setting(dataset=dataset, **training, **phases).to_json()
-  return 'methods' not in result.setting and all(
-    result.setting.get(name, value) == value
-    for name, value in expected.items()
+  # What is off has no entry, in settings and in older results.
+  return all(
+    result.setting.get(name, expected.get(name)) == expected.get(name)
+    for name in {*expected, *result.setting}
     if name not in _WITHOUT_EFFECT
   )

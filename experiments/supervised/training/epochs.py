@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 import numpy as np
 
 from experiments.supervised.schedule import Schedule
@@ -12,15 +13,18 @@ from experiments.supervised.training.state import Stream, TrainState, stream
 from experiments.supervised.training.steps import Step
 
 PyTree: TypeAlias = Any
-# From the keys, the state (donated), all images, and indices and labels of the
-# phase to the new state and the means of loss and accuracy.
+# From the keys, the state (donated), all images, and indices, labels and orders
+# of the phase to the new state and the means of loss and accuracy.
 Epoch: TypeAlias = Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-
-_OVER_SEEDS = (0, 0, None, 0, 0)
 
 
 def make_epoch(
-  step: Step, schedule: Schedule, num_seeds: int, *, steps_alone: bool
+  step: Step,
+  schedule: Schedule,
+  num_seeds: int,
+  *,
+  image_axis: int | None,
+  steps_alone: bool,
 ) -> Epoch:
   """Returns the function that trains all seeds for an epoch of a phase.
 
@@ -28,13 +32,12 @@ def make_epoch(
     step: a gradient step of one seed.
     schedule: the steps of the phase.
     num_seeds: number of seeds.
+    image_axis: the axis of the seeds in the images; None if all have the same.
     steps_alone: whether each step is a program of its own, and not the epoch.
   """
-  batch_size = schedule.setting.batch_size
-  full, rest = divmod(schedule.num_samples, batch_size)
-
-  def order(key: jax.Array) -> jax.Array:
-    return jax.random.permutation(key, schedule.num_samples)
+  batch_size, num_samples = schedule.setting.batch_size, schedule.num_samples
+  full, rest = divmod(num_samples, batch_size)
+  axes = (0, 0, image_axis, 0, 0, 0)
 
   def step_of(
     key: jax.Array,
@@ -54,7 +57,7 @@ def make_epoch(
 
   def mean(sums: list[dict[str, jax.Array]]) -> dict[str, jax.Array]:
     total = jax.tree.map(lambda *x: sum(map(jnp.sum, x)), *sums)
-    return {name: x / schedule.num_samples for name, x in total.items()}
+    return {name: x / num_samples for name, x in total.items()}
 
   def scanned(
     key: jax.Array,
@@ -62,31 +65,29 @@ def make_epoch(
     images: jax.Array,
     indices: jax.Array,
     labels: jax.Array,
+    order: jax.Array,
   ) -> tuple[TrainState, dict[str, jax.Array]]:
-    rows = order(key)
     sums = []
 
     def body(state: TrainState, batch: tuple) -> tuple[TrainState, Any]:
       return step_of(key, state, images, indices, labels, *batch)
 
     if full:
-      batches = rows[: full * batch_size].reshape(full, batch_size)
+      batches = order[: full * batch_size].reshape(full, batch_size)
       state, of_batches = jax.lax.scan(body, state, (batches, jnp.arange(full)))
       sums.append(of_batches)
     if rest:
-      state, last = body(state, (rows[full * batch_size :], full))
+      state, last = body(state, (order[full * batch_size :], full))
       sums.append(last)
     return state, mean(sums)
 
   if not steps_alone:
-    return jax.jit(
-      side_by_side(scanned, _OVER_SEEDS, num_seeds), donate_argnums=1
-    )
+    of_all = side_by_side(scanned, axes, num_seeds)
+    return jax.jit(of_all, donate_argnums=1)
 
   one_step = jax.jit(
-    side_by_side(step_of, (*_OVER_SEEDS, 0, None), num_seeds), donate_argnums=1
+    side_by_side(step_of, (*axes, None), num_seeds), donate_argnums=1
   )
-  orders = jax.jit(jax.vmap(order))
   means = jax.jit(jax.vmap(lambda *sums: mean(list(sums))))
 
   def looped(
@@ -95,8 +96,9 @@ def make_epoch(
     images: jax.Array,
     indices: jax.Array,
     labels: jax.Array,
+    orders: ArrayLike,
   ) -> tuple[TrainState, dict[str, jax.Array]]:
-    rows = np.asarray(orders(keys))
+    rows = np.asarray(orders)
     sums = []
     for number in range(schedule.steps_per_epoch):
       batch = rows[:, number * batch_size : (number + 1) * batch_size]

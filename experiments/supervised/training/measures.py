@@ -18,10 +18,16 @@ PyTree: TypeAlias = Any
 DORMANT_THRESHOLD = 0.025
 
 
-def make_test(network: Network) -> Callable[..., dict[str, jax.Array]]:
+def make_test(
+  network: Network, *, some_labels: bool
+) -> Callable[..., dict[str, jax.Array]]:
   """Returns a function of weights, statistics, stored images and their labels.
 
   It returns the sums over the images of `accuracy`, `top5` and `loss`.
+
+  Args:
+    network: the network.
+    some_labels: whether labels may be -1: such images do not count.
   """
 
   def test(
@@ -31,11 +37,13 @@ def make_test(network: Network) -> Callable[..., dict[str, jax.Array]]:
     logits = network.apply(params, stats, inputs).logits
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-    return {
-      'accuracy': jnp.sum(jnp.argmax(logits, axis=-1) == labels),
-      'top5': jnp.sum(jnp.sum(logits > own, axis=-1) < 5),
-      'loss': jnp.sum(loss),
+    of_images = {
+      'accuracy': jnp.argmax(logits, axis=-1) == labels,
+      'top5': jnp.sum(logits > own, axis=-1) < 5,
+      'loss': loss,
     }
+    counts = labels >= 0 if some_labels else None
+    return {name: jnp.sum(x, where=counts) for name, x in of_images.items()}
 
   return test
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.supervised.data import Dataset
 from experiments.supervised.methods import Method
-from experiments.supervised.phases import Phase, make_phases
+from experiments.supervised.phases import Phase, make_phases, num_in_all
 from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 from experiments.supervised.training.epochs import (
@@ -22,8 +22,10 @@ from experiments.supervised.training.epochs import (
   make_epoch,
   side_by_side,
 )
+from experiments.supervised.training.inputs import Inputs
 from experiments.supervised.training.measures import make_measure, make_test
 from experiments.supervised.training.network import Network, kernels
+from experiments.supervised.training.orders import orders
 from experiments.supervised.training.renewals import make_renewal
 from experiments.supervised.training.state import (
   Stream,
@@ -72,6 +74,7 @@ class Trainer:
         noise_mode=setting.noise_mode,
         buffer_size=setting.buffer_size,
         buffer_policy=setting.buffer_policy,
+        tasks=setting.tasks,
       )
       for seed in seeds
     ]
@@ -81,8 +84,9 @@ class Trainer:
       self._put(Phase(*map(np.stack, zip(*of_seeds, strict=True))))
       for of_seeds in zip(*phases, strict=True)
     ]
-    self._images = self._put(dataset.train_images)
-    self._programs: dict[int, Epoch] = {}
+    self._inputs = Inputs(setting, seeds, dataset)
+    self._on_device: tuple[int, jax.Array] | None = None
+    self._programs: dict[tuple[Any, ...], Epoch] = {}
     self._renewals: dict[Method, Callable[..., TrainState]] = {}
     # Not jitted: XLA takes long to compile many draws into one program.
     self._initial = jax.vmap(self._network.init)(self._keys)
@@ -90,7 +94,9 @@ class Trainer:
   def schedule(self, phase: int) -> Schedule:
     """Returns the steps of a phase."""
     num_samples = self._phases[phase].indices.shape[1]
-    num_train = len(self._dataset.train_labels)
+    num_train = num_in_all(
+      self._dataset.train_labels, self._dataset.num_classes, self._setting.tasks
+    )
     return Schedule(self._setting, phase, num_samples, num_train)
 
   def begin_phase(
@@ -157,15 +163,19 @@ class Trainer:
         keys = streams(self._keys, Stream.RENEW, phase, epoch, *purpose)
         fresh, _ = jax.vmap(self._network.init)(keys)
         state = self._renew(method)(
-          keys, state, fresh, self._images, indices, labels
+          keys, state, fresh, self._images(phase), indices, labels
         )
     keys = streams(self._keys, Stream.EPOCH, phase, epoch)
-    return self._train_epoch(phase)(keys, state, self._images, indices, labels)
+    return self._train_epoch(phase)(
+      *(keys, state, self._images(phase), indices, labels),
+      orders(keys, schedule.num_samples),
+    )
 
-  def evaluate(self, state: TrainState) -> dict[str, np.ndarray]:
-    """Tests the hare and the tortoise on the whole test set.
+  def evaluate(self, phase: int, state: TrainState) -> dict[str, np.ndarray]:
+    """Tests the hare and the tortoise on the whole test set of a phase.
 
     Args:
+      phase: number of the phase, from 0.
       state: of any phase.
 
     Returns:
@@ -179,21 +189,22 @@ class Trainer:
         state.tortoise_stats,
       ),
     }
-    images, labels = self._dataset.test_images, self._dataset.test_labels
+    images, labels = self._inputs.test_set(phase)
+    counted = np.sum(labels >= 0, axis=-1)
     figures: dict[str, np.ndarray] = {}
     for name, (params, stats) in networks.items():
       sums = [
         self._test(
           params,
           stats,
-          images[start : start + _TEST_BATCH],
-          labels[start : start + _TEST_BATCH],
+          images[..., start : start + _TEST_BATCH, :, :, :],
+          labels[..., start : start + _TEST_BATCH],
         )
-        for start in range(0, len(labels), _TEST_BATCH)
+        for start in range(0, labels.shape[-1], _TEST_BATCH)
       ]
       for figure in sums[0]:
         total = np.sum([np.asarray(s[figure], float) for s in sums], axis=0)
-        figures[f'{name}_test_{figure}'] = total / len(labels)
+        figures[f'{name}_test_{figure}'] = total / counted
     return figures
 
   def measure(self, phase: int, state: TrainState) -> dict[str, np.ndarray]:
@@ -213,7 +224,8 @@ class Trainer:
     """
     # On one device: XLA's CPU backend hangs in a batched SVD that runs on
     # several devices at once.
-    arguments = (state, self._initial, self._images, *self._phases[phase])
+    images = self._images(phase)
+    arguments = (state, self._initial, images, *self._phases[phase])
     figures = self._measure(
       streams(self._keys, Stream.ANALYSIS, phase, 0),
       *jax.tree.map(lambda x: x.addressable_data(0), arguments),
@@ -242,6 +254,15 @@ class Trainer:
       if method.has(hook)
     ]
 
+  def _images(self, phase: int) -> jax.Array:
+    """Returns the training images of a phase on the devices."""
+    # All phases have the same, unless there is one set for each seed.
+    key = 0 if self._inputs.image_axis is None else phase
+    if self._on_device is None or self._on_device[0] != key:
+      self._on_device = None  # Before there is another copy.
+      self._on_device = key, self._put(self._inputs.train_images(phase))
+    return self._on_device[1]
+
   def _put(self, tree: PyTree) -> PyTree:
     """Copies arrays to every device."""
     everywhere = jax.NamedSharding(self._mesh, jax.P())
@@ -249,15 +270,16 @@ class Trainer:
 
   def _train_epoch(self, phase: int) -> Epoch:
     """Returns the program of an epoch of a phase."""
-    if phase not in self._programs:
-      schedule = self.schedule(phase)
-      self._programs[phase] = make_epoch(
+    schedule = self.schedule(phase)
+    if schedule.program not in self._programs:
+      self._programs[schedule.program] = make_epoch(
         make_step(self._network, schedule, self._mesh),
         schedule,
         len(self._keys),
+        image_axis=self._inputs.image_axis,
         steps_alone=self._steps_alone,
       )
-    return self._programs[phase]
+    return self._programs[schedule.program]
 
   @property
   def _steps_alone(self) -> bool:
@@ -271,19 +293,21 @@ class Trainer:
 
   @functools.cached_property
   def _test(self) -> Callable[..., dict[str, jax.Array]]:
-    test = make_test(self._network)
-    return jax.jit(side_by_side(test, (0, 0, None, None), len(self._keys)))
+    image_axis, label_axis = self._inputs.image_axis, self._inputs.label_axis
+    test = make_test(self._network, some_labels=label_axis is not None)
+    axes = (0, 0, image_axis, label_axis)
+    return jax.jit(side_by_side(test, axes, len(self._keys)))
 
   @functools.cached_property
   def _measure(self) -> Callable[..., dict[str, jax.Array]]:
     measure = make_measure(self._network)
-    return jax.jit(jax.vmap(measure, (0, 0, 0, None, 0, 0)))
+    axes = (0, 0, 0, self._inputs.image_axis, 0, 0)
+    return jax.jit(jax.vmap(measure, axes))
 
   def _renew(self, method: Method) -> Callable[..., TrainState]:
     """Returns the program in which a method renews weights."""
     if method not in self._renewals:
       renew = make_renewal(self._network, method)
-      self._renewals[method] = jax.jit(
-        jax.vmap(renew, (0, 0, 0, None, 0, 0)), donate_argnums=1
-      )
+      axes = (0, 0, 0, self._inputs.image_axis, 0, 0)
+      self._renewals[method] = jax.jit(jax.vmap(renew, axes), donate_argnums=1)
     return self._renewals[method]

@@ -24,11 +24,11 @@ from experiments.supervised import __main__ as command
 from experiments.supervised import (
   code,
   data,
+  groups,
   paper,
   prepare,
   results,
   run,
-  units,
 )
 from experiments.supervised import experiment as experiment_lib
 from experiments.supervised.report import selection, tables
@@ -63,8 +63,8 @@ SHOWN = ('table.md', 'table.csv', 'curves.csv', 'figure.svg', 'figure.png')
 def _trace_once():
   """Traces a phase of a setting once for all tests."""
   with pytest.MonkeyPatch.context() as patch:
-    trainer = functools.cache(units._trainer.__wrapped__)
-    patch.setattr(units, '_trainer', trainer)
+    trainer = functools.cache(groups._trainer.__wrapped__)
+    patch.setattr(groups, '_trainer', trainer)
     yield
 
 
@@ -124,6 +124,17 @@ def contents(folder):
 
 def phase_folders(base_dir):
   return list((base_dir / 'phases').iterdir())
+
+
+def seed_folders(base_dir, phase=None):
+  """The folders of the seeds of all phases, or of one; in order of the seed."""
+  folders = sorted((base_dir / 'phases').glob('*/*'), key=lambda x: x.name)
+  return [
+    folder
+    for folder in folders
+    if phase is None
+    or json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
+  ]
 
 
 def assert_refused(capfd, code, message):
@@ -191,6 +202,13 @@ WRONG_SETTINGS = {
   'warm_starts.noises = ("x",)': 'warm_starts.noises must be a number',
   'warm_starts.epochs = 0': 'warm_starts.epochs must be an integer of at least',
   'warm_starts.epochs = "x"': 'warm_starts.epochs must be an integer',
+  "Setting.tasks = 'pixels'": "tasks must be 'same' or 'permuted' or 'classes'",
+  "Setting.tasks = 'permuted'\nSetting.augment = True": (
+    "augment must be False with tasks = 'permuted'"
+  ),
+  "Setting.tasks = 'classes'\nwarm_starts.ratios = (0.25,)": (
+    'whole numbers of classes'
+  ),
   # More than a machine has, and than the optimizer counts.
   'Setting.width = 1e9': 'width must leave the network in memory',
   'warm_starts.epochs = 100000000000': 'fewer than 2**31 gradient steps',
@@ -313,7 +331,8 @@ DATASETS = {
   'tiny_imagenet_resnet18': ('tiny_imagenet', 'resnet18', 1e-3, 1e-3, 2),
 }
 SIDES = {'cifar10': 32, 'cifar100': 32, 'tiny_imagenet': 64}
-WHOLE = ('warm_start_mnist', 'cifar10_small')  # With their data set.
+# With their data set.
+WHOLE = ('warm_start_mnist', 'cifar10_small', 'class_incremental_cifar100')
 LAST = ('l2',)  # Beside both.
 EXPERIMENTS = sorted(
   {path.stem for path in CONFIGS.glob('*.gin')} - {*DATASETS, *WHOLE, *LAST}
@@ -379,10 +398,15 @@ def test_every_file_with_every_data_set(dataset):
     assert plain.momentum == 0.999
     if name == 'random_labels':
       assert (set(plain.ratios), set(plain.noises)) == ({1.0}, {1.0})
+    elif name in ('permuted', 'class_incremental'):
+      assert plain.tasks == {'p': 'permuted', 'c': 'classes'}[name[0]]
     elif name not in ('warm_start', 'metrics') and 'continual' not in name:
       assert (plain.ratios, plain.noises) == ((0.1, 1.0), (0.5, 0.0))
       assert plain.epochs == (1000, 100)
-    augmented = name in ('hare_tortoise', 'continual', 'continual_limited')
+    augmented = name in (
+      *('hare_tortoise', 'continual', 'continual_limited'),
+      'class_incremental',
+    )
     # The paper never augments digits.
     assert plain.augment == (augmented and plain.dataset in SIDES)
   prepare.check_setting(plain)  # Of the network: it can read the images.
@@ -498,6 +522,9 @@ def test_the_papers_numbers_are_beside_its_settings_alone(dataset, make):
   # Figure 5 augments all, which Table 7 does not.
   assert beside('hare_tortoise') == {}
   assert beside('methods', batch_size=128) == {}
+  # What is off in the paper has no entry.
+  assert beside('methods', snr=0.02) == {}
+  assert beside('methods', tasks='classes') == {}
 
 
 def test_the_bars_are_of_settings_that_there_are():
@@ -708,31 +735,25 @@ def test_results_of_other_code_are_named(
   copy = tmp_path / 'copy'
   shutil.copytree(finished[0], copy)
   own = code._of_this_repository()
-  first, second = (
-    next(
-      folder
-      for folder in phase_folders(copy)
-      if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
-    )
-    for phase in (0, 1)
-  )
-  for folder in (first, second):
+  first, second = (seed_folders(copy, phase) for phase in (0, 1))
+  for folder in (*first, *second):
     assert json.loads((folder / 'code.json').read_text()) == own
   # Code changes, and a file is new; then a phase is trained anew.
   steps = 'experiments/supervised/training/steps.py'
   changed = own | {steps: 'other', 'experiments/supervised/new.py': 'new'}
   monkeypatch.setattr(code, '_of_this_repository', lambda: changed)
-  shutil.rmtree(second)
+  shutil.rmtree(second[0].parent)
   capfd.readouterr()
   assert type_command(*arguments(copy)) == 0
   assert capfd.readouterr().err.splitlines()[-1] == (
-    '1 of 2 finished phases were trained by other code than this '
+    '2 of 4 finished phases were trained by other code than this '
     f'(experiments/supervised/new.py, {steps} differ); to train them again, '
-    f'remove {first}'
+    f'remove {first[0]}, {first[1]}'
   )
-  assert json.loads((second / 'code.json').read_text()) == changed
+  assert json.loads((second[0] / 'code.json').read_text()) == changed
   # Of phases without a record nothing is known, and nothing is said.
-  (first / 'code.json').unlink()
+  for folder in first:
+    (folder / 'code.json').unlink()
   assert type_command(*arguments(copy), '--draw_only') == 0
   assert capfd.readouterr().err.startswith('written: ')
   assert 'other code' not in capfd.readouterr().err
@@ -744,20 +765,20 @@ def test_a_phase_that_goes_on_keeps_the_record_of_its_beginning(
   typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
   began = {'a.py': '1'}
   monkeypatch.setattr(code, '_of_this_repository', lambda: began)
-  epoch = units._Training.train_epoch
+  epoch = groups._Training.train_epoch
 
   def then_stop(training):
     epoch(training)
     os.kill(os.getpid(), signal.SIGTERM)
 
   with monkeypatch.context() as patch:
-    patch.setattr(units._Training, 'train_epoch', then_stop)
+    patch.setattr(groups._Training, 'train_epoch', then_stop)
     assert type_command(*typed) == 75
   monkeypatch.setattr(code, '_of_this_repository', dict)
   capfd.readouterr()
   assert type_command(*typed) == 0
-  (folder,) = phase_folders(tmp_path)
-  assert json.loads((folder / 'code.json').read_text()) == began
+  for folder in seed_folders(tmp_path):
+    assert json.loads((folder / 'code.json').read_text()) == began
   assert 'other code than this (a.py differ)' in capfd.readouterr().err
 
 
@@ -794,9 +815,9 @@ DAMAGES = {
   'of another phase': lambda whole: whole.replace(
     b'"phase": 1', b'"phase": 2'
   ).replace(b'"phase": 0', b'"phase": 2'),
-  'of other seeds': lambda whole: json.dumps(
+  'of several seeds': lambda whole: json.dumps(
     [
-      {k: x[:1] if isinstance(x, list) else x for k, x in row.items()}
+      {k: [x] if isinstance(x, float) else x for k, x in row.items()}
       for row in json.loads(whole)
     ]
   ).encode(),
@@ -813,34 +834,35 @@ def test_damaged_evaluations(finished, tmp_path, capfd, damage, phase):
   copy = tmp_path / 'copy'
   shutil.copytree(finished[0], copy)
   whole = contents(copy / 'warm_start_mnist')
-  (file,) = [
-    folder / 'rows.json'
-    for folder in phase_folders(copy)
-    if json.loads((folder / 'rows.json').read_text())[0]['phase'] == phase
-  ]
-  before = file.read_bytes()
-  damaged = DAMAGES[damage](before)
-  if damaged is None:
-    file.unlink()
-  else:
-    assert damaged != before
-    file.write_bytes(damaged)
+  before = {}
+  for folder in seed_folders(copy, phase):
+    file = folder / 'rows.json'
+    before[file] = file.read_bytes()
+    damaged = DAMAGES[damage](before[file])
+    if damaged is None:
+      file.unlink()
+    else:
+      assert damaged != before[file]
+      file.write_bytes(damaged)
   capfd.readouterr()
   assert type_command(*arguments(copy), '--draw_only') == 0
   out, err = capfd.readouterr()
   assert out == ''
-  line, nothing = err.splitlines()
-  assert line.startswith(f'{file} ')
-  assert line.endswith(': this phase is left out')
+  *lines, nothing = err.splitlines()
+  for file, line in zip(before, lines, strict=True):
+    assert line.startswith(f'{file} ')
+    assert line.endswith(': this phase is left out')
   assert nothing == 'nothing is finished yet'
   assert read_results(copy) == []
   if damage not in ('cut', 'lost'):  # One of each kind is trained again.
     return
   assert type_command(*arguments(copy)) == 0
-  line, *_ = capfd.readouterr().err.splitlines()
-  assert line.startswith(f'{file} ')
-  assert line.endswith(': this phase is trained again')
-  assert file.read_bytes() == before
+  for line, (file, content) in zip(
+    capfd.readouterr().err.splitlines(), before.items(), strict=False
+  ):
+    assert line.startswith(f'{file} ')
+    assert line.endswith(': this phase is trained again')
+    assert file.read_bytes() == content
   shown = contents(copy / 'warm_start_mnist')
   assert {k: x for k, (x, _) in shown.items()} == {
     k: x for k, (x, _) in whole.items()
@@ -851,22 +873,23 @@ def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
   tmp_path, capfd, monkeypatch
 ):
   typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
-  epoch = units._Training.train_epoch
+  epoch = groups._Training.train_epoch
 
   def then_stop(training):
     epoch(training)
     os.kill(os.getpid(), signal.SIGTERM)
 
   with monkeypatch.context() as patch:
-    patch.setattr(units._Training, 'train_epoch', then_stop)
+    patch.setattr(groups._Training, 'train_epoch', then_stop)
     assert type_command(*typed) == 75
-  (folder,) = phase_folders(tmp_path)
-  (folder / 'rows.json').write_bytes(b'\xff')
+  files = [folder / 'rows.json' for folder in seed_folders(tmp_path)]
+  for file in files:
+    file.write_bytes(b'\xff')
   capfd.readouterr()
   assert type_command(*typed) == 0
-  assert capfd.readouterr().err.startswith(
-    f'{folder / "rows.json"} is damaged: this phase is trained again\n'
-  )
+  assert capfd.readouterr().err.splitlines()[: len(SEEDS)] == [
+    f'{file} is damaged: this phase is trained again' for file in files
+  ]
   (result,) = read_results(tmp_path)
   assert [row['epoch'] for row in result['rows']] == [0, 2, 4]
 
@@ -888,11 +911,11 @@ def test_a_figure_tells_what_is_unfinished(finished, tmp_path, monkeypatch):
 
 
 def arrays(base_dir):
-  """What each phase has left, by the name of its folder."""
+  """What each phase has left, by its folder."""
   left = {}
-  for folder in phase_folders(base_dir):
+  for folder in seed_folders(base_dir):
     stored = checkpoint.Checkpoints(folder / 'checkpoints').restore(pytest.fail)
-    left[folder.name] = stored and {
+    left[folder.relative_to(base_dir)] = stored and {
       name: (array.dtype, array.shape, array.tobytes())
       for name, array in stored[1].items()
     }
@@ -922,7 +945,7 @@ def test_settings_that_begin_alike_share_what_they_have_in_common(
   assert read_results(alone) == [together['HR']]
   assert arrays(shared) == arrays(finished[0]) | arrays(alone)
   # Nothing goes on from the last phases: they keep no weights.
-  assert [left is None for left in arrays(shared).values()].count(True) == 2
+  assert [left is None for left in arrays(shared).values()].count(True) == 4
   rows = {name: result['rows'] for name, result in together.items()}
   assert rows['shorter'] == rows['EMA'][:3] == rows['HR'][:3]
   assert rows['EMA'] == rows[CELL]
@@ -934,13 +957,13 @@ def test_a_last_phase_is_trained_again_where_another_goes_on_from_it(
 ):
   assert type_command(*by_hand(tmp_path, {'shorter': FIRST_PHASE})) == 0
   (shorter,) = read_results(tmp_path)
-  assert list(arrays(tmp_path).values()) == [None]
+  assert list(arrays(tmp_path).values()) == [None, None]
   again = {'shorter': FIRST_PHASE, CELL: {}}
   assert type_command(*by_hand(tmp_path, again)) == 0
   assert read_results(tmp_path) == [shorter, *read_results(finished[0])]
   assert arrays(tmp_path) == arrays(finished[0])
   # When all is over, weights that a user has removed are not missed.
-  for folder in phase_folders(tmp_path):
+  for folder in seed_folders(tmp_path):
     shutil.rmtree(folder / 'checkpoints')
   before = {
     path: path.stat().st_mtime_ns for path in tmp_path.rglob('finished')
@@ -980,9 +1003,8 @@ def test_seeds_one_at_a_time_or_all_at_once(finished, tmp_path, capfd):
   assert abs(np.subtract(*result['rows'][-1]['train_loss'])) > 0.01
 
   # Where one seed is not finished, the others are shown.
-  for folder in phase_folders(tmp_path):
-    if json.loads((folder / 'setting.json').read_text())['seeds'] == [8]:
-      (folder / 'finished').unlink()
+  for file in (tmp_path / 'phases').glob('*/8/finished'):
+    file.unlink()
   capfd.readouterr()
   assert type_command(*typed, '--draw_only') == 0
   (part,) = read_results(tmp_path)
@@ -990,6 +1012,86 @@ def test_seeds_one_at_a_time_or_all_at_once(finished, tmp_path, capfd):
   assert [row['hare_test_loss'] for row in part['rows']] == [
     row['hare_test_loss'][:1] for row in result['rows']
   ]
+
+
+def test_seeds_are_added(finished, tmp_path, capfd):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  before = {path: contents(path) for path in seed_folders(copy)}
+  (whole,) = read_results(copy)
+  more = f'experiment.seeds = {(5, *SEEDS)}'
+  capfd.readouterr()
+  assert type_command(*arguments(copy, more)) == 0
+  lines = capfd.readouterr().err.splitlines()
+  ended = [line for line in lines if 'is finished' in line]
+  assert [line.rpartition(' (seeds ')[2] for line in ended] == ['5)', '5)']
+  (result,) = read_results(copy)
+  assert result['seeds'] == [5, *SEEDS]
+  for row, other in zip(result['rows'], whole['rows'], strict=True):
+    assert {k: x[1:] if isinstance(x, list) else x for k, x in row.items()} == (
+      other
+    )
+  added = [path for path in seed_folders(copy) if path not in before]
+  assert [path.name for path in added] == ['5', '5']
+  for path, content in before.items():
+    written = {k: x for k, x in contents(path).items() if k.name != 'lock'}
+    assert written == {k: x for k, x in content.items() if k.name != 'lock'}
+  for path in (*before, *added):
+    beside = json.loads((path / 'setting.json').read_text())['side_by_side']
+    assert beside == ([5] if path in added else list(SEEDS))
+  # A phase that is lost is trained again for its seed alone.
+  lost = seed_folders(copy, 1)[-1]
+  assert lost.name == '8'
+  shutil.rmtree(lost)
+  assert type_command(*arguments(copy, more), '--draw_only') == 0
+  assert read_results(copy)[0]['seeds'] == [5, 3]
+  capfd.readouterr()
+  assert type_command(*arguments(copy, more)) == 0
+  (line,) = [
+    x for x in capfd.readouterr().err.splitlines() if 'is finished' in x
+  ]
+  assert line.endswith(' (seeds 8)')
+
+
+def make_checkpoints_odd(path, kind):
+  """Puts what does not belong there where the checkpoints of a phase are."""
+  if kind == 'file':
+    path.touch()
+  elif kind == 'dangling link':
+    path.symlink_to(path.with_name('nothing'))
+  else:
+    path.mkdir()
+    temporary = path / '3.orbax-checkpoint-tmp-1'
+    if kind == 'temporary file':
+      temporary.touch()
+    else:
+      temporary.symlink_to(path / 'nothing')
+
+
+@pytest.mark.parametrize(
+  'kind', ['file', 'dangling link', 'temporary file', 'temporary link']
+)
+def test_odd_folders_of_checkpoints(finished, tmp_path, capfd, kind):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished[0], copy)
+  folder, other = seed_folders(copy, 1)
+  before = (folder / 'rows.json').read_bytes()
+  shutil.rmtree(other)
+  for path in folder.iterdir():
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  make_checkpoints_odd(folder / 'checkpoints', kind)
+  capfd.readouterr()
+  code = type_command(*arguments(copy))
+  out, err = capfd.readouterr()
+  if kind.startswith('temporary'):
+    assert code == 0
+    assert (folder / 'rows.json').read_bytes() == before
+  else:
+    assert (code, out) == (1, '')
+    assert err == (
+      f'error: {folder / "checkpoints"} must be a folder; move it away\n'
+    )
+    assert not (folder / 'setting.json').exists()
 
 
 def test_a_setting_that_diverges_does_not_stop_the_others(tmp_path, capfd):

@@ -12,6 +12,7 @@ import sys
 import jax
 import numpy as np
 from experiments.supervised import data, settings, training
+from experiments.supervised.training import orders
 
 rng = np.random.default_rng(0)
 def make_dataset(n):
@@ -29,9 +30,10 @@ setting = settings.Setting(
 )
 trainer = training.Trainer(setting, (1, 2), make_dataset(40))
 state = trainer.begin_phase(0)
+keys = jax.vmap(jax.random.key)(np.arange(2))
 arguments = (
-  jax.vmap(jax.random.key)(np.arange(2)), state, trainer._images,
-  *map(np.asarray, trainer._phases[0]),
+  keys, state, trainer._images(0), *map(np.asarray, trainer._phases[0]),
+  orders.orders(keys, 40),
 )
 compiled = trainer._train_epoch(0).lower(*arguments).compile()
 leaves = jax.tree.leaves(compiled(*arguments))

@@ -270,7 +270,7 @@ def test_looking_on_changes_nothing():
   trainer = make_trainer(reset_epochs=2, augment=True, epochs=(3, 3))
 
   def look(state, figures):
-    trainer.evaluate(state)
+    trainer.evaluate(0, state)
     trainer.measure(0, state)
 
   looked_at = run_phase(trainer, 0, between=look)[-1]
@@ -288,6 +288,27 @@ def test_a_stored_state_goes_on_to_the_same_bits():
   assert_equal(state, states[-1])
   shapes = jax.tree.map(lambda x: (x.shape, x.dtype), trainer.template(0))
   assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), states[1])
+
+
+def test_phases_of_one_shape_share_a_program():
+  fields = {
+    'ratios': (0.5, 0.5, 0.5, 1.0),
+    'noises': (1.0, 1.0, 0.0, 0.0),
+    'epochs': (3, 3, 3, 3),
+  }
+  trainer = make_trainer(**fields)
+  programs = [trainer._train_epoch(phase) for phase in range(4)]
+  assert programs[0] is programs[1] is programs[2]
+  assert programs[3] is not programs[0]
+  for name, values in {
+    'learning_rate': (1e-3, 1e-4, 1e-3, 1e-3),
+    'reset_epochs': (2, None, 2, 2),
+    'epochs': (3, 2, 3, 3),
+  }.items():
+    trainer = make_trainer(**{**fields, name: values})
+    programs = [trainer._train_epoch(phase) for phase in range(4)]
+    assert programs[0] is programs[2]
+    assert programs[1] is not programs[0]
 
 
 def test_streams_are_the_numbers_of_one_seed_after_the_other():
@@ -332,7 +353,7 @@ def test_each_epoch_sees_every_sample_once():
 def test_evaluation_is_of_the_whole_test_set():
   trainer = make_trainer()
   state = run_phase(trainer, 0)[-1]
-  figures = trainer.evaluate(trainer.restore(state))
+  figures = trainer.evaluate(0, trainer.restore(state))
   model = models.make_model('mlp', 6, width=0.1)
   images = (DATASET.test_images / 255 - 0.4) / 0.3
   networks = {
