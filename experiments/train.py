@@ -23,7 +23,7 @@ import gin
 
 from agents import atari, configurables
 from agents.core.loop import Loop
-from experiments import gin_flags, progress, runs
+from experiments import device, gin_flags, progress, runs
 from experiments.command import (
   HeldError,
   SettingsError,
@@ -173,7 +173,10 @@ class AtariRun:
       SettingsError: a setting is wrong.
       StoppedError, DivergedError, CheckpointError, OSError: see `runs.Unit`.
     """
+    device_lines = device.lines()
     runner = self._make_runner(should_stop)
+    for line in device_lines:
+      say(line)
     # Only after all checks: a wrong setting must not claim the folder.
     self.run_folder.begin(
       config=self.config,

@@ -9,7 +9,7 @@ import pathlib
 import gin
 
 from agents.errors import DivergedError
-from experiments import runs
+from experiments import device, runs
 from experiments.command import (
   SettingsError,
   on_stop_signals,
@@ -63,6 +63,7 @@ def run(
     CheckpointError: no checkpoint can be written or read.
     OSError: a file can't be written.
   """
+  device_lines = [] if draw_only else device.lines()
   experiment = load_experiment(gin_files, gin_bindings)
   root = pathlib.Path(base_dir)
   folder = experiment_folder(gin_files, root)
@@ -70,6 +71,8 @@ def run(
   with runs.claim(folder, wait=True):
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
+  for line in device_lines:
+    say(line)
   errors = {} if draw_only else _train(experiment, root)
   if draw_only:
     for unit in _all_phases(experiment, root):
