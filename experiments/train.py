@@ -33,6 +33,7 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
+from experiments.heap import keep_freed_memory
 from experiments.xla_flags import order_operations_for_memory
 from ht_rl import atari100k
 from ht_rl.arguments import check_seed
@@ -87,6 +88,7 @@ def run(
     DivergedError: a loss was NaN or infinite.
   """
   order_operations_for_memory()
+  keep_freed_memory()
   if not game:
     raise SettingsError('--game is missing: for example --game=Breakout')
   try:

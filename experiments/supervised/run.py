@@ -17,6 +17,7 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
+from experiments.heap import keep_freed_memory
 from experiments.supervised import results
 from experiments.supervised.display import Display
 from experiments.supervised.experiment import (
@@ -63,6 +64,7 @@ def run(
     CheckpointError: no checkpoint can be written or read.
     OSError: a file can't be written.
   """
+  keep_freed_memory()
   device_lines = [] if draw_only else device.lines()
   experiment = load_experiment(gin_files, gin_bindings)
   root = pathlib.Path(base_dir)
