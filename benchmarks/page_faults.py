@@ -22,8 +22,6 @@ from typing import Any
 from absl import app, flags, logging
 import numpy as np
 
-from benchmarks.replay_ratio import NETWORKS, WARM_UP
-
 # Steps in one measurement: environment steps, or epochs of four batches.
 STEPS = {'small': 100, 'full': 20, 'bbf': 3, 'mlp': 10, 'resnet': 1}
 _CASES = flags.DEFINE_multi_enum(
@@ -46,6 +44,7 @@ _SIDES = flags.DEFINE_multi_enum(
   list(SIDES),
   'Sides; the first is what others are beside.',
 )
+WARM_UP = 150
 _GAME = flags.DEFINE_string('game', 'RoadRunner', 'The game.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
 
@@ -75,7 +74,7 @@ def agent(case: str, game: str) -> Trained:
     loop = configurables.bbf_agent(network=network, **settings)
   else:
     network = functools.partial(
-      configurables.dueling_q_network, **NETWORKS[case]
+      configurables.dueling_q_network, **playing.NETWORKS[case]
     )
     loop = configurables.drq_agent(network=network, **settings)
   driver, train = playing.training(game, loop)

@@ -1,11 +1,23 @@
 """Trains an agent in an Atari game, as a run does."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
 from agents import atari
 from agents.core.loop import Driver, Loop
+
+# `small` is that of `gin_configs/small/base.gin`.
+NETWORKS: dict[str, dict[str, Any]] = {
+  'small': {
+    'channels': (16, 32),
+    'kernels': (12, 3),
+    'strides': (12, 2),
+    'hidden': 128,
+  },
+  'full': {},
+}
 
 
 def training(game: str, loop: Loop) -> tuple[Driver, Callable[[int], None]]:

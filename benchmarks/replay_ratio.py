@@ -13,7 +13,6 @@ import multiprocessing
 from multiprocessing.connection import Connection
 import os
 import time
-from typing import Any
 
 from absl import app, flags, logging
 import numpy as np
@@ -27,16 +26,6 @@ _NETWORK = flags.DEFINE_enum(
 )
 
 WARM_UP = 150
-# `small` is that of `gin_configs/small/base.gin`.
-NETWORKS: dict[str, dict[str, Any]] = {
-  'small': {
-    'channels': (16, 32),
-    'kernels': (12, 3),
-    'strides': (12, 2),
-    'hidden': 128,
-  },
-  'full': {},
-}
 
 
 def serve(
@@ -54,7 +43,7 @@ def serve(
   from agents import configurables
   from benchmarks import playing
 
-  settings = NETWORKS[network]
+  settings = playing.NETWORKS[network]
   agent = configurables.drq_agent(
     num_actions=playing.num_actions(game),
     network=functools.partial(configurables.dueling_q_network, **settings),

@@ -13,7 +13,7 @@ def lines() -> list[str]:
   Raises:
     SettingsError: JAX_PLATFORMS names what JAX can't start.
   """
-  asked = jax.config.read('jax_platforms') or ''
+  asked = jax.config.jax_platforms or ''  # type: ignore[attr-defined]
   try:
     there = jax.devices()
   except (AssertionError, RuntimeError) as error:

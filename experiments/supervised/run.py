@@ -73,9 +73,7 @@ def run(
   with runs.claim(folder, wait=True):
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
-  for line in device_lines:
-    say(line)
-  errors = {} if draw_only else _train(experiment, root)
+  errors = {} if draw_only else _train(experiment, root, device_lines)
   if draw_only:
     for unit in _all_phases(experiment, root):
       if unit.lost is not None:
@@ -303,9 +301,18 @@ def _side_by_side(left: list[Row], right: list[Row]) -> list[Row]:
 
 
 def _train(
-  experiment: Experiment, base_dir: pathlib.Path
+  experiment: Experiment, base_dir: pathlib.Path, before: Sequence[str] = ()
 ) -> dict[str, DivergedError]:
-  """Trains all that is not finished; returns the settings that failed."""
+  """Trains all that is not finished.
+
+  Args:
+    experiment: the settings, and what they share.
+    base_dir: folder of the phases.
+    before: lines for the user if there is something to train.
+
+  Returns:
+    The settings that failed.
+  """
   display = Display()
   chains = _chains(experiment, base_dir, display.report)
   of_settings = {
@@ -320,6 +327,8 @@ def _train(
     if not all(unit.is_over for unit in phases)
     for unit in phases
   ]
+  for line in before if pending else ():
+    say(line)
   # The last phase of one setting may be the first of another.
   needed = {unit.folder for unit in pending if unit.keeps_end}
   pending = [

@@ -837,7 +837,8 @@ def test_damaged_evaluations(finished, tmp_path, capfd, damage, phase):
   if damage not in ('cut', 'lost'):  # One of each kind is trained again.
     return
   assert type_command(*arguments(copy)) == 0
-  line, *_ = capfd.readouterr().err.splitlines()
+  device, line, *_ = capfd.readouterr().err.splitlines()
+  assert device.startswith('devices: ')
   assert line.startswith(f'{file} ')
   assert line.endswith(': this phase is trained again')
   assert file.read_bytes() == before
@@ -864,8 +865,10 @@ def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
   (folder / 'rows.json').write_bytes(b'\xff')
   capfd.readouterr()
   assert type_command(*typed) == 0
-  assert capfd.readouterr().err.startswith(
-    f'{folder / "rows.json"} is damaged: this phase is trained again\n'
+  device, damage, *_ = capfd.readouterr().err.splitlines()
+  assert device.startswith('devices: ')
+  assert damage == (
+    f'{folder / "rows.json"} is damaged: this phase is trained again'
   )
   (result,) = read_results(tmp_path)
   assert [row['epoch'] for row in result['rows']] == [0, 2, 4]
