@@ -6,22 +6,37 @@ BIN := .venv/bin
 help:  ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-install: .venv/installed  ## Makes the environment, in .venv.
+# What JAX is to compute on: as in the environment that is there, or else what
+# this machine has.
+BUILDS := cpu cuda12 cuda13 tpu
+JAX ?= $(or $(patsubst .venv/installed-%,%,$(wildcard .venv/installed-*)), \
+  $(shell $(PYTHON) -m experiments.accelerators),cpu)
+BUILD := $(strip $(JAX))
+ifeq ($(filter $(BUILDS),$(BUILD)),)
+  $(error JAX must be one of $(BUILDS), not '$(BUILD)': \
+    for example make install JAX=cuda13)
+endif
+LOCKS := requirements.lock \
+  $(filter %-$(BUILD).lock,$(wildcard requirements-*.lock))
+REQUIREMENTS := $(LOCKS:%=-r %)
+
+install: .venv/installed-$(BUILD)  ## Makes the environment, in .venv.
 
 # pip installs uv, and uv installs the rest, several times as fast. If uv fails,
 # for example at an index that only pip.conf names, pip installs the rest.
-.venv/installed: requirements.lock
+.venv/installed-$(BUILD): $(LOCKS)
 	@$(PYTHON) -c 'import sys; \
 	  sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo \
 	  'Python 3.11 to 3.13 is needed: make install PYTHON=python3.12' >&2; \
 	  exit 1; }
+	@echo 'JAX: $(BUILD) (others: make install JAX=...; $(BUILDS))'
 	$(PYTHON) -m venv --clear .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
 	$(BIN)/uv pip install --quiet --python .venv --compile-bytecode \
-	  --require-hashes --no-deps -r requirements.lock || \
+	  --require-hashes --no-deps $(REQUIREMENTS) || \
 	$(BIN)/python -m pip install --quiet \
-	  --require-hashes --no-deps -r requirements.lock
+	  --require-hashes --no-deps $(REQUIREMENTS)
 	touch $@
 
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
@@ -58,17 +73,24 @@ sweep-demo: install  ## Trains eight short runs; prints a table, writes a report
 
 # The long ones have flags: --help lists them.
 benchmarks: install  ## Measures all of docs/performance.md, in some hours.
-	for name in transform score_summary training_loop replay_ratio population \
-	  bbf_step supervised interval_coverage; do \
+	for name in transform score_summary training_loop step_parts replay_ratio \
+	  page_faults population bbf_step supervised interval_coverage; do \
 	  $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-lock: install  ## Writes requirements.lock, with the newest versions.
-	$(BIN)/uv pip compile setup.py requirements.in --upgrade --universal \
-	  --python-version 3.11 --extra agents --extra analysis --extra dev \
-	  --extra docs --extra examples --extra ray --extra slurm \
-	  --extra supervised --extra watch --generate-hashes \
-	  --no-annotate --no-emit-index-url --quiet \
-	  --custom-compile-command 'make lock' --output-file requirements.lock
+COMPILE := $(BIN)/uv pip compile --upgrade --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --no-emit-index-url --quiet \
+  --custom-compile-command 'make lock'
+
+# The lock file of an accelerator holds only what requirements.lock lacks.
+lock: install  ## Writes the lock files, with the newest versions.
+	$(COMPILE) setup.py requirements.in --extra agents --extra analysis \
+	  --extra dev --extra docs --extra examples --extra ray --extra slurm \
+	  --extra supervised --extra watch --output-file requirements.lock
+	for build in $(filter-out cpu,$(BUILDS)); do \
+	  $(COMPILE) setup.py --extra $$build --constraints requirements.lock \
+	    $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package=\1/p' \
+	      requirements.lock) \
+	    --output-file requirements-$$build.lock || exit 1; done
 
 clean:  ## Removes the environment and all build outputs.
 	rm -rf .venv build dist docs/build *.egg-info

@@ -85,6 +85,7 @@ setup(
   extras_require={
     'agents': AGENTS,
     'analysis': ANALYSIS,
+    **{build: [f'jax[{build}]'] for build in ('cuda12', 'cuda13', 'tpu')},
     'dev': DEV,
     'docs': DOCS,
     'examples': EXAMPLES,

@@ -12,21 +12,23 @@ import gin
 
 from agents import atari, configurables
 from agents.core.loop import Loop
-from experiments import compiled, progress, runs
+from experiments import compiled, device, progress, runs
 from experiments.command import SettingsError, say
 from experiments.config import check_effects, explain
+from experiments.heap import keep_freed_memory
 from experiments.xla_flags import order_operations_for_memory
 from ht_rl.atari100k.run_folder import RunFolder, RunFolderError
 
 
 def prepare_process() -> None:
-  """Sets what XLA reads as JAX starts; call it before.
+  """Sets what JAX and XLA read as they start; call it before.
 
   Raises:
     SettingsError: the folder for compiled programs can't be written.
   """
   order_operations_for_memory()
   compiled.keep_programs()
+  keep_freed_memory()
 
 
 def name_of(gin_files: Sequence[str]) -> str:
@@ -86,7 +88,10 @@ class AtariRun:
       SettingsError: a setting is wrong.
       StoppedError, DivergedError, CheckpointError, OSError: see `runs.Unit`.
     """
+    device_lines = device.lines()
     runner = self._make_runner(should_stop)
+    for line in device_lines:
+      say(line)
     self.begin(runner.protocol)
     runner.run_experiment()
 

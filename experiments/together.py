@@ -20,7 +20,7 @@ from agents.core.memory import check_memory
 from agents.errors import DivergedError
 from agents.population import Group, group_by_size
 from agents.run_settings import RunSettings
-from experiments import progress, runs
+from experiments import device, progress, runs
 from experiments.command import (
   HeldError,
   SettingsError,
@@ -103,6 +103,7 @@ def _execute(
   """Trains runs, group by group; returns the errors of those that diverged."""
   if not units:
     return []
+  device_lines = device.lines()
   try:
     settings = configurables.run_settings()
     groups = [(group, _make_loop(group)) for group in group_by_size(units)]
@@ -111,8 +112,11 @@ def _execute(
       check_memory(loop.learner, len(group))
   except (ValueError, TypeError) as error:
     raise SettingsError(explain(error)) from error
-  if line := configurables.restarts_warning(loop, settings.training_steps):
+  for line in device_lines:
     say(line)
+  warning = configurables.restarts_warning(loop, settings.training_steps)
+  if warning is not None:
+    say(warning)
   errors: list[DivergedError] = []
   for group, loop in groups:
     errors += _execute_group(group, loop, settings, strategy, stop)

@@ -4,9 +4,8 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
-import subprocess
 
-from experiments import compiled
+from experiments import accelerators, compiled
 
 # Fraction of a GPU's memory for JAX; CUDA and the display need the rest.
 _GPU_FRACTION = 0.9
@@ -62,13 +61,9 @@ def gpus() -> list[str]:
   Returns:
     Numbers or UUIDs, as in CUDA_VISIBLE_DEVICES.
   """
-  platforms = os.environ.get('JAX_PLATFORMS', '')
-  plugins = ('jax_cuda12_plugin', 'jax_cuda13_plugin')
-  if (platforms and not {'cuda', 'gpu'} & set(platforms.split(','))) or not any(
-    importlib.util.find_spec(name) for name in plugins
-  ):
+  if not _may_use('cuda', 'gpu') or not _has_build('cuda12', 'cuda13'):
     return []
-  there = [line.split(', ') for line in _nvidia_smi('index,uuid')]
+  there = [line.split(', ') for line in accelerators.nvidia_smi('index,uuid')]
   visible = os.environ.get('CUDA_VISIBLE_DEVICES')
   if visible is None:
     return [index for index, _ in there]
@@ -76,9 +71,34 @@ def gpus() -> list[str]:
   return [name for name in visible.split(',') if name in known]
 
 
+def has_tpu() -> bool:
+  """Returns whether JAX would use a TPU, which one process takes whole."""
+  if not _may_use('tpu') or not _has_build('tpu'):
+    return False
+  found = accelerators.find()
+  return found is not None and found.build == 'tpu'
+
+
+def lines() -> list[str]:
+  """Returns lines for the user on the devices that runs here would use.
+
+  They are those of `experiments.device` for one run, without a JAX that would
+  take the devices from the runs.
+  """
+  if there := gpus():
+    names = accelerators.nvidia_smi('name') or ['unknown']
+    return [accelerators.described('gpu', names[0], len(there))]
+  if has_tpu():
+    return [accelerators.described('tpu', 'for one run at a time', 1)]
+  cpu = accelerators.described('cpu', f'cores {ranges(cores())}', 1)
+  missed = accelerators.find() if _may_use('gpu', 'cuda', 'tpu') else None
+  warning = accelerators.warning(missed)
+  return [cpu, warning] if warning else [cpu]
+
+
 def memory_in_use(gpu: str) -> float:
   """Returns the fraction of a GPU's memory in use by all; 0 if unknown."""
-  lines = _nvidia_smi('memory.used,memory.total', f'--id={gpu}')
+  lines = accelerators.nvidia_smi('memory.used,memory.total', f'--id={gpu}')
   if not lines:
     return 0.0
   used, total = map(float, lines[0].split(', '))
@@ -170,11 +190,13 @@ def ranges(numbers: list[int]) -> str:
   return ','.join(words)
 
 
-def _nvidia_smi(query: str, *more: str) -> list[str]:
-  argv = ['nvidia-smi', f'--query-gpu={query}', '--format=csv,noheader,nounits']
-  try:
-    return subprocess.run(
-      [*argv, *more], capture_output=True, text=True, check=True, timeout=30
-    ).stdout.splitlines()
-  except (OSError, subprocess.SubprocessError):
-    return []
+def _may_use(*platforms: str) -> bool:
+  """Returns whether JAX_PLATFORMS allows one of these."""
+  allowed = os.environ.get('JAX_PLATFORMS')
+  return not allowed or bool({*platforms} & {*allowed.split(',')})
+
+
+def _has_build(*builds: str) -> bool:
+  """Returns whether one of these builds of JAX is installed."""
+  modules = [accelerators.BUILDS[build] for build in builds]
+  return any(importlib.util.find_spec(name) for name in modules)

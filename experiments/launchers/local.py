@@ -37,9 +37,8 @@ class LocalLauncher(SharedDevices):
     self._gpus = devices.gpus()
     self._cores = devices.cores()
     fit = max(1, int(0.9 * devices.main_memory() / memory))
-    super().__init__(
-      runs_per_device, min(len(self._cores), fit), bool(self._gpus)
-    )
+    at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
+    super().__init__(runs_per_device, at_once, bool(self._gpus))
     self._width = max(1, len(self._cores) // self.runs_per_device)
     self._running: dict[str, _Running] = {}
     self._not_started: list[Ended] = []

@@ -4,7 +4,8 @@ import pathlib
 
 from absl import flags
 
-from experiments.command import SettingsError
+from experiments.command import SettingsError, say
+from experiments.launchers import devices
 from experiments.launchers.base import Launcher
 from experiments.launchers.local import LocalLauncher
 from experiments.launchers.ray_launcher import RayLauncher
@@ -72,6 +73,13 @@ def check_flags(*, is_used: bool) -> None:
     if flags.FLAGS[name].present and not (name == 'executor' and is_used):
       where = f'with --executor={EXECUTOR.value}' if is_used else 'here'
       raise SettingsError(f'--{name} has no effect {where}')
+
+
+def say_devices() -> None:
+  """Prints the devices of this machine, if the runs are to be on it."""
+  if EXECUTOR.value == 'local':
+    for line in devices.lines():
+      say(line)
 
 
 def launcher(folder: pathlib.Path, memory: int) -> Launcher:

@@ -9,7 +9,7 @@ import pathlib
 import gin
 
 from agents.errors import DivergedError
-from experiments import compiled, runs
+from experiments import compiled, device, runs
 from experiments.command import (
   SettingsError,
   on_stop_signals,
@@ -17,6 +17,7 @@ from experiments.command import (
   say,
 )
 from experiments.config import check_effects, explain, load_config
+from experiments.heap import keep_freed_memory
 from experiments.supervised import results
 from experiments.supervised.display import Display
 from experiments.supervised.experiment import (
@@ -65,6 +66,8 @@ def run(
     OSError: a file can't be written.
   """
   compiled.keep_programs()
+  keep_freed_memory()
+  device_lines = [] if draw_only else device.lines()
   experiment = load_experiment(gin_files, gin_bindings)
   root = pathlib.Path(base_dir)
   folder = experiment_folder(gin_files, root)
@@ -72,7 +75,7 @@ def run(
   with runs.claim(folder, wait=True):
     config = gin.operative_config_str()
     files.write_text(folder / 'operative_config.gin', config)
-  errors = {} if draw_only else _train(experiment, root)
+  errors = {} if draw_only else _train(experiment, root, device_lines)
   if draw_only:
     for unit in _all_phases(experiment, root):
       if unit.lost is not None:
@@ -306,9 +309,18 @@ def _pending(
 
 
 def _train(
-  experiment: Experiment, base_dir: pathlib.Path
+  experiment: Experiment, base_dir: pathlib.Path, before: Sequence[str] = ()
 ) -> dict[str, DivergedError]:
-  """Trains all that is not finished; returns the settings that failed."""
+  """Trains all that is not finished.
+
+  Args:
+    experiment: the settings, and what they share.
+    base_dir: folder of the phases.
+    before: lines for the user if there is something to train.
+
+  Returns:
+    The settings that failed.
+  """
   display = Display()
   of_settings = {
     name: [unit for phase in phases for unit in phase]
@@ -321,11 +333,14 @@ def _train(
     experiment.checkpoint_seconds,
     display.report,
   )
+  pending = _pending(experiment, base_dir, options)
+  for line in before if pending else ():
+    say(line)
   # No threading.Event: a handler that runs while it waits would lock up.
   asked_to_stop: list[bool] = []
   with on_stop_signals(lambda: asked_to_stop.append(True)):
     errors = runs.execute_all(
-      _pending(experiment, base_dir, options),
+      pending,
       should_stop=lambda: bool(asked_to_stop),
       started=display.started,
       finished=display.finished,

@@ -57,6 +57,7 @@ def share(
     for _ in range(workers):
       print(shlex.join(['python', *argv[1:]]))
     return
+  launcher_options.say_devices()
   folder = experiment_folder(gin_files, pathlib.Path(base_dir))
   this = f'{socket.gethostname()}-{os.getpid()}'
   folders = {

@@ -107,6 +107,7 @@ def run(words: Sequence[str]) -> int:
     for line in printed.commands(monitor):
       print(line)
     return 0
+  launcher_options.say_devices()
   with view.View(monitor) as shown:
     memory, _ = monitor.footprint()
     launcher = launcher_options.launcher(base_dir, memory)

@@ -857,9 +857,9 @@ def test_damaged_evaluations(finished, tmp_path, capfd, damage, phase):
   if damage not in ('cut', 'lost'):  # One of each kind is trained again.
     return
   assert type_command(*arguments(copy)) == 0
-  for line, (file, content) in zip(
-    capfd.readouterr().err.splitlines(), before.items(), strict=False
-  ):
+  device, *lines = capfd.readouterr().err.splitlines()
+  assert device.startswith('devices: ')
+  for line, (file, content) in zip(lines, before.items(), strict=False):
     assert line.startswith(f'{file} ')
     assert line.endswith(': this phase is trained again')
     assert file.read_bytes() == content
@@ -887,7 +887,9 @@ def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
     file.write_bytes(b'\xff')
   capfd.readouterr()
   assert type_command(*typed) == 0
-  assert capfd.readouterr().err.splitlines()[: len(SEEDS)] == [
+  device, *lines = capfd.readouterr().err.splitlines()
+  assert device.startswith('devices: ')
+  assert lines[: len(SEEDS)] == [
     f'{file} is damaged: this phase is trained again' for file in files
   ]
   (result,) = read_results(tmp_path)

@@ -241,7 +241,8 @@ def test_an_uninterrupted_experiment_says_what_it_should_and_no_more(
 ):
   base_dir, process = reference
   assert process.returncode == 0
-  *lines, written = process.stderr.splitlines()
+  device, *lines, written = process.stderr.splitlines()
+  assert re.fullmatch(r'devices: 1 cpu \(cores [0-9,-]+\)', device)
   ended = [line for line in lines if not line.startswith('training: step ')]
   assert [line.split(' is finished, ')[0] for line in ended] == [
     'H&T: phase 1 of 2',

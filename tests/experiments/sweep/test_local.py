@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from experiments import accelerators
 from experiments.launchers import devices
 from experiments.launchers.base import Command
 from experiments.launchers.local import LocalLauncher
@@ -21,6 +22,8 @@ print(json.dumps({**told, 'cores': sorted(os.sched_getaffinity(0))}))
 NVIDIA_SMI = """#!/bin/sh
 case "$*" in
   *index,uuid*) echo '0, GPU-a'; echo '1, GPU-b';;
+  *=name*) echo 'NVIDIA H100'; echo 'NVIDIA H100';;
+  *driver_version*) echo '580.65.06, 9.0'; echo '580.65.06, 9.0';;
   *--id=0) echo '16000, 80000';;
   *) echo 'no such GPU' >&2; exit 1;;
 esac
@@ -75,6 +78,34 @@ def test_as_many_as_the_memory_holds(monkeypatch):
   assert LocalLauncher(None, 2 << 30).runs_per_device == 45
   assert LocalLauncher(None, 1 << 30).runs_per_device == 64
   assert LocalLauncher(None, 200 << 30).runs_per_device == 1
+
+
+def test_the_devices_are_told(two_gpus, monkeypatch):
+  assert devices.lines() == ['devices: 2 gpu (NVIDIA H100)']
+  cpu = f'devices: 1 cpu (cores {devices.ranges(devices.cores())})'
+  # Without JAX's build for them.
+  monkeypatch.setattr(devices.importlib.util, 'find_spec', lambda name: None)
+  told, warning = devices.lines()
+  assert told == cpu
+  assert 'NVIDIA GPU (driver 580); `make install JAX=cuda13`' in warning
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  assert devices.lines() == [cpu]
+  monkeypatch.setenv('JAX_PLATFORMS', '')
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+  assert devices.lines() == [cpu]
+
+
+def test_a_tpu_runs_one_command_at_a_time(monkeypatch):
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+  tpu = accelerators.Accelerator('a TPU', 'tpu')
+  monkeypatch.setattr(accelerators, 'find', lambda: tpu)
+  monkeypatch.setattr(devices, 'cores', lambda: list(range(64)))
+  libtpu = {'libtpu': 'there'}.get
+  monkeypatch.setattr(devices.importlib.util, 'find_spec', libtpu)
+  assert LocalLauncher(None, 1).runs_per_device == 1
+  assert devices.lines() == ['devices: 1 tpu (for one run at a time)']
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  assert LocalLauncher(None, 1).runs_per_device == 64
 
 
 def test_shares_of_gpus(two_gpus):

@@ -1,0 +1,32 @@
+"""What a command tells its user about the device that JAX runs on."""
+
+import jax
+
+from experiments import accelerators
+from experiments.command import SettingsError
+from experiments.launchers import devices
+
+
+def lines() -> list[str]:
+  """Returns lines for the user: JAX's devices, and one that it misses.
+
+  Raises:
+    SettingsError: JAX_PLATFORMS names what JAX can't start.
+  """
+  asked = jax.config.jax_platforms or ''  # type: ignore[attr-defined]
+  try:
+    there = jax.devices()
+  except (AssertionError, RuntimeError) as error:
+    # For CUDA, JAX fails in an assertion without a text.
+    why = str(error).partition('\n')[0] or 'no build that is installed finds it'
+    raise SettingsError(
+      f'JAX cannot start what JAX_PLATFORMS={asked} names: {why}'
+    ) from error
+  platform, kind = there[0].platform, there[0].device_kind
+  if platform != 'cpu':
+    return [accelerators.described(platform, kind, len(there))]
+  kind = f'cores {devices.ranges(devices.cores())}'
+  told = [accelerators.described(platform, kind, len(there))]
+  missed = None if asked.startswith('cpu') else accelerators.find()
+  warning = accelerators.warning(missed)
+  return [*told, warning] if warning else told
