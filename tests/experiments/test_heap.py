@@ -42,7 +42,8 @@ if sys.argv[1] == 'keep':
   assert heap.keep_freed_memory()
 import jax, numpy as np, optax
 from agents.core.drq_learner import DrQLearner
-from agents.core.loop import Driver, Loop
+from agents.core.driver import Driver
+from agents.core.loop import Loop
 from agents.core.networks import DuelingQNetwork
 from agents.core.state import Outcome
 import ht_rl

@@ -97,11 +97,7 @@ def method_table(results: Sequence[Result]) -> Table:
       [
         result.name,
         len(result.seeds),
-        *(
-          number
-          for network in NETWORKS
-          for number in _final(result, f'{network}_test_accuracy')
-        ),
+        *_final_of_both(result),
         result.reported,
         published.test.mean,
         _final(result, 'hare_test_accuracy').mean - published.test.mean,
@@ -130,18 +126,20 @@ def continual_table(results: Sequence[Result]) -> Table:
     results: of one dataset and one model. Unfinished ones have no numbers.
 
   Returns:
-    A row for each result, in their order, of the reported network: its final
-    test accuracy, the mean over the ends of all phases, and how much it loses
-    from the end of a phase to the start of the next, in the mean.
+    A row for each result, in their order: the final test accuracies of both
+    networks; of the reported one the mean over the ends of all phases, and how
+    much it loses from the end of a phase to the start of the next, in the mean.
 
   Raises:
     ValueError: there is more than one dataset or model.
   """
   subject(results)
-  figures = (final_accuracy, mean_over_phases, drop_between_phases)
+  figures = (mean_over_phases, drop_between_phases)
   rows: list[list[str | float]] = [
     [
-      *(result.name, len(result.seeds), result.reported),
+      *(result.name, len(result.seeds)),
+      *_final_of_both(result),
+      result.reported,
       *(
         number
         for figure in figures
@@ -154,13 +152,24 @@ def continual_table(results: Sequence[Result]) -> Table:
     for result in results
   ]
   columns = [
-    *('setting', 'seeds', 'reported'),
-    *_with_std('test accuracy'),
+    *('setting', 'seeds'),
+    *_with_std('hare test accuracy'),
+    *_with_std('tortoise test accuracy'),
+    'reported',
     *_with_std('mean over phase ends'),
     *_with_std('drop at phase starts'),
     *_with_std('train accuracy'),
   ]
   return Table(tuple(columns), rows)
+
+
+def _final_of_both(result: Result) -> list[float]:
+  """Returns the final test accuracies of both networks, each with its std."""
+  return [
+    number
+    for network in NETWORKS
+    for number in _final(result, f'{network}_test_accuracy')
+  ]
 
 
 def paired_table(results: Sequence[Result]) -> Table:
