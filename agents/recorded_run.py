@@ -13,10 +13,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from agents import atari, checkpoint, weights
+from agents import agent_state, atari, checkpoint, weights
 from agents import evaluation as evaluation_lib
 from agents.core.driver import Driver
-from agents.core.state import Outcome
 from agents.errors import StoppedError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
@@ -135,7 +134,7 @@ class RecordedRun:
     for name, array in arrays.items():
       part, _, rest = name.partition('.')
       parts.setdefault(part, {})[rest] = array
-    restore_agent(self.driver, parts['agent'])
+    agent_state.restore(self.driver, parts['agent'])
     self.environment.set_state(parts['environment'])
     counters = parts['counters']
     self._evaluated_step = int(counters['evaluated_step'])
@@ -153,7 +152,7 @@ class RecordedRun:
       CheckpointError: it could not be written.
     """
     state = {
-      'agent': agent_state(self.driver),
+      'agent': agent_state.of(self.driver),
       'environment': self.environment.get_state(),
       'counters': {
         'evaluated_step': np.int64(self._evaluated_step),
@@ -361,53 +360,3 @@ class RecordedRun:
         for name in ('jax', 'flax', 'optax', 'dopamine-rl', 'ale-py', 'numpy')
       },
     }
-
-
-def agent_state(
-  driver: Driver, pending: Outcome | None = None
-) -> dict[str, Any]:
-  """Returns the state of an agent, for a checkpoint: a pytree of arrays.
-
-  Args:
-    driver: the agent.
-    pending: an outcome that the driver has yet to be given, which only agents
-      under Dopamine's own runner have.
-
-  Raises:
-    DivergedError: a loss was NaN or infinite, or the next one will be.
-  """
-  return {
-    **driver.get_state(),
-    'has_pending': np.asarray(pending is not None),
-    'pending': np.asarray(pending or Outcome(0.0), np.float32),
-  }
-
-
-def restore_agent(
-  driver: Driver, arrays: dict[str, np.ndarray]
-) -> Outcome | None:
-  """Restores a state that `agent_state` returned.
-
-  Args:
-    driver: the agent.
-    arrays: the state's arrays by path, from `checkpoint.Checkpoints.restore`.
-
-  Returns:
-    The pending outcome.
-
-  Raises:
-    CheckpointError: the state belongs to an agent with other settings.
-  """
-  template = {
-    'run': driver.state,
-    'steps': 0,
-    'anchor': driver.anchor,
-    'has_pending': 0,
-    'pending': 0,
-  }
-  state = checkpoint.unflatten(template, arrays)
-  driver.set_state(state)
-  if not state['has_pending']:
-    return None
-  reward, terminal, truncation = state['pending']
-  return Outcome(float(reward), bool(terminal), bool(truncation))

@@ -76,6 +76,8 @@ class Loop:
     Each item is what is due and the number of consecutive steps with it, so
     that a program can scan over these steps. A reset is an item of one step.
 
+    >>> import optax
+    >>> import ht_rl
     >>> from agents.core.drq_learner import DrQLearner
     >>> from agents.core.networks import DuelingQNetwork
     >>> learner = DrQLearner(

@@ -10,13 +10,12 @@ from dopamine.jax.agents.dqn import dqn_agent
 from dopamine.metrics import statistics_instance
 import numpy as np
 
-from agents import checkpoint, configurables
+from agents import agent_state, checkpoint, configurables
 from agents.core.driver import Driver
 from agents.core.loop import Loop
 from agents.core.policy import Policy
 from agents.core.state import Outcome
 from agents.errors import CheckpointError
-from agents.recorded_run import agent_state, restore_agent
 from ht_rl.arguments import check_seed
 
 
@@ -160,7 +159,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     Raises:
       DivergedError: a loss was NaN or infinite, or the next one will be.
     """
-    return agent_state(self.driver, self._pending)
+    return agent_state.of(self.driver, self._pending)
 
   def set_state(self, arrays: dict[str, np.ndarray]) -> None:
     """Restores a state that `get_state` returned.
@@ -171,7 +170,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     Raises:
       CheckpointError: the state belongs to an agent with other settings.
     """
-    self._pending = restore_agent(self.driver, arrays)
+    self._pending = agent_state.restore(self.driver, arrays)
     self._policy = None
 
   def bundle_and_checkpoint(
