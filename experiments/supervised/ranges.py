@@ -54,6 +54,7 @@ CHECKS: dict[str, Callable[[str, Any], None]] = {
   'self_distillation': _AT_LEAST_0,
   'parseval': _AT_LEAST_0,
   'fire': check_bool,
+  'continual_backprop': _FRACTION,
   'snr': functools.partial(_BELOW_1, above=True),
   'reported': _one_of(*results.NETWORKS),
 }

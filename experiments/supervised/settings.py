@@ -94,6 +94,8 @@ class Setting:
       (Han et al., 2026).
     snr: the probability of a longer silence at which a unit starts over, above
       0 and below 1 (Farias & Jozefiak, 2025); None for never.
+    continual_backprop: share of the old units that starts over in a gradient
+      step, the least useful ones (Dohare et al., 2024); 0 for none.
     self_distillation: weight of the divergence of the hare's predictions from
       the tortoise's, averaged over batch and classes (a mean over the batch
       alone is this times the number of classes).
@@ -141,6 +143,7 @@ class Setting:
   parseval: float = 0.0
   fire: bool = False
   snr: float | None = None
+  continual_backprop: float = 0.0
   methods: Sequence[methods_lib.Method] = ()
   reported: str = 'hare'
 
@@ -262,6 +265,8 @@ class Setting:
       found.append(methods_lib.FIRE())
     if self.snr is not None:
       found.append(methods_lib.SelfNormalizedResets(self.snr))
+    if self.continual_backprop:
+      found.append(methods_lib.ContinualBackprop(self.continual_backprop))
     return (*found, *self.methods)
 
   def num_samples(self, phase: int, num_train: int) -> int:
@@ -291,8 +296,9 @@ class Setting:
     """Returns the fields as values that JSON has.
 
     What a user's module brings is there by its name (see `named`). `methods` is
-    left out where there are none, `tasks`, `parseval`, `fire` and `snr` where
-    they are off: results from before there were such fields stay comparable.
+    left out where there are none, and so are `tasks`, `parseval`, `fire`, `snr`
+    and `continual_backprop` where they are off: results from before there were
+    such fields stay comparable.
     """
     fields = {
       field.name: getattr(self, field.name)
@@ -301,7 +307,7 @@ class Setting:
     fields['dataset'] = data.name_of(self.dataset)
     fields['model'] = models.name_of(self.model)
     fields['methods'] = [named.describe(method) for method in self.methods]
-    for name in ('methods', 'parseval', 'fire'):
+    for name in ('methods', 'parseval', 'fire', 'continual_backprop'):
       if not fields[name]:
         del fields[name]
     if self.snr is None:

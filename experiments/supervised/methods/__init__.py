@@ -9,6 +9,7 @@ Hare & Tortoise, averages and weight decay are in the optimizer
 """
 
 from experiments.supervised.methods.base import Batch, Method, Weights
+from experiments.supervised.methods.continual_backprop import ContinualBackprop
 from experiments.supervised.methods.penalties import (
   Parseval,
   Regenerate,
@@ -26,6 +27,7 @@ from experiments.supervised.methods.snr import SelfNormalizedResets
 __all__ = [
   'FIRE',
   'Batch',
+  'ContinualBackprop',
   'HeadReset',
   'Method',
   'Parseval',

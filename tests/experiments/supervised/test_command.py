@@ -524,6 +524,7 @@ def test_the_papers_numbers_are_beside_its_settings_alone(dataset, make):
   assert beside('methods', batch_size=128) == {}
   # What is off in the paper has no entry.
   assert beside('methods', snr=0.02) == {}
+  assert beside('methods', continual_backprop=0.001) == {}
   assert beside('methods', tasks='classes') == {}
 
 

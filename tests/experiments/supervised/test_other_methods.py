@@ -74,7 +74,12 @@ def run(setting, phases=2, change=lambda state: state):
 
 
 def test_each_has_a_setting_of_its_own(settings):
-  kinds = methods.Parseval, methods.FIRE, methods.SelfNormalizedResets
+  kinds = (
+    methods.Parseval,
+    methods.FIRE,
+    methods.SelfNormalizedResets,
+    methods.ContinualBackprop,
+  )
   found = {
     name: setting.all_methods[0]
     for name, setting in settings.items()
@@ -88,15 +93,20 @@ def test_each_has_a_setting_of_its_own(settings):
     'Parseval 0.0001': methods.Parseval(0.0001),
     'SNR 0.01': methods.SelfNormalizedResets(0.01),
     'SNR 0.05': methods.SelfNormalizedResets(0.05),
+    'CBP 0.0001': methods.ContinualBackprop(1e-4),
+    'CBP 0.001': methods.ContinualBackprop(1e-3),
+    'CBP 0.00001': methods.ContinualBackprop(1e-5),
   }
 
 
 def test_only_where_they_are_on_they_are_written(settings):
-  assert not {'parseval', 'fire', 'snr'} & set(settings['WS'].to_json())
+  fields = {'parseval', 'fire', 'snr', 'continual_backprop'}
+  assert not fields & set(settings['WS'].to_json())
   for name, field, value in (
     ('FIRE', 'fire', True),
     ('Parseval 0.01', 'parseval', 0.01),
     ('SNR 0.01', 'snr', 0.01),
+    ('CBP 0.001', 'continual_backprop', 1e-3),
   ):
     assert settings[name].to_json()[field] == value
 
@@ -107,6 +117,7 @@ def test_only_where_they_are_on_they_are_written(settings):
     ({'parseval': -1.0}, 'parseval must be a number of at least 0'),
     ({'fire': 1}, 'fire must be True or False'),
     ({'snr': 0.0}, 'snr must be a number from above 0 to below 1'),
+    ({'continual_backprop': 1.1}, 'continual_backprop must be a number'),
     ({'snr': 1.0}, 'snr must be a number from above 0 to below 1'),
   ],
 )
@@ -163,6 +174,22 @@ def test_parseval_leaves_the_output_layer_out():
 
 
 SEEN = []
+
+
+def test_continual_backprop_replaces_units_of_each_layer(settings):
+  # Units are old from the second step on. At this rate each step owes more units
+  # than the one that it may replace.
+  method = methods.ContinualBackprop(1.0, maturity=1)
+  setting = dataclasses.replace(settings['WS'], methods=(method,))
+  _, last = run(setting, phases=1)
+  inner = last.opt_state.inner_state
+  assert isinstance(inner, ht_rl.ContinualBackpropState)
+  assert inner.count.tolist() == [9, 9]
+  for ages in inner.age.values():
+    # One unit starts over in each step from the second one on, the last one in
+    # the last step.
+    assert (ages == 0).sum(axis=1).tolist() == [1, 1]
+    assert ages.max() <= 9
 
 
 @dataclasses.dataclass(frozen=True)
