@@ -177,8 +177,8 @@ SEEN = []
 
 
 def test_continual_backprop_replaces_units_of_each_layer(settings):
-  # Units are old from the second step on. At this rate each step owes more units
-  # than the one that it may replace.
+  # Units are old from the second step on. Each step owes more units than the
+  # one that it may replace.
   method = methods.ContinualBackprop(1.0, maturity=1)
   setting = dataclasses.replace(settings['WS'], methods=(method,))
   _, last = run(setting, phases=1)
