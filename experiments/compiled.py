@@ -5,8 +5,6 @@ import pathlib
 import socket
 import tempfile
 
-from experiments.command import SettingsError, say
-
 # JAX reads it as well.
 VARIABLE = 'JAX_COMPILATION_CACHE_DIR'
 
@@ -28,7 +26,10 @@ def keep_programs() -> None:
   Raises:
     SettingsError: the folder that the user names can't be written.
   """
-  import jax  # Launchers read the folder, and start fast without JAX.
+  # Launchers read the folder, and start fast without JAX.
+  import jax
+
+  from experiments.command import SettingsError, say
 
   path = folder()
   if not path:

@@ -441,7 +441,7 @@ def test_a_failing_disk_names_the_last_checkpoint(run, tmp_path, monkeypatch):
     if row['step'] > 80:
       raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(runner._metrics_file, 'write', full)
+  monkeypatch.setattr(runner._run._metrics, 'write', full)
   with pytest.raises(OSError, match='No space') as caught:
     runner.run_experiment()
   assert caught.value.__notes__ == [
