@@ -1091,8 +1091,10 @@ def test_odd_folders_of_checkpoints(finished, tmp_path, capfd, kind):
     assert (folder / 'rows.json').read_bytes() == before
   else:
     assert (code, out) == (1, '')
-    assert err == (
-      f'error: {folder / "checkpoints"} must be a folder; move it away\n'
+    device, line = err.splitlines()
+    assert device.startswith('devices: ')
+    assert line == (
+      f'error: {folder / "checkpoints"} must be a folder; move it away'
     )
     assert not (folder / 'setting.json').exists()
 
