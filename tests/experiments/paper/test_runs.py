@@ -12,7 +12,7 @@ from agents import atari as atari_lib
 from experiments.config import load_config
 from experiments.paper import atari
 from experiments.supervised.experiment import make_experiment
-from experiments.supervised.units import Options, chain
+from experiments.supervised.units import phase_runs
 from experiments.sweep import preflight
 from ht_rl.atari100k import GAMES, REFERENCE_SCORES
 
@@ -43,22 +43,18 @@ def finish(base_dir, files, bindings, accuracies):
   config = gin.operative_config_str()
   (folder / 'operative_config.gin').write_text(config)
   for name, of_seeds in accuracies.items():
-    for group in experiment.groups():
-      at = [experiment.seeds.index(seed) for seed in group]
-      values = [of_seeds[i] for i in at if i < len(of_seeds)]
-      if len(values) < len(group):
-        continue
-      options = Options(1, (), 60.0, lambda *_: None)
-      for unit in chain(base_dir, experiment.settings[name], group, options):
+    seeds = experiment.seeds[: len(of_seeds)]
+    for phase in phase_runs(base_dir, experiment.settings[name], seeds):
+      for unit, value in zip(phase, of_seeds, strict=True):
         row = {
           'phase': unit.phase,
           'epoch': unit.setting.epochs[unit.phase],
           'step': 10 + unit.phase,
           'moment': 'end',
-          'hare_test_accuracy': values,
-          'tortoise_test_accuracy': [0.01 + x for x in values],
-          'train_accuracy': [0.99] * len(values),
-          **dict.fromkeys(METRICS, values),
+          'hare_test_accuracy': value,
+          'tortoise_test_accuracy': 0.01 + value,
+          'train_accuracy': 0.99,
+          **dict.fromkeys(METRICS, value),
         }
         unit.folder.mkdir(parents=True, exist_ok=True)
         start = {**row, 'moment': 'start', 'epoch': 0, 'step': 0}

@@ -315,7 +315,7 @@ def test_killed_stopped_damaged_and_shared(
   typed = commands.start(tmp_path)
   typed.until(first.is_finished)
   typed.process.kill()
-  code, out, (line, *_) = typed.wait()
+  code, out, (_, line, *_) = typed.wait()  # The first is about devices.
   assert (code, out) == (-signal.SIGKILL, [])
   assert re.fullmatch(
     rf'the checkpoint of step {newest} is damaged \(.*\); going on from '
