@@ -126,9 +126,11 @@ def reference(command, tmp_path_factory):
 
 def test_an_uninterrupted_run_says_what_it_should_and_no_more(reference):
   assert reference.code == 0
-  for line in reference.lines[:-1]:
+  device, *lines, last = reference.lines
+  assert re.fullmatch(r'devices: 1 cpu \(cores [0-9,-]+\)', device)
+  for line in lines:
     assert re.match('(train|evaluate): (step|episode) ', line), line
-  assert re.match('drq_ht on RoadRunner, seed 1: score ', reference.lines[-1])
+  assert re.match('drq_ht on RoadRunner, seed 1: score ', last)
   # The reference of the comparisons below exists and is not trivial.
   arrays = state(reference)
   for name in ('params', 'tortoise', '.mu.', 'replay.frames', 'key', 'actions'):
