@@ -22,6 +22,7 @@ KINDS = (
 )
 
 
+@pytest.mark.slow
 def test_each_kind_is_measured_and_shown(tmp_path):
   ledger = Ledger(tmp_path / 'figures.json', 'small')
   measures = dict(stages('small', str(tmp_path), deadline=0.0))

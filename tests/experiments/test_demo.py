@@ -27,6 +27,7 @@ def _parsed_flags():
     flags.FLAGS(['demo'])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('_parsed_flags')
 def test_the_demo_prints_its_scores_and_draws_the_curve(
   tmp_path, monkeypatch, capsys

@@ -78,6 +78,7 @@ def whole(command, tmp_path_factory):
   return base_dir
 
 
+@pytest.mark.slow
 def test_two_games_are_two_groups(command, tmp_path, capfd):
   together, alone = tmp_path / 'together', tmp_path / 'alone'
   assert command.type(*small(command, together, ','.join(GAMES), 2, TURNS)) == 0
@@ -89,6 +90,7 @@ def test_two_games_are_two_groups(command, tmp_path, capfd):
   assert story(together, 'Qbert', 2) == story(alone, 'Qbert', 2)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_and_one_goes_on_alone(
   command, whole, tmp_path, capfd
 ):

@@ -15,20 +15,20 @@ ROOT = pathlib.Path(__file__).parents[3]
 RESULTS = ROOT / 'docs' / 'results'
 
 # Settings, cells or games, times seeds, counted by hand from the paper; of the
-# methods 7 settings more, which are not in it.
+# methods 10 settings more, which are not in it.
 NEEDED = {
   'table1': 9 * 26 * 5,
   'table2': 0,
   'table3': 0,
   'table4': 36 * (5 + 5 + 5 + 3),
   'table5': 36 * (5 + 5 + 5 + 3),
-  'table6': (36 + 7 + 3) * (5 + 5 + 3),
-  'table7': (36 + 7 + 3) * (5 + 5 + 3),
+  'table6': (36 + 10 + 3) * (5 + 5 + 3),
+  'table7': (36 + 10 + 3) * (5 + 5 + 3),
   'table8': 9 * 26 * 5,
   'figure1': 0,
   'figure2': 36 * (5 + 5 + 5 + 3),
   'figure3': 12 * (5 + 5 + 3),
-  'figure4': (36 + 7 + 3) * (5 + 5 + 3),
+  'figure4': (36 + 10 + 3) * (5 + 5 + 3),
   'figure5': 9 * (5 + 5 + 3),
   'figure6': 2 * 4 * (5 + 5 + 3),
   'figure7': 36 * 2 * 2,
@@ -37,7 +37,7 @@ NEEDED = {
 }
 # Stand-ins whose results are committed.
 ON_FASHION = {'table4', 'table5', 'table6', 'table7'} | {
-  f'figure{number}' for number in (2, 3, 4, 5, 9)
+  f'figure{number}' for number in (2, 3, 4, 5, 6, 9)
 }
 
 

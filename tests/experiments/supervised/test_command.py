@@ -1121,6 +1121,7 @@ def test_a_setting_that_diverges_does_not_stop_the_others(tmp_path, capfd):
     assert CELL in out
 
 
+@pytest.mark.slow
 def test_processes_share_the_work(tmp_path, capfd, monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   settings = {CELL: {}, 'wild': {'learning_rate': 1e30, 'warmup': 0.0}}
