@@ -12,7 +12,6 @@ checkpoints. It can go on alone, or in another population.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
-import time
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
 from agents.errors import DivergedError, StoppedError
-from agents.recorded_run import NewProgress, Progress, RecordedRun
+from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
 from agents.run_settings import RunSettings
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -107,7 +106,7 @@ class Group:
       OSError: a file can't be written.
     """
     self._settings = settings
-    self._new_progress = new_progress or (lambda *_: _Silent())
+    self._new_progress = new_progress or (lambda *_: Silent())
     self._should_stop = should_stop
     self.errors: dict[int, DivergedError] = {}
     self._names = [f'{place.game}, seed {place.seed}' for place in places]
@@ -236,23 +235,15 @@ class Group:
 
   def _evaluate(self, indices: Sequence[int] | None = None) -> None:
     """Evaluates the runs for which it is due; stops their clocks meanwhile."""
-    begun = time.monotonic()
-    for i in self._going_on():
-      if indices is None or i in indices:
-        self.runs[i].evaluate_if_due()
-    for run in self.runs:
-      run.leave_out(time.monotonic() - begun)
+    seconds = sum(
+      self.runs[i].evaluate_if_due()
+      for i in self._going_on()
+      if indices is None or i in indices
+    )
+    if seconds:
+      for run in self.runs:
+        run.leave_out(seconds)
 
 
 def _prefixed(say: Callable[[str], None], name: str) -> Callable[..., None]:
   return lambda line: say(f'{name}: {line}')
-
-
-class _Silent:
-  """A `Progress` that shows nothing."""
-
-  def update(self, step: int, **figures: float | None) -> None:
-    """Shows nothing."""
-
-  def close(self) -> None:
-    """Does nothing."""

@@ -32,6 +32,16 @@ class Progress(Protocol):
     """Ends the phase."""
 
 
+class Silent:
+  """A `Progress` that shows nothing."""
+
+  def update(self, step: int, **figures: float | None) -> None:
+    """Shows nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
 class Reporter(Protocol):
   """Reports figures, for example to TensorBoard."""
 

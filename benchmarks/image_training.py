@@ -1,6 +1,7 @@
 """Supervised training on random images, as an experiment does it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,6 +35,13 @@ def ours(
   dataset: Dataset, model: str, width: float, seeds: int
 ) -> Callable[[int], None]:
   """Returns a function that trains for a number of epochs."""
+  return training_and_state(dataset, model, width, seeds)[0]
+
+
+def training_and_state(
+  dataset: Dataset, model: str, width: float, seeds: int
+) -> tuple[Callable[[int], None], Callable[[], Any]]:
+  """Returns a function that trains, and one that returns the state of now."""
   setting = Setting(
     model=model, width=width, ratios=(1.0,), noises=(0.0,), epochs=(10_000,)
   )
@@ -47,4 +55,4 @@ def ours(
       epoch += 1
     jax.block_until_ready(state)
 
-  return train
+  return train, lambda: state

@@ -31,7 +31,7 @@ _CASES = flags.DEFINE_multi_enum(
   'DrQ with the small or the full network at replay ratio 1; BBF with a narrow '
   'network; the supervised MLP; ResNet-18 of an eighth of its width.',
 )
-# Whether a side asks for the order, and whether it keeps memory.
+# Each side asks for the order or not, and keeps memory or not.
 SIDES = {
   'neither': (False, False),
   'order': (True, False),
@@ -48,8 +48,8 @@ WARM_UP = 150
 _GAME = flags.DEFINE_string('game', 'RoadRunner', 'The game.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of measurements.')
 
-# What a side says of one turn, by step: seconds, processor seconds, faults, and
-# the most memory so far.
+# A side answers for one turn: seconds, processor seconds and faults of a step,
+# and the most memory so far.
 Turn = tuple[float, float, float, float]
 Trained = tuple[Callable[[int], None], Callable[[], Any]]
 
@@ -84,39 +84,16 @@ def agent(case: str, game: str) -> Trained:
 
 def classifier(case: str) -> Trained:
   """Returns functions that train a network on images and return its weights."""
-  import jax
+  from benchmarks import image_training
 
-  from experiments.supervised import training
-  from experiments.supervised.data import Dataset
-  from experiments.supervised.settings import Setting
-
-  shape, model, width, seeds = {
-    'mlp': ((1024, 28, 28, 1), 'mlp', 1.0, 5),
-    'resnet': ((1024, 32, 32, 3), 'resnet18', 0.125, 1),
+  side, channels, model, width, seeds = {
+    'mlp': (28, 1, 'mlp', 1.0, 5),
+    'resnet': (32, 3, 'resnet18', 0.125, 1),
   }[case]
-  images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-  labels = np.arange(len(images), dtype=np.int32) // 103
-  scale = (0.5,) * shape[-1], (0.25,) * shape[-1]
-  few = images[:256], labels[:256]
-  dataset = Dataset('random', images, labels, *few, 10, *scale)
-  trainer = training.Trainer(
-    Setting(
-      model=model, width=width, ratios=(1.0,), noises=(0.0,), epochs=(10_000,)
-    ),
-    range(seeds),
-    dataset,
-  )
-  state, epoch = trainer.begin_phase(0), 0
-
-  def train(epochs: int) -> None:
-    nonlocal state, epoch
-    for _ in range(epochs):
-      state, _ = trainer.epoch(0, epoch, state)
-      epoch += 1
-    jax.block_until_ready(state)
-
+  images = image_training.random_images(side, channels, batches=4)
+  train, state = image_training.training_and_state(images, model, width, seeds)
   train(1)
-  return train, lambda: state
+  return train, state
 
 
 def serve(pipe: Connection, side: str, case: str, game: str) -> None:

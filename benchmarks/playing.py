@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from agents import atari
 from agents.core.driver import Driver, Programs
 from agents.core.loop import Loop
+from agents.core.population import Population
+from agents.core.state import Outcome
 
 # `small` is that of `gin_configs/small/base.gin`.
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -37,6 +40,36 @@ def training(
     jax.block_until_ready(driver.state)
 
   return driver, train
+
+
+def training_together(
+  game: str, loop: Loop, size: int, strategy: str
+) -> tuple[Population, Callable[[int], None]]:
+  """Returns N runs as a population, and a function that trains all of them.
+
+  Raises:
+    ValueError: they do not fit in memory.
+  """
+  population = Population(loop, range(size), strategy=strategy)
+  games = [atari.AtariEnvironment(game, seed) for seed in range(size)]
+  actions: Any = [
+    member.begin(environment.reset())
+    for member, environment in zip(population.members, games, strict=True)
+  ]
+
+  def train(steps: int) -> None:
+    nonlocal actions
+    for _ in range(steps):
+      timesteps = [
+        environment.advance(int(action))
+        for environment, action in zip(games, actions, strict=True)
+      ]
+      outcomes = np.array([timestep.outcome for timestep in timesteps])
+      frames = np.stack([timestep.observation for timestep in timesteps])
+      actions = population.step(range(size), Outcome(*outcomes.T), frames)
+    jax.block_until_ready([member.tortoise for member in population.members])
+
+  return population, train
 
 
 def num_actions(game: str) -> int:

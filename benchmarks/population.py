@@ -39,12 +39,8 @@ def make(
   side: str, game: str, network: str, size: int
 ) -> tuple[list, Callable[[int], None]]:
   """Returns N runs, and a function that trains each for some steps."""
-  import jax
-
-  from agents import atari, configurables
+  from agents import configurables
   from agents.core.driver import Programs
-  from agents.core.population import Population
-  from agents.core.state import Outcome
   from benchmarks import playing
 
   loop = configurables.drq_agent(
@@ -68,28 +64,7 @@ def make(
 
     return list(drivers), one_by_one
 
-  population = Population(loop, range(size), strategy=side)
-  environments = [atari.AtariEnvironment(game, seed=i) for i in range(size)]
-  actions = [
-    member.begin(environment.reset())
-    for member, environment in zip(
-      population.members, environments, strict=True
-    )
-  ]
-
-  def together(steps: int) -> None:
-    nonlocal actions
-    for _ in range(steps):
-      done = [
-        environment.advance(int(action))
-        for environment, action in zip(environments, actions, strict=True)
-      ]
-      outcomes = np.array([timestep.outcome for timestep in done])
-      frames = np.stack([timestep.observation for timestep in done])
-      chosen = population.step(range(size), Outcome(*outcomes.T), frames)
-      actions = list(chosen)
-    jax.block_until_ready([member.state for member in population.members])
-
+  population, together = playing.training_together(game, loop, size, side)
   return list(population.members), together
 
 

@@ -27,7 +27,8 @@ BUILDS = {
 # that each one supports (docs.jax.dev/en/latest/installation.html).
 _CUDA = (('cuda13', 580, 7.5), ('cuda12', 525, 5.2))
 _OLDEST_DRIVER = 525
-# What JAX takes for a TPU: PCI vendor and devices (jax/_src/hardware_utils.py).
+# The PCI vendor and devices that JAX takes for a TPU, as in its
+# jax/_src/hardware_utils.py.
 _GOOGLE = '0x1ae0'
 _TPUS = ('0x0027', '0x0056', '0x005e', '0x0062', '0x0063', '0x006f', '0x0076')
 _ROOT = pathlib.Path('/')

@@ -1,4 +1,4 @@
-"""What a command tells its user about the device that JAX runs on."""
+"""Tells the user which device JAX runs on, and which one it misses."""
 
 import jax
 

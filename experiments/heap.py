@@ -1,4 +1,4 @@
-"""How the C library of this process treats memory that is freed."""
+"""Sets how the C library of this process treats memory that is freed."""
 
 import ctypes
 import os
@@ -21,8 +21,7 @@ def keep_freed_memory() -> bool:
 
   XLA's CPU backend allocates the temporary arrays of a program in each call. By
   default glibc gives large ones back to the system, which clears each of their
-  pages again in the next call: 9,000 pages in a step of DrQ's network, 58,000
-  in one of a narrow ResNet-18 (`python -m benchmarks.page_faults`). It changes
+  pages again in the next call (`python -m benchmarks.page_faults`). It changes
   no result.
 
   Returns:

@@ -1,4 +1,4 @@
-"""How `vmap` over runs batches the costly parts of a program.
+"""Chooses how `vmap` over runs batches the costly parts of a program.
 
 Where `vmap` batches a convolution over both images and weights, XLA gets one
 grouped convolution. Its backends compute that slowly: a CPU takes a hundred

@@ -225,12 +225,12 @@ class Driver:
       DivergedError: a loss was NaN or infinite, or the next one will be.
     """
     self.metrics()
-    train = self.state.train
-    if not np.isfinite(optax.tree.norm(train.params)):
+    state = self.state  # Read once: a population may make a copy of it.
+    if not np.isfinite(optax.tree.norm(state.train.params)):
       raise _diverged(self.gradient_steps + 1)
-    replay = self.loop.learner.storage.trim(self.state.replay)
+    replay = self.loop.learner.storage.trim(state.replay)
     return {
-      'run': self.state._replace(replay=replay),
+      'run': state._replace(replay=replay),
       'steps': np.asarray(self.steps),
       'anchor': self.anchor,
     }

@@ -13,10 +13,9 @@ from agents.core.loop import Due, Loop
 from agents.core.state import AgentState, Outcome
 from ht_rl.arguments import check_choice, check_int
 
-# What 'auto' times on a CPU: nothing. A program with several runs computes what
-# the programs of single runs compute, on the same cores, and takes longer to
-# compile; stacked runs take several times as long. So 'auto' keeps the bits of
-# the runs alone there, and no timing decides a result.
+# On a CPU 'auto' has no choice, so no timing decides a result. A program of
+# several runs does there what those of single runs do, on the same cores, and
+# takes longer to compile; stacked runs take several times as long.
 _ON_CPU = ('turns',)
 # A program with more runs than this one after another compiles for minutes.
 _MOST_UNROLLED = 8

@@ -1,4 +1,4 @@
-"""How the steps of several runs share a device.
+"""Steps several runs on one device, in one of five ways.
 
 ===========  ================================================================
 `turns`      one after another, each by the program of a single run
@@ -79,11 +79,7 @@ def make(strategy: str, programs: Programs, num_runs: int) -> Runs:
 
 
 class Apart:
-  """Keeps states apart: `turns` and `unrolled`.
-
-  Attributes:
-    in_one_program: whether the N steps are one program.
-  """
+  """Keeps states apart: `turns` and `unrolled`."""
 
   def __init__(self, programs: Programs, num_runs: int, in_one_program: bool):
     """Makes room for the states; `write` each before anything else.
@@ -93,10 +89,8 @@ class Apart:
       num_runs: N.
       in_one_program: whether the N steps are one program.
     """
-    self.in_one_program = in_one_program
     self._states: list[Any] = [None] * num_runs
-    step = programs.step
-    self._step: Callable[..., Any] = functools.partial(_each, step)
+    self._step: Callable[..., Any] = functools.partial(_each, programs.step)
     if in_one_program:
       # XLA inlines the inner programs.
       self._step = jax.jit(

@@ -19,7 +19,7 @@ from agents import atari
 from agents import evaluation as evaluation_lib
 from agents.configurables import restarts_warning
 from agents.errors import CheckpointError, StoppedError
-from agents.recorded_run import NewProgress, Progress, RecordedRun
+from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
 from agents.run_settings import RunSettings
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -62,7 +62,7 @@ class Atari100kRunner(run_experiment.Runner):
     refused.check('run_experiment.Runner', refused.RUNNER)
     reporter.check_collectors()
     self._settings = settings
-    self._new_progress = progress or (lambda *_: _Silent())
+    self._new_progress = progress or (lambda *_: Silent())
     self._say = say
     self._should_stop = should_stop
     self._run = RecordedRun(
@@ -165,13 +165,3 @@ class Atari100kRunner(run_experiment.Runner):
   def _run_eval_phase(self, statistics: Any) -> evaluation_lib.Evaluation:
     del statistics
     return self._run.evaluate(self._new_progress)
-
-
-class _Silent:
-  """A `Progress` that shows nothing."""
-
-  def update(self, step: int, **figures: float | None) -> None:
-    """Shows nothing."""
-
-  def close(self) -> None:
-    """Does nothing."""

@@ -1,4 +1,4 @@
-"""What one device does with this project: one JSON file and one page.
+"""Measures what one device does with this project; writes JSON and a page.
 
     python -m benchmarks.accelerator
 

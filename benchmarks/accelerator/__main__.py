@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
   path = pathlib.Path(_JSON.value)
   try:
     ledger = Ledger(path, _SCALE.value)
+    ledger.write()  # Before any work: the path may be wrong.
   except (LedgerError, OSError) as error:
     print(error, file=sys.stderr)
     return 2

@@ -46,7 +46,7 @@ class Ledger:
       return
     try:
       saved = json.loads(path.read_text('utf-8'))
-      there, self.figures = saved['machine'], saved['figures']
+      there, self.figures = dict(saved['machine']), dict(saved['figures'])
     except (ValueError, KeyError, TypeError) as error:
       raise LedgerError(
         f'{path} is no file of this benchmark: move it away'
@@ -77,14 +77,18 @@ class Ledger:
       found = {'error': str(error).partition('\n')[0][:200]}
     if found is None:
       return
-    found['time'] = datetime.datetime.now(datetime.UTC).isoformat(
-      'T', 'seconds'
-    )
-    self.figures[name] = found
-    text = json.dumps(
-      {'machine': self.machine, 'figures': self.figures}, indent=1
-    )
-    write_text(self.path, text + '\n')
+    now = datetime.datetime.now(datetime.UTC)
+    self.figures[name] = {**found, 'time': now.isoformat('T', 'seconds')}
+    self.write()
+
+  def write(self) -> None:
+    """Writes the file.
+
+    Raises:
+      OSError: it can't be written.
+    """
+    content = {'machine': self.machine, 'figures': self.figures}
+    write_text(self.path, json.dumps(content, indent=1) + '\n')
 
 
 def machine() -> dict[str, Any]:

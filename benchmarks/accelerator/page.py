@@ -61,24 +61,28 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
   ]
 
 
-def _number(figure: Figure | None, key: str, scale: float = 1.0) -> str:
+def _number(
+  figure: Figure | None, key: str, scale: float = 1.0, unit: str = ''
+) -> str:
   if figure is None:
     return 'not measured'
   if 'error' in figure:
     return f'failed: {figure["error"][:60]}'
   value = figure.get(key)
-  return 'unknown' if value is None else f'{scale * value:,.4g}'
+  return 'unknown' if value is None else f'{scale * value:,.4g}{unit}'
 
 
 def _device(figures: Mapping[str, Figure]) -> list[str]:
-  rate = {name: figures.get(f'rate/{name}') for name in ('float32', 'bfloat16')}
   rows = [
-    [f'matrix product, {name}', _number(rate[name], 'flops_a_second', 1e-12)]
-    for name in rate
+    [
+      f'matrix product, {name}',
+      _number(figures.get(f'rate/{name}'), 'flops_a_second', 1e-12, ' TFLOP/s'),
+    ]
+    for name in ('float32', 'bfloat16')
   ]
-  rows = [[name, f'{value} TFLOP/s'] for name, value in rows]
-  moved = _number(figures.get('rate/bandwidth'), 'bytes_a_second', 1e-9)
-  return _table(['what', 'rate'], [*rows, ['memory', f'{moved} GB/s']])
+  moved = figures.get('rate/bandwidth')
+  rows.append(['memory', _number(moved, 'bytes_a_second', 1e-9, ' GB/s')])
+  return _table(['what', 'rate'], rows)
 
 
 def _updates(figures: Mapping[str, Figure]) -> list[str]:

@@ -13,13 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from agents import atari, configurables
 from agents.core import strategies
 from agents.core.loop import Loop
-from agents.core.population import Population
-from agents.core.state import Outcome
 from benchmarks import image_training, network_alone, playing
 from benchmarks.accelerator.ledger import Figure
 from ht_rl.atari100k.run_folder import RunFolder
@@ -51,7 +48,10 @@ SECONDS = {'full': 3.0, 'small': 0.3}  # Of one measurement.
 SIDE = {'full': 8192, 'small': 256}  # Of the matrices.
 ARRAY = {'full': 1 << 30, 'small': 1 << 22}  # Bytes.
 IMAGES: dict[str, dict[str, tuple[str, float, int]]] = {
-  'full': {'ResNet-18': ('resnet18', 1.0, 32), 'ViT-Tiny': ('vit', 1.0, 32)},
+  'full': {
+    'ResNet-18': ('resnet18', 1.0, 32),
+    'ViT-Tiny': ('vit_tiny', 1.0, 32),
+  },
   'small': {'ResNet-18': ('resnet18', 0.0625, 32)},
 }
 
@@ -189,25 +189,12 @@ def alone(scale: str, agent: str) -> Figure:
 
 def population(scale: str, size: int, strategy: str) -> Figure:
   """An environment step of DrQ runs at replay ratio 2, emulators included."""
-  loop = make_loop(scale, 'drq', 2)
-  made = Population(loop, range(size), strategy=strategy)
-  games = [atari.AtariEnvironment(GAME, seed) for seed in range(size)]
-  actions: Any = [
-    member.begin(game.reset())
-    for member, game in zip(made.members, games, strict=True)
-  ]
-
-  def train(steps: int) -> None:
-    nonlocal actions
-    for _ in range(steps):
-      timesteps = [
-        game.advance(int(action))
-        for game, action in zip(games, actions, strict=True)
-      ]
-      outcomes = np.array([timestep.outcome for timestep in timesteps])
-      frames = np.stack([timestep.observation for timestep in timesteps])
-      actions = made.step(range(size), Outcome(*outcomes.T), frames)
-
+  try:
+    _, train = playing.training_together(
+      GAME, make_loop(scale, 'drq', 2), size, strategy
+    )
+  except ValueError as error:  # They do not fit in memory.
+    return {'error': str(error)}
   train(WARM_UP + 5)
   seconds = timed(train, SECONDS[scale])
   return {

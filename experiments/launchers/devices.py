@@ -98,10 +98,10 @@ def lines() -> list[str]:
 
 def memory_in_use(gpu: str) -> float:
   """Returns the fraction of a GPU's memory in use by all; 0 if unknown."""
-  lines = accelerators.nvidia_smi('memory.used,memory.total', f'--id={gpu}')
-  if not lines:
+  answer = accelerators.nvidia_smi('memory.used,memory.total', f'--id={gpu}')
+  if not answer:
     return 0.0
-  used, total = map(float, lines[0].split(', '))
+  used, total = map(float, answer[0].split(', '))
   return used / total
 
 

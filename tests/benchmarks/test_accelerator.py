@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.accelerator import page
 from benchmarks.accelerator.ledger import Ledger, LedgerError
-from benchmarks.accelerator.stages import matrix_rate, stages
+from benchmarks.accelerator.stages import IMAGES, matrix_rate, stages
+from experiments.supervised.models import make_model
 
 # One of each kind; the rest differs in its arguments.
 KINDS = (
@@ -95,12 +96,31 @@ def test_figures_of_another_machine_are_refused(key, value, tmp_path):
     Ledger(path, 'small')
 
 
-@pytest.mark.parametrize('text', ['', '[]', '{"machine": {}}', '{"mach'])
+@pytest.mark.parametrize(
+  'text',
+  ['', '[]', '{"machine": {}}', '{"mach', '{"machine": 3, "figures": {}}'],
+)
 def test_a_damaged_file_is_refused(text, tmp_path):
   path = tmp_path / 'figures.json'
   path.write_text(text)
   with pytest.raises(LedgerError, match='move it away'):
     Ledger(path, 'small')
+
+
+def test_runs_that_do_not_fit_are_a_figure(monkeypatch):
+  monkeypatch.setattr('agents.core.memory.available_memory', lambda: 10_000_000)
+  (figure,) = [
+    figure
+    for name, figure in stages('small', '', deadline=0.0)
+    if name == 'population/2/turns'
+  ]
+  assert 'must fit in memory' in figure()['error']
+
+
+@pytest.mark.parametrize('scale', ['full', 'small'])
+def test_there_is_each_network(scale):
+  for model, _, _ in IMAGES[scale].values():
+    make_model(model, num_classes=10)
 
 
 def test_no_time_measures_nothing_and_says_how_to_go_on(tmp_path):
