@@ -49,8 +49,12 @@ def main(argv: list[str]) -> int:
   try:
     ledger = Ledger(path, _SCALE.value)
     ledger.write()  # Before any work: the path may be wrong.
-  except (LedgerError, OSError) as error:
+  except LedgerError as error:
     print(error, file=sys.stderr)
+    return 2
+  except OSError as error:
+    why = f'--json: {path} cannot be written ({error.strerror})'
+    print(why, file=sys.stderr)
     return 2
   names = []
   for name, figure in stages(_SCALE.value, _BASE_DIR.value, deadline):
