@@ -256,12 +256,18 @@ def test_a_run_that_is_left_out_changes_no_other(strategy):
 
 def test_auto_takes_the_fastest(monkeypatch):
   seconds = {'turns': 3e-3, 'unrolled': 1e-3}
+  make, names = strategies.make, {}
+
+  def make_and_note(name, *arguments):
+    runs = make(name, *arguments)
+    names[runs] = name
+    return runs
+
+  monkeypatch.setattr(strategies, 'make', make_and_note)
   monkeypatch.setattr(
     population,
     '_seconds_of_a_step',
-    lambda loop, num_runs, runs: seconds[
-      'unrolled' if runs.in_one_program else 'turns'
-    ],
+    lambda loop, num_runs, runs: seconds[names[runs]],
   )
   monkeypatch.setattr(population, 'candidates', lambda *_: list(seconds))
   lines = []
