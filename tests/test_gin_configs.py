@@ -13,6 +13,7 @@ import pytest
 from agents import configurables
 from agents.core import bbf_networks, networks
 from experiments import atari_run, config
+from experiments.paper import restarts
 import ht_rl
 
 pytestmark = pytest.mark.usefixtures('compile_fast')
@@ -333,14 +334,36 @@ def test_the_other_files_make_an_agent(file, tmp_path):
   assert make_agent(file, tmp_path).learner.num_actions == 6
 
 
+def bindings(file):
+  config.load_config([str(FOLDER / file)], [])
+  lines = gin.config_str().splitlines()
+  return {line for line in lines if ' = ' in line}
+
+
 @pytest.mark.parametrize('row', ['drq', 'drq_ht', 'drq_hr20k'])
 def test_a_row_in_small_differs_in_the_network_alone(row):
-  def bindings(file):
-    config.load_config([str(FOLDER / file)], [])
-    lines = gin.config_str().splitlines()
-    return {line for line in lines if ' = ' in line}
-
   small = bindings(f'small/small_{row}.gin')
   difference = small ^ bindings(f'{row}.gin')
   assert difference
   assert all(x.startswith('DuelingQNetwork.') for x in difference)
+
+
+def test_the_grid_of_restarts_is_whole():
+  files = {file.stem for file in (FOLDER / 'small/restarts').glob('*.gin')}
+  assert files == set(restarts.configs())
+  assert len(files) == 3 * 4 - 2
+
+
+@pytest.mark.parametrize('momentum', restarts.MOMENTA)
+@pytest.mark.parametrize('interval', restarts.INTERVALS)
+def test_a_cell_of_the_grid_differs_in_two_numbers(momentum, interval):
+  (file,) = (FOLDER / 'small').rglob(
+    f'{restarts.config(momentum, interval)}.gin'
+  )
+  cell = bindings(file.relative_to(FOLDER))
+  assert cell - bindings('small/small_drq_ht.gin') <= {
+    f'hare_tortoise.momentum = {momentum}',
+    f'hare_tortoise.reset_every = {interval}',
+  }
+  assert f'hare_tortoise.momentum = {momentum}' in cell
+  assert f'hare_tortoise.reset_every = {interval}' in cell

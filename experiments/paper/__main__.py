@@ -5,15 +5,16 @@
     python -m experiments.paper list --html=paper.html
     python -m experiments.paper claims
     python -m experiments.paper small
+    python -m experiments.paper restarts
 
 `list` names all tables and figures with the runs that each needs and the number
 that are there. The name of one prints it: our numbers beside the paper's, and
 the command that runs the rest. Results are read from --base_dir, and from the
 tables in docs/results; nothing is trained. --html writes a page with the
 pictures, of one item or, after `list`, of all. `claims` prints the table of
-docs/results/index.md, `small` that of docs/results/atari100k.md. Exit codes: 0,
-done; 1, a file cannot be read or written; 2, a setting is wrong (one line says
-which).
+docs/results/index.md, `small` that of docs/results/atari100k.md, `restarts`
+that of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be read or
+written; 2, a setting is wrong (one line says which).
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ from experiments.command import (
   print_out,
   say,
 )
-from experiments.paper import claims, small
+from experiments.paper import claims, restarts, small
 from experiments.paper.items import ITEMS
 from experiments.paper.page import page
 from experiments.paper.rendered import (
@@ -51,7 +52,11 @@ _HTML = flags.DEFINE_string(
 flags.adopt_module_key_flags(gin_flags)
 
 # Words that print a table of the committed results alone.
-_COMMITTED = {'claims': claims.table, 'small': small.table}
+_COMMITTED = {
+  'claims': claims.table,
+  'small': small.table,
+  'restarts': restarts.table,
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -104,7 +109,7 @@ def _overview(rendered: dict[str, Rendered]) -> Rows:
 
 
 def _word(words: Sequence[str]) -> str:
-  """Returns the item, 'list', 'claims' or 'small'.
+  """Returns the item, 'list', or a word of `_COMMITTED`.
 
   Raises:
     SettingsError: it is none of them, or there is more than one.

@@ -2,9 +2,11 @@
 
     python -m experiments.paper.collect --base_dir=RUNS
 
-Adds all finished runs of `gin_configs/small/small_*.gin` below RUNS to:
+Adds all finished runs of small networks below RUNS to:
 
-- `docs/results/atari100k_small.csv`: the score of each run, with what made it;
+- `docs/results/atari100k_small.csv`: the score of each run of
+  `gin_configs/small/small_*.gin`, with what made it;
+- `docs/results/restarts_small.csv`: the same of `gin_configs/small/restarts`;
 - `docs/results/restart_gap_small.csv`: of each run with restarts, how much of
   the hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
@@ -27,6 +29,8 @@ import numpy as np
 
 from experiments import gin_flags
 from experiments.command import SettingsError, guarded, parse_flags, say
+from experiments.paper import restarts
+from experiments.paper.atari import SMALL
 from experiments.paper.rendered import RESULTS, ROOT
 from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
@@ -149,13 +153,18 @@ def main(argv: Sequence[str]) -> int:
     if not runs:
       raise SettingsError(f'--base_dir: no finished run in small in {base_dir}')
     made_by = _COMMIT.value or commit()
-    scores = add(
-      FOLDER / 'atari100k_small.csv',
-      [score_row(*run, made_by) for run in runs],
+    of_grid = set(restarts.configs())
+    rows = [score_row(*run, made_by) for run in runs]
+    scores = sum(
+      add(
+        FOLDER / name,
+        [x for x in rows if (x['algorithm'] in of_grid) == is_grid],
+      )
+      for name, is_grid in ((SMALL.name, False), (restarts.GRID.name, True))
     )
     gaps = [row for run in runs if (row := gap_row(*run)) is not None]
-    restarts = add(FOLDER / 'restart_gap_small.csv', gaps)
-    say(f'{scores} runs, {restarts} with restarts, in {FOLDER}')
+    restarted = add(FOLDER / 'restart_gap_small.csv', gaps)
+    say(f'{scores} runs, {restarted} with restarts, in {FOLDER}')
 
   return guarded(action)
 

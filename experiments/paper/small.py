@@ -30,12 +30,13 @@ def table() -> str:
       row = [game, points(reference.random), points(reference.human)]
       for method in ATARI.small:
         row.append(points(paper.SCORES[method][game]))
-        row.append(_mean(scores.get(method, {}).get(game)))
+        row.append(mean(scores.get(method, {}).get(game)))
       rows.append(row)
   return markdown(rows)
 
 
-def _mean(scores: np.ndarray | None) -> str:
+def mean(scores: np.ndarray | None) -> str:
+  """Returns the mean over seeds, with their number where there are several."""
   if scores is None:
     return NOT_RUN
   number = f' (n = {len(scores)})' if len(scores) > 1 else ''

@@ -68,6 +68,21 @@ def test_finished_runs_of_full_length_are_collected(results, tmp_path):
   assert float(row['quarter_4']) == pytest.approx(gaps[8:].mean(), abs=1e-4)
 
 
+def test_the_grid_of_restarts_has_a_table_of_its_own(results, tmp_path):
+  finish(tmp_path / 'runs', 'small_ht_999_400', 2, 3.0, gaps=np.ones(8))
+  finish(tmp_path / 'runs', 'small_drq_ht', 2, 4.0)
+  assert run(f'--base_dir={tmp_path / "runs"}', '--commit=abc') == 0
+  for name, config in (
+    ('restarts_small', 'small_ht_999_400'),
+    ('atari100k_small', 'small_drq_ht'),
+  ):
+    (only,) = score_files.read([results / f'{name}.csv']).runs
+    assert (only.method, only.seed) == (config, 2)
+  with (results / 'restart_gap_small.csv').open() as file:
+    (row,) = csv.DictReader(file)
+  assert row['algorithm'] == 'small_ht_999_400'
+
+
 def test_a_run_that_was_collected_stays_as_it_is(results, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
   finish(first, 'small_drq', 0, 1.0)
