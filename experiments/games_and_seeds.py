@@ -27,10 +27,13 @@ def games(text: str | None, known: Sequence[str], flag: str) -> list[str]:
   """
   if not text:
     raise SettingsError(f'{flag} is missing: for example {flag}=Pong,Breakout')
-  if text == 'all':
+  names = [word.strip() for word in words(text)]
+  if names == ['all']:
     return list(atari100k.GAMES)
+  if 'all' in names:
+    raise SettingsError(f'{flag}=all names the 26 games: name no other beside')
   try:
-    found = [atari100k.canonical_game(word, known) for word in words(text)]
+    found = [atari100k.canonical_game(name, known) for name in names]
   except ValueError as error:
     raise SettingsError(f'{flag}: {error}') from error
   if not found:

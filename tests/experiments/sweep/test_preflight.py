@@ -11,6 +11,7 @@ from experiments import games_and_seeds
 from experiments.command import SettingsError, SeveralSettingsError
 from experiments.sweep import history, options, plan
 from experiments.sweep.plan import Configuration, Run
+from ht_rl.atari100k import GAMES
 
 ROOT = pathlib.Path(__file__).parents[3]
 DRQ = Configuration('DrQAgent.gamma = 0.9\n', 100)
@@ -176,6 +177,13 @@ def test_two_configurations_of_one_name():
 def test_seeds_that_there_are_not(text):
   with pytest.raises(SettingsError, match='--seeds'):
     games_and_seeds.seeds(text, '--seeds')
+
+
+def test_all_games_are_named_alone():
+  known = ('Pong', 'Alien')
+  assert games_and_seeds.games('all', known, '--games') == list(GAMES)
+  with pytest.raises(SettingsError, match='26 games'):
+    games_and_seeds.games('Pong,all', known, '--games')
 
 
 def test_a_cut_off_line_of_attempts_is_left_out(tmp_path):
