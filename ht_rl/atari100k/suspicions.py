@@ -115,7 +115,10 @@ def _spreads(scores: Mapping[str, np.ndarray]) -> str | None:
       for game in several
     ],
   }
-  deviations = np.array([np.std(x, ddof=1) for x in several.values()])
+  with np.errstate(over='ignore'):
+    deviations = np.array([np.std(x, ddof=1) for x in several.values()])
+  if not np.isfinite(deviations).all():  # Scores near the largest float.
+    return None
   for unit, sizes in units.items():
     spreads = deviations / np.maximum(sizes, 1e-9)
     typical = float(np.median(spreads))

@@ -47,6 +47,7 @@ def find(lines, name, separator):
   raise AssertionError(f'no line of {name}')
 
 
+@pytest.mark.filterwarnings('error')
 @pytest.mark.parametrize('style', ['table', 'markdown', 'latex'])
 def test_a_score_that_is_too_large_leaves_the_table_narrow(style):
   scores = {game: [1e300, 3e300] for game in atari100k.GAMES}
