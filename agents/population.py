@@ -22,6 +22,7 @@ from agents.core.population import Population
 from agents.core.state import Outcome
 from agents.errors import DivergedError, StoppedError
 from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
+from agents.run_evaluation import evaluate_due, evaluate_trained
 from agents.run_settings import RunSettings
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -118,7 +119,6 @@ class Group:
         settings,
         place.config,
         say=_prefixed(say, name),
-        should_stop=should_stop,
       )
       for place, name in zip(places, self._names, strict=True)
     ]
@@ -149,10 +149,12 @@ class Group:
         'strategy': self._population.strategy,
       }
     }
-    for index in self._going_on():
-      run = self.runs[index]
-      results[index] = run.finish(run.evaluate(self._new_progress), **more)
-    return results
+    going_on = [self.runs[index] for index in self._going_on()]
+    for run, evaluation in evaluate_trained(
+      going_on, self._new_progress, self._should_stop
+    ):
+      results[self.runs.index(run)] = run.finish(evaluation, **more)
+    return dict(sorted(results.items()))
 
   def _going_on(self) -> list[int]:
     """Returns the indices of the runs that did not diverge."""
@@ -235,11 +237,10 @@ class Group:
 
   def _evaluate(self, indices: Sequence[int] | None = None) -> None:
     """Evaluates the runs for which it is due; stops their clocks meanwhile."""
-    seconds = sum(
-      self.runs[i].evaluate_if_due()
-      for i in self._going_on()
-      if indices is None or i in indices
-    )
+    runs = [
+      self.runs[i] for i in self._going_on() if indices is None or i in indices
+    ]
+    seconds = evaluate_due(runs, self._should_stop)
     if seconds:
       for run in self.runs:
         run.leave_out(seconds)
