@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from typing import Any, Protocol, TypeVar
 
+import jax
 import numpy as np
 
-from agents import atari
+from agents import atari, emulators
 from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
@@ -111,6 +112,13 @@ class Group:
     self._should_stop = should_stop
     self.errors: dict[int, DivergedError] = {}
     self._names = [f'{place.game}, seed {place.seed}' for place in places]
+    self._population = Population(
+      loop, [place.seed for place in places], restart_every, strategy, say
+    )
+    self._emulators = emulators.Emulators(
+      [(place.game, place.seed) for place in places],
+      emulators.num_workers(len(places), jax.default_backend()),
+    )
     self.runs = [
       RecordedRun(
         place.run_folder,
@@ -119,17 +127,20 @@ class Group:
         settings,
         place.config,
         say=_prefixed(say, name),
+        environment=environment,
       )
-      for place, name in zip(places, self._names, strict=True)
+      for place, name, environment in zip(
+        places, self._names, self._emulators.environments, strict=True
+      )
     ]
-    self._population = Population(
-      loop, [place.seed for place in places], restart_every, strategy, say
-    )
-    for run, member in zip(self.runs, self._population.members, strict=True):
-      run.attach(member)
+    with contextlib.ExitStack() as failing:
+      failing.callback(self._emulators.close)
+      for run, member in zip(self.runs, self._population.members, strict=True):
+        run.attach(member)
+      failing.pop_all()
 
   def execute(self) -> dict[int, dict[str, Any]]:
-    """Trains and evaluates all runs, and writes their results.
+    """Trains and evaluates all runs, and writes their results; once.
 
     A run that diverges is left out from then on; `errors` has its error.
 
@@ -139,9 +150,10 @@ class Group:
     Raises:
       StoppedError: `should_stop` returned True; each run has a checkpoint.
       CheckpointError: a checkpoint could not be written.
-      OSError: another file could not be written.
+      OSError: another file could not be written, or a process that plays ended.
     """
-    self._train()
+    with contextlib.closing(self._emulators):
+      self._train()
     results = {}
     more = {
       'population': {
@@ -180,8 +192,11 @@ class Group:
         # Those that were killed at an earlier step catch up first, each by
         # itself: they have less to do in a step than those that learn already.
         behind = [i for i in going_on if self.runs[i].step == step]
-        for i in behind:
-          timestep = self.runs[i].play(actions[i])
+        timesteps = self._emulators.advance(
+          behind, [actions[i] for i in behind]
+        )
+        for i, timestep in zip(behind, timesteps, strict=True):
+          self.runs[i].count(timestep)
           outcomes[i] = timestep.outcome
           frames[i] = timestep.observation[..., 0]
         if len(behind) == len(going_on):

@@ -15,6 +15,7 @@ import numpy as np
 from agents import agent_state, atari, checkpoint, weights
 from agents import evaluation as evaluation_lib
 from agents.core.driver import Driver
+from agents.emulators import Environment
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunFolder
@@ -61,8 +62,9 @@ NewProgress = Callable[[str, str, int, int], Progress]
 class RecordedRun:
   """A run in its folder.
 
-  Its owner steps the driver: between `play`, which plays the driver's action,
-  and `record`, which writes what there is to write after the driver's step.
+  Its owner plays the driver's action in the environment, and steps the driver:
+  between `count`, which is told of the environment's step, and `record`, which
+  writes what there is to write after the driver's.
 
   Attributes:
     folder: where its files are.
@@ -86,6 +88,7 @@ class RecordedRun:
     settings: RunSettings,
     config: str = '',
     say: Callable[[str], None] = print,
+    environment: Environment | None = None,
   ):
     """Loads the game; `attach` a driver before anything else.
 
@@ -96,6 +99,7 @@ class RecordedRun:
       settings: length, evaluation and intervals of the run.
       config: name of the configuration, for the result.
       say: called with each line for the user.
+      environment: of the game and the seed; None makes one.
 
     Raises:
       ValueError: the game is unknown, or the seed out of range.
@@ -103,7 +107,9 @@ class RecordedRun:
     self.folder = folder
     self.game = game
     self.seed = seed
-    self.environment = atari.AtariEnvironment(game, seed)
+    if environment is None:
+      environment = atari.AtariEnvironment(game, seed)
+    self.environment = environment
     self.step = 0
     self.reporter: Reporter | None = None
     self.last_return: float | None = None
@@ -197,9 +203,8 @@ class RecordedRun:
       return int(self.driver.begin(self.environment.reset()))
     return int(self.driver.action)
 
-  def play(self, action: int) -> atari.Timestep:
-    """Plays an action; counts the step and the episode."""
-    timestep = self.environment.advance(action)
+  def count(self, timestep: atari.Timestep) -> None:
+    """Counts a step of the environment, and the episode that it ends."""
     self.step += 1
     self._episode_return += timestep.reward
     self._episode_length += 1
@@ -217,7 +222,6 @@ class RecordedRun:
       self._report('Train/EpisodeLength', self._episode_length)
       self._episode_return = 0.0
       self._episode_length = 0
-    return timestep
 
   def record(self) -> dict[str, float] | None:
     """Writes the figures of a step that the driver has done.

@@ -148,7 +148,8 @@ class Atari100kRunner(run_experiment.Runner):
     evaluate_due([run], self._should_stop)
     action = run.begin()
     while not run.is_trained:
-      timestep = run.play(action)
+      timestep = run.environment.advance(action)
+      run.count(timestep)
       action = int(driver.step(timestep.outcome, timestep.observation))
       figures = run.record()
       if driver.steps % self._agent.summary_writing_frequency == 0:

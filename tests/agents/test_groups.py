@@ -1,12 +1,13 @@
-"""Evaluations of the runs of a group, against each run alone."""
+"""Groups of runs: evaluated together as alone, emulated anywhere alike."""
 
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import optax
 import pytest
 
-from agents import configurables, evaluation, population
+from agents import configurables, emulators, evaluation, population
 from agents.errors import StoppedError
 from agents.run_settings import RunSettings
 import ht_rl
@@ -97,9 +98,44 @@ def test_runs_are_evaluated_together_as_alone(tmp_path, monkeypatch, strategy):
   assert len(lengths) == len(SEEDS), 'the runs play alike'
 
 
-def test_stopped_while_all_are_evaluated(tmp_path):
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Returns the runs and the results of a group that nothing stopped."""
+  group = make_group(tmp_path_factory.mktemp('whole'), 'turns')
+  results = group.execute()
+  return list(zip(group.runs, results.values(), strict=True))
+
+
+def assert_equal_runs(runs, whole):
+  for run, (expected_run, expected) in zip(runs, whole, strict=True):
+    result = run.folder.read_result()
+    for name in ('seed', 'returns', 'lengths', 'gradient_steps'):
+      assert result[name] == expected[name]
+    assert rows_of(run) == rows_of(expected_run)
+    weights = np.load(run.folder.tortoise_file)
+    expected_weights = np.load(expected_run.folder.tortoise_file)
+    assert weights.files == expected_weights.files
+    for name in weights.files:
+      np.testing.assert_array_equal(weights[name], expected_weights[name])
+
+
+def test_emulators_in_workers_change_nothing(tmp_path, monkeypatch, whole):
+  monkeypatch.setattr(emulators, 'num_workers', lambda *_: 2)
+  group = make_group(
+    tmp_path, 'turns', should_stop=lambda: group.runs[0].step == 33
+  )
+  with pytest.raises(StoppedError, match='stopped at step 33'):
+    group.execute()
+  workers = group._emulators._workers
+  assert [worker._process.poll() for worker in workers] == [0, 0]
+  group = make_group(tmp_path, 'turns')
+  assert {run.step for run in group.runs} == {33}
+  group.execute()
+  assert_equal_runs(group.runs, whole)
+
+
+def test_stopped_while_all_are_evaluated(tmp_path, whole):
   """Runs whose evaluation is over are finished; the others start it anew."""
-  whole = make_group(tmp_path / 'whole', 'turns').execute()
   shown = []
 
   class Progress:
@@ -112,12 +148,11 @@ def test_stopped_while_all_are_evaluated(tmp_path):
     def close(self):
       shown.append('closed')
 
-  folder = tmp_path / 'stopped'
   stopped = make_group(
-    folder,
+    tmp_path,
     'turns',
     new_progress=Progress,
-    should_stop=lambda: bool(list(folder.glob('*/result.json'))),
+    should_stop=lambda: bool(list(tmp_path.glob('*/result.json'))),
   )
   with pytest.raises(StoppedError, match='stopped during the evaluation'):
     stopped.execute()
@@ -133,13 +168,10 @@ def test_stopped_while_all_are_evaluated(tmp_path):
 
   rest = [run.seed for run in stopped.runs if run not in finished]
   said = []
-  group = make_group(folder, 'turns', seeds=rest, say=said.append)
+  group = make_group(tmp_path, 'turns', seeds=rest, say=said.append)
   assert said == [
     f'{GAME}, seed {seed}: going on from the checkpoint of step {STEPS}'
     for seed in rest
   ]
   group.execute()
-  for run, expected in zip(stopped.runs, whole.values(), strict=True):
-    result = run.folder.read_result()
-    for name in ('seed', 'returns', 'lengths', 'gradient_steps'):
-      assert result[name] == expected[name]
+  assert_equal_runs(stopped.runs, whole)
