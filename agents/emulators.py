@@ -108,7 +108,7 @@ class Emulators:
     order: list[tuple[int, int]] = []
     of_workers: list[list[Call]] = [[] for _ in workers]
     for call in calls:
-      mine = call[0] % len(workers)
+      mine = call[0] % len(workers)  # As the constructor has it.
       order.append((mine, len(of_workers[mine])))
       of_workers[mine].append(call)
     busy = [i for i, some in enumerate(of_workers) if some]

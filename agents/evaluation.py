@@ -23,7 +23,7 @@ from agents.atari import PROTOCOL, all_games, draw_noops, rom_ids
 from ht_rl import arguments
 from ht_rl.atari100k import games
 
-# An emulator has a thread and 0.8 MB. This many keep some dozens of cores busy.
+# An emulator takes a thread and 0.8 MB; this many keep dozens of cores busy.
 _MOST_EPISODES = 500
 
 
