@@ -1,4 +1,4 @@
-"""Evaluation: plays all episodes of a policy at once.
+"""Evaluation: plays all episodes of one or several policies at once.
 
 Each episode has an ``AtariVectorEnv`` of ale-py of its own, with one thread, so
 that all cores emulate, and an episode that is over rests. (One vector
@@ -12,7 +12,7 @@ evaluation episode is the unmodified game: only training ends the bootstrap at a
 life loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ale_py import vector_env
@@ -22,6 +22,9 @@ from numpy.typing import ArrayLike
 from agents.atari import PROTOCOL, all_games, draw_noops, rom_ids
 from ht_rl import arguments
 from ht_rl.atari100k import games
+
+# An emulator takes a thread and 0.8 MB; this many keep dozens of cores busy.
+_MOST_EPISODES = 500
 
 
 class Evaluation(NamedTuple):
@@ -39,8 +42,25 @@ class Evaluation(NamedTuple):
 
 
 # Maps the newest frames, uint8 [num_episodes, 84, 84], and flags of those that
-# begin a stack, bool [num_episodes], to actions, [num_episodes].
+# begin a stack, bool [num_episodes], to actions, [num_episodes]. An array of
+# JAX need not be computed yet: the emulators of other policies play meanwhile.
 Policy = Callable[[np.ndarray, np.ndarray], ArrayLike]
+
+
+class Job(NamedTuple):
+  """What to evaluate: arguments of `evaluate`.
+
+  Attributes:
+    policy: selects the actions of all its episodes.
+    game: any game of ale-py, in any usual spelling.
+    num_episodes: number of episodes, each in its own environment.
+    seed: integer >= 0.
+  """
+
+  policy: Policy
+  game: str
+  num_episodes: int
+  seed: int
 
 
 def evaluate(
@@ -79,54 +99,144 @@ def evaluate(
   Raises:
     ValueError: the game is unknown, or a number is out of range.
   """
-  arguments.check_int('num_episodes', num_episodes, 1)
-  arguments.check_seed('seed', seed)
-  arguments.check_int('max_noops', max_noops, 0)
-  arguments.check_int('max_episode_steps', max_episode_steps, 1)
-  environments = [
-    make_evaluation_environment(game) for _ in range(num_episodes)
-  ]
-  noops = np.array(
-    [draw_noops(seed, episode, max_noops) for episode in range(num_episodes)]
+  [(_, evaluation)] = evaluate_all(
+    [Job(policy, game, num_episodes, seed)],
+    max_noops=max_noops,
+    max_episode_steps=max_episode_steps,
+    progress=progress,
   )
-  returns = np.zeros(num_episodes)
-  lengths = np.zeros(num_episodes, np.int64)
-  over = np.zeros(num_episodes, bool)
-  first = np.ones(num_episodes, bool)
-  ended = np.zeros(num_episodes, bool)
-  rewards = np.zeros(num_episodes)
-  lives = np.zeros(num_episodes, np.int64)
-  frames = np.zeros(
-    (num_episodes, PROTOCOL.screen_size, PROTOCOL.screen_size), np.uint8
-  )
-  for i, environment in enumerate(environments):
-    observation, info = environment.reset()
-    frames[i], lives[i] = observation[0, 0], info['lives'][0]
-  steps = 0
-  while not over.all():
-    actions = np.asarray(policy(frames, first))
-    idle = noops > 0
-    chosen = np.where(idle, 0, actions).astype(np.int32)
-    frames, lives_before = frames.copy(), lives.copy()
-    playing = np.flatnonzero(~over).tolist()
-    for i in playing:  # All emulate at once, in their threads.
-      environments[i].send(chosen[i : i + 1])
-    for i in playing:
-      observation, reward, end, _, info = environments[i].recv()
+  return evaluation
+
+
+def evaluate_all(
+  jobs: Iterable[Job],
+  *,
+  max_noops: int = PROTOCOL.max_noops,
+  max_episode_steps: int = PROTOCOL.max_episode_steps,
+  progress: Callable[[int, int], None] | None = None,
+  most_episodes: int = _MOST_EPISODES,
+) -> Iterator[tuple[int, Evaluation]]:
+  """Plays the episodes of several policies at once.
+
+  Each policy sees the batches that it would see alone, so that each evaluation
+  is the one of `evaluate`. While one policy computes its actions, the emulators
+  of the others play.
+
+  Args:
+    jobs: the policies and their episodes. A job is taken from them when it
+      starts.
+    max_noops: as for `evaluate`.
+    max_episode_steps: as for `evaluate`.
+    progress: called after each step of all that play, with the number of steps
+      done and the number of episodes that are finished, of all jobs.
+    most_episodes: a job does not start while this many episodes play.
+
+  Yields:
+    The index of each job and its evaluation, as soon as it is over.
+
+  Raises:
+    ValueError: a game is unknown, or a number is out of range.
+  """
+  waiting = enumerate(jobs)
+  playing: dict[int, _Episodes] = {}
+  steps = finished = 0
+
+  def count() -> int:
+    return sum(episodes.num_playing for episodes in playing.values())
+
+  while True:
+    # One at a time: loading its games takes seconds, and `progress` may stop.
+    if count() < most_episodes and (next_job := next(waiting, None)):
+      index, job = next_job
+      playing[index] = _Episodes(job, max_noops, max_episode_steps)
+    if not playing:
+      return
+    num_playing = count()
+    for episodes in playing.values():
+      episodes.send()
+    for episodes in playing.values():
+      episodes.receive()
+    steps += 1
+    finished += num_playing - count()
+    if progress is not None:
+      progress(steps, finished)
+    for index in list(playing):
+      if not playing[index].num_playing:
+        yield index, playing.pop(index).evaluation
+
+
+class _Episodes:
+  """The episodes of a job.
+
+  Attributes:
+    evaluation: the returns and lengths so far.
+  """
+
+  def __init__(self, job: Job, max_noops: int, max_episode_steps: int):
+    """Loads the games, and asks the policy for the first actions."""
+    arguments.check_int('num_episodes', job.num_episodes, 1)
+    arguments.check_seed('seed', job.seed)
+    arguments.check_int('max_noops', max_noops, 0)
+    arguments.check_int('max_episode_steps', max_episode_steps, 1)
+    num = job.num_episodes
+    self.evaluation = Evaluation(np.zeros(num), np.zeros(num, np.int64))
+    self._policy = job.policy
+    self._max_episode_steps = max_episode_steps
+    self._environments = {
+      i: make_evaluation_environment(job.game) for i in range(num)
+    }
+    self._noops = np.array(
+      [draw_noops(job.seed, episode, max_noops) for episode in range(num)]
+    )
+    self._ended = np.zeros(num, bool)
+    self._rewards = np.zeros(num)
+    self._lives = np.zeros(num, np.int64)
+    self._frames = np.zeros(
+      (num, PROTOCOL.screen_size, PROTOCOL.screen_size), np.uint8
+    )
+    for i, environment in self._environments.items():
+      observation, info = environment.reset()
+      self._frames[i] = observation[0, 0]
+      self._lives[i] = info['lives'][0]
+    self._actions = self._policy(self._frames, np.ones(num, bool))
+
+  @property
+  def num_playing(self) -> int:
+    """The number of episodes that are not over."""
+    return len(self._environments)
+
+  def send(self) -> None:
+    """Waits for the actions; the emulators begin to play them."""
+    actions = np.asarray(self._actions)
+    chosen = np.where(self._noops > 0, 0, actions).astype(np.int32)
+    for i, environment in self._environments.items():
+      environment.send(chosen[i : i + 1])
+
+  def receive(self) -> None:
+    """Waits for the emulators, and asks the policy for the next actions."""
+    returns, lengths = self.evaluation
+    # The policy may still read the last frames.
+    frames, lives = self._frames.copy(), self._lives.copy()
+    for i, environment in self._environments.items():
+      observation, reward, end, _, info = environment.recv()
       frames[i], lives[i] = observation[0, 0], info['lives'][0]
-      rewards[i], ended[i] = reward[0], end[0]
-    counted = ~idle & ~over
-    returns[counted] += rewards[counted]
-    lengths += counted
-    over |= counted & (ended | (lengths == max_episode_steps))
+      self._rewards[i], self._ended[i] = reward[0], end[0]
+    playing = np.zeros(len(frames), bool)
+    playing[list(self._environments)] = True
+    idle = self._noops > 0
+    counted = ~idle & playing
+    returns[counted] += self._rewards[counted]
+    lengths[counted] += 1
+    over = counted & (self._ended | (lengths == self._max_episode_steps))
     # A game that ends during the no-ops restarts on the next step, whatever the
     # action. That step is no no-op, so do not count this one.
-    noops -= idle & ~ended
-    first = idle | (lives < lives_before)
-    steps += 1
-    if progress is not None:
-      progress(steps, int(over.sum()))
-  return Evaluation(returns, lengths)
+    self._noops -= idle & ~self._ended
+    first = idle | (lives < self._lives)
+    self._frames, self._lives = frames, lives
+    for i in np.flatnonzero(over).tolist():
+      del self._environments[i]
+    if self._environments:
+      self._actions = self._policy(frames, first)
 
 
 def make_evaluation_environment(game: str) -> vector_env.AtariVectorEnv:

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from typing import Any, Protocol, TypeVar
 
+import jax
 import numpy as np
 
-from agents import atari
+from agents import atari, emulators
 from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
 from agents.errors import DivergedError, StoppedError
 from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
+from agents.run_evaluation import evaluate_due, evaluate_trained
 from agents.run_settings import RunSettings
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -110,6 +112,13 @@ class Group:
     self._should_stop = should_stop
     self.errors: dict[int, DivergedError] = {}
     self._names = [f'{place.game}, seed {place.seed}' for place in places]
+    self._population = Population(
+      loop, [place.seed for place in places], restart_every, strategy, say
+    )
+    self._emulators = emulators.Emulators(
+      [(place.game, place.seed) for place in places],
+      emulators.num_workers(len(places), jax.default_backend()),
+    )
     self.runs = [
       RecordedRun(
         place.run_folder,
@@ -118,18 +127,20 @@ class Group:
         settings,
         place.config,
         say=_prefixed(say, name),
-        should_stop=should_stop,
+        environment=environment,
       )
-      for place, name in zip(places, self._names, strict=True)
+      for place, name, environment in zip(
+        places, self._names, self._emulators.environments, strict=True
+      )
     ]
-    self._population = Population(
-      loop, [place.seed for place in places], restart_every, strategy, say
-    )
-    for run, member in zip(self.runs, self._population.members, strict=True):
-      run.attach(member)
+    with contextlib.ExitStack() as failing:
+      failing.callback(self._emulators.close)
+      for run, member in zip(self.runs, self._population.members, strict=True):
+        run.attach(member)
+      failing.pop_all()
 
   def execute(self) -> dict[int, dict[str, Any]]:
-    """Trains and evaluates all runs, and writes their results.
+    """Trains and evaluates all runs, and writes their results; once.
 
     A run that diverges is left out from then on; `errors` has its error.
 
@@ -139,9 +150,10 @@ class Group:
     Raises:
       StoppedError: `should_stop` returned True; each run has a checkpoint.
       CheckpointError: a checkpoint could not be written.
-      OSError: another file could not be written.
+      OSError: another file could not be written, or a process that plays ended.
     """
-    self._train()
+    with contextlib.closing(self._emulators):
+      self._train()
     results = {}
     more = {
       'population': {
@@ -149,10 +161,12 @@ class Group:
         'strategy': self._population.strategy,
       }
     }
-    for index in self._going_on():
-      run = self.runs[index]
-      results[index] = run.finish(run.evaluate(self._new_progress), **more)
-    return results
+    going_on = [self.runs[index] for index in self._going_on()]
+    for run, evaluation in evaluate_trained(
+      going_on, self._new_progress, self._should_stop
+    ):
+      results[self.runs.index(run)] = run.finish(evaluation, **more)
+    return dict(sorted(results.items()))
 
   def _going_on(self) -> list[int]:
     """Returns the indices of the runs that did not diverge."""
@@ -178,8 +192,11 @@ class Group:
         # Those that were killed at an earlier step catch up first, each by
         # itself: they have less to do in a step than those that learn already.
         behind = [i for i in going_on if self.runs[i].step == step]
-        for i in behind:
-          timestep = self.runs[i].play(actions[i])
+        timesteps = self._emulators.advance(
+          behind, [actions[i] for i in behind]
+        )
+        for i, timestep in zip(behind, timesteps, strict=True):
+          self.runs[i].count(timestep)
           outcomes[i] = timestep.outcome
           frames[i] = timestep.observation[..., 0]
         if len(behind) == len(going_on):
@@ -235,11 +252,10 @@ class Group:
 
   def _evaluate(self, indices: Sequence[int] | None = None) -> None:
     """Evaluates the runs for which it is due; stops their clocks meanwhile."""
-    seconds = sum(
-      self.runs[i].evaluate_if_due()
-      for i in self._going_on()
-      if indices is None or i in indices
-    )
+    runs = [
+      self.runs[i] for i in self._going_on() if indices is None or i in indices
+    ]
+    seconds = evaluate_due(runs, self._should_stop)
     if seconds:
       for run in self.runs:
         run.leave_out(seconds)

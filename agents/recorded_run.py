@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Mapping
-import contextlib
 import importlib.metadata
 import os
 import time
@@ -16,7 +15,7 @@ import numpy as np
 from agents import agent_state, atari, checkpoint, weights
 from agents import evaluation as evaluation_lib
 from agents.core.driver import Driver
-from agents.errors import StoppedError
+from agents.emulators import Environment
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunFolder
@@ -63,8 +62,9 @@ NewProgress = Callable[[str, str, int, int], Progress]
 class RecordedRun:
   """A run in its folder.
 
-  Its owner steps the driver: between `play`, which plays the driver's action,
-  and `record`, which writes what there is to write after the driver's step.
+  Its owner plays the driver's action in the environment, and steps the driver:
+  between `count`, which is told of the environment's step, and `record`, which
+  writes what there is to write after the driver's.
 
   Attributes:
     folder: where its files are.
@@ -88,7 +88,7 @@ class RecordedRun:
     settings: RunSettings,
     config: str = '',
     say: Callable[[str], None] = print,
-    should_stop: Callable[[], bool] = lambda: False,
+    environment: Environment | None = None,
   ):
     """Loads the game; `attach` a driver before anything else.
 
@@ -99,7 +99,7 @@ class RecordedRun:
       settings: length, evaluation and intervals of the run.
       config: name of the configuration, for the result.
       say: called with each line for the user.
-      should_stop: is asked during evaluations, which it ends.
+      environment: of the game and the seed; None makes one.
 
     Raises:
       ValueError: the game is unknown, or the seed out of range.
@@ -107,14 +107,15 @@ class RecordedRun:
     self.folder = folder
     self.game = game
     self.seed = seed
-    self.environment = atari.AtariEnvironment(game, seed)
+    if environment is None:
+      environment = atari.AtariEnvironment(game, seed)
+    self.environment = environment
     self.step = 0
     self.reporter: Reporter | None = None
     self.last_return: float | None = None
     self._settings = settings
     self._config = config
     self._say = say
-    self._should_stop = should_stop
     self._evaluated_step = 0
     self._episode_return = 0.0
     self._episode_length = 0
@@ -202,9 +203,8 @@ class RecordedRun:
       return int(self.driver.begin(self.environment.reset()))
     return int(self.driver.action)
 
-  def play(self, action: int) -> atari.Timestep:
-    """Plays an action; counts the step and the episode."""
-    timestep = self.environment.advance(action)
+  def count(self, timestep: atari.Timestep) -> None:
+    """Counts a step of the environment, and the episode that it ends."""
     self.step += 1
     self._episode_return += timestep.reward
     self._episode_length += 1
@@ -222,7 +222,6 @@ class RecordedRun:
       self._report('Train/EpisodeLength', self._episode_length)
       self._episode_return = 0.0
       self._episode_length = 0
-    return timestep
 
   def record(self) -> dict[str, float] | None:
     """Writes the figures of a step that the driver has done.
@@ -251,41 +250,36 @@ class RecordedRun:
     """Leaves time that was not training out of `training_seconds`."""
     self._since += seconds
 
-  def evaluate_if_due(self) -> float:
-    """Evaluates the tortoise during training, if an evaluation is due.
-
-    Returns:
-      The time it took, in seconds.
-    """
+  def evaluation_is_due(self) -> bool:
+    """Returns whether an evaluation during training is due, and not done."""
     every = self._settings.eval_every
     if not every or self.step % every or self.is_trained:
-      return 0.0
-    if self.step == self._evaluated_step:
-      return 0.0
-    started = time.monotonic()
-    num_episodes = self._settings.num_training_eval_episodes
+      return False
+    return self.step != self._evaluated_step
+
+  def evaluation_job(self) -> evaluation_lib.Job:
+    """Returns what to evaluate: the tortoise of now."""
+    settings = self._settings
+    num_episodes = (
+      settings.num_eval_episodes
+      if self.is_trained
+      else settings.num_training_eval_episodes
+    )
     policy = self.driver.policy(num_episodes, self.seed)
+    return evaluation_lib.Job(policy, self.game, num_episodes, self.seed)
 
-    def check(steps: int, episodes: int) -> None:
-      del steps, episodes
-      if self._should_stop():
-        raise StoppedError
-
-    with contextlib.suppress(StoppedError):
-      evaluation = evaluation_lib.evaluate(
-        policy, self.game, num_episodes, self.seed, progress=check
-      )
-      mean = float(np.mean(evaluation.returns))
-      self._metrics.write(
-        {
-          'step': self.step,
-          'evaluation_return': mean,
-          'evaluation_episodes': num_episodes,
-        }
-      )
-      self._report('Eval/AverageReturn', mean)
-      self._evaluated_step = self.step
-    return time.monotonic() - started
+  def record_evaluation(self, evaluation: evaluation_lib.Evaluation) -> None:
+    """Writes the score of an evaluation during training."""
+    mean = float(np.mean(evaluation.returns))
+    self._metrics.write(
+      {
+        'step': self.step,
+        'evaluation_return': mean,
+        'evaluation_episodes': len(evaluation.returns),
+      }
+    )
+    self._report('Eval/AverageReturn', mean)
+    self._evaluated_step = self.step
 
   # The end.
 
@@ -298,40 +292,19 @@ class RecordedRun:
       epsilon_eval=self.driver.loop.learner.epsilon_eval,
     )
 
-  def evaluate(self, new_progress: NewProgress) -> evaluation_lib.Evaluation:
-    """Plays the final evaluation.
-
-    Raises:
-      StoppedError: it was asked to stop.
-    """
-    num_episodes = self._settings.num_eval_episodes
-    policy = self.driver.policy(num_episodes, self.seed)
-
-    def show(steps: int, episodes: int) -> None:
-      if self._should_stop():
-        raise StoppedError('stopped during the evaluation')
-      progress.update(episodes, steps=steps)
-
-    progress = new_progress('evaluate', 'episode', num_episodes, 0)
-    with contextlib.closing(progress):
-      evaluation = evaluation_lib.evaluate(
-        policy, self.game, num_episodes, self.seed, progress=show
-      )
-    self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
-    return evaluation
-
   def finish(
     self, evaluation: evaluation_lib.Evaluation, **more: Any
   ) -> dict[str, Any]:
     """Writes the tortoise and the result; removes the checkpoints.
 
     Args:
-      evaluation: from `evaluate`.
+      evaluation: of the tortoise.
       **more: for the result.
 
     Returns:
       The content of `result.json`.
     """
+    self._report('Eval/AverageReturn', float(np.mean(evaluation.returns)))
     if self.reporter is not None:
       self.reporter.close()
     weights.save(self.folder.tortoise_file, self.driver.tortoise)

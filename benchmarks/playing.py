@@ -11,6 +11,7 @@ from agents.core.driver import Driver, Programs
 from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
+from agents.emulators import Emulators
 
 # `small` is that of `gin_configs/small/base.gin`.
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -43,27 +44,26 @@ def training(
 
 
 def training_together(
-  game: str, loop: Loop, size: int, strategy: str
+  games: Emulators, loop: Loop, strategy: str
 ) -> tuple[Population, Callable[[int], None]]:
-  """Returns N runs as a population, and a function that trains all of them.
+  """Returns runs of games as a population, and a function that trains them all.
 
   Raises:
     ValueError: they do not fit in memory.
   """
+  size = len(games.environments)
   population = Population(loop, range(size), strategy=strategy)
-  games = [atari.AtariEnvironment(game, seed) for seed in range(size)]
   actions: Any = [
     member.begin(environment.reset())
-    for member, environment in zip(population.members, games, strict=True)
+    for member, environment in zip(
+      population.members, games.environments, strict=True
+    )
   ]
 
   def train(steps: int) -> None:
     nonlocal actions
     for _ in range(steps):
-      timesteps = [
-        environment.advance(int(action))
-        for environment, action in zip(games, actions, strict=True)
-      ]
+      timesteps = games.advance(range(size), list(map(int, actions)))
       outcomes = np.array([timestep.outcome for timestep in timesteps])
       frames = np.stack([timestep.observation for timestep in timesteps])
       actions = population.step(range(size), Outcome(*outcomes.T), frames)

@@ -41,6 +41,7 @@ def make(
   """Returns N runs, and a function that trains each for some steps."""
   from agents import configurables
   from agents.core.driver import Programs
+  from agents.emulators import Emulators
   from benchmarks import playing
 
   loop = configurables.drq_agent(
@@ -64,7 +65,8 @@ def make(
 
     return list(drivers), one_by_one
 
-  population, together = playing.training_together(game, loop, size, side)
+  games = Emulators([(game, seed) for seed in range(size)], num_workers=0)
+  population, together = playing.training_together(games, loop, side)
   return list(population.members), together
 
 

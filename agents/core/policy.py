@@ -11,7 +11,7 @@ from agents.core import streams
 from agents.core.learner import Learner
 
 # Maps frames and flags of first frames to actions; see `make_policy`.
-Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Policy = Callable[[np.ndarray, np.ndarray], jax.Array]
 
 
 def make_policy(
@@ -37,7 +37,8 @@ def make_policy(
   Returns:
     A function that maps frames [N, *observation_shape] and flags of first
     frames, bool [N], to actions, int [N]. It keeps the earlier frames of each
-    stack.
+    stack. It returns while the device still computes: leave the frames as they
+    are until the actions are read.
   """
   if evaluate is None:
     evaluate = jax.jit(learner.evaluate, donate_argnums=1)
@@ -47,12 +48,12 @@ def make_policy(
   key = streams.key_of(seed_key, streams.EVALUATION, after)
   steps = 0
 
-  def act(observations: np.ndarray, first: np.ndarray) -> np.ndarray:
+  def act(observations: np.ndarray, first: np.ndarray) -> jax.Array:
     nonlocal frames, steps
     steps += 1
     frames, actions = evaluate(
       params, frames, observations, first, streams.action(key, steps)
     )
-    return np.asarray(actions)
+    return actions
 
   return act

@@ -132,7 +132,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     shape = (1, *self.observation_shape)
     frame = np.reshape(observation, shape).astype(self.observation_dtype)
     assert self._policy is not None  # From `begin_episode`.
-    return self._policy(frame, np.array([first]))[0]
+    return np.asarray(self._policy(frame, np.array([first])))[0]
 
   def report(self) -> None:
     """Writes the metrics of the last gradient step to the dispatcher."""

@@ -20,6 +20,7 @@ from agents import evaluation as evaluation_lib
 from agents.configurables import restarts_warning
 from agents.errors import CheckpointError, StoppedError
 from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
+from agents.run_evaluation import evaluate_due, evaluate_trained
 from agents.run_settings import RunSettings
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -72,7 +73,6 @@ class Atari100kRunner(run_experiment.Runner):
       settings,
       config,
       say=say,
-      should_stop=should_stop,
     )
     try:
       super().__init__(
@@ -144,10 +144,12 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _train(self, progress: Progress) -> None:
     run, driver = self._run, self._agent.driver
-    run.evaluate_if_due()  # The run may have stopped during an evaluation.
+    # The run may have stopped during an evaluation.
+    evaluate_due([run], self._should_stop)
     action = run.begin()
     while not run.is_trained:
-      timestep = run.play(action)
+      timestep = run.environment.advance(action)
+      run.count(timestep)
       action = int(driver.step(timestep.outcome, timestep.observation))
       figures = run.record()
       if driver.steps % self._agent.summary_writing_frequency == 0:
@@ -155,7 +157,7 @@ class Atari100kRunner(run_experiment.Runner):
       if figures is not None:
         shown = {'return': run.last_return, 'loss': figures.get('loss')}
         progress.update(run.step, **shown)
-      run.leave_out(run.evaluate_if_due())
+      run.leave_out(evaluate_due([run], self._should_stop))
       stops = self._should_stop() and not run.is_trained
       if run.checkpoint_is_due() or stops:
         self._checkpoint_experiment()
@@ -164,4 +166,7 @@ class Atari100kRunner(run_experiment.Runner):
 
   def _run_eval_phase(self, statistics: Any) -> evaluation_lib.Evaluation:
     del statistics
-    return self._run.evaluate(self._new_progress)
+    [(_, evaluation)] = evaluate_trained(
+      [self._run], self._new_progress, self._should_stop
+    )
+    return evaluation

@@ -126,10 +126,14 @@ def _populations(figures: Mapping[str, Figure]) -> list[str]:
   sizes = list(dict.fromkeys(size for size, _ in cells))
   ways = list(dict.fromkeys(way for _, way in cells))
   rows = [
-    [size, *(_number(cells.get((size, way)), 'runs_an_hour') for way in ways)]
+    [
+      size,
+      *(_number(cells.get((size, way)), 'runs_an_hour') for way in ways),
+      _number(figures.get(f'emulators/{size}'), 'seconds', 1e3),
+    ]
     for size in sizes
   ]
-  lines = _table(['runs in one process', *ways], rows)
+  lines = _table(['runs in one process', *ways, 'ms of all emulators'], rows)
   beside = [
     [name.split('/')[1], _number(figure, 'runs_an_hour')]
     for name, figure in figures.items()

@@ -1,6 +1,7 @@
 """The figures, in the order in which they are measured."""
 
 from collections.abc import Callable, Iterator
+import contextlib
 import functools
 from importlib.util import find_spec
 import multiprocessing
@@ -14,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from agents import atari, configurables
+from agents import atari, configurables, emulators
 from agents.core import strategies
 from agents.core.loop import Loop
 from benchmarks import image_training, network_alone, playing
@@ -71,6 +72,7 @@ def stages(scale: str, base_dir: str, deadline: float) -> Iterator[Stage]:
     yield f'update/{agent}', functools.partial(update, scale, agent)
     yield f'step/{agent}', functools.partial(alone, scale, agent)
   for size in SIZES[scale]:
+    yield f'emulators/{size}', functools.partial(host, scale, size)
     for strategy in strategies.STRATEGIES:
       yield (
         f'population/{size}/{strategy}',
@@ -187,16 +189,37 @@ def alone(scale: str, agent: str) -> Figure:
   }
 
 
+def games_of(size: int) -> emulators.Emulators:
+  """Returns the emulators of N runs, as a group of runs has them."""
+  return emulators.Emulators(
+    [(GAME, seed) for seed in range(size)],
+    emulators.num_workers(size, jax.default_backend()),
+  )
+
+
+def host(scale: str, size: int) -> Figure:
+  """A step of all emulators of N runs."""
+  with contextlib.closing(games_of(size)) as games:
+    for environment in games.environments:
+      environment.reset()
+
+    def play(steps: int) -> None:
+      for _ in range(steps):
+        games.advance(range(size), [0] * size)
+
+    return {'seconds': timed(play, SECONDS[scale] / 3)}
+
+
 def population(scale: str, size: int, strategy: str) -> Figure:
   """An environment step of DrQ runs at replay ratio 2, emulators included."""
-  try:
-    _, train = playing.training_together(
-      GAME, make_loop(scale, 'drq', 2), size, strategy
-    )
-  except ValueError as error:  # They do not fit in memory.
-    return {'error': str(error)}
-  train(WARM_UP + 5)
-  seconds = timed(train, SECONDS[scale])
+  loop = make_loop(scale, 'drq', 2)
+  with contextlib.closing(games_of(size)) as games:
+    try:
+      _, train = playing.training_together(games, loop, strategy)
+    except ValueError as error:  # They do not fit in memory.
+      return {'error': str(error)}
+    train(WARM_UP + 5)
+    seconds = timed(train, SECONDS[scale])
   return {
     'seconds': seconds,
     'runs_an_hour': size * 3600 / (seconds * STEPS_OF_A_RUN),

@@ -89,6 +89,80 @@ def test_an_episode_that_is_over_rests(monkeypatch):
   assert len(emulated) == played.lengths.sum() + noops
 
 
+# Game, number of actions and of episodes, seed.
+JOBS = [('Assault', 7, 4, 2), ('AirRaid', 6, 3, 0), ('Assault', 7, 2, 5)]
+
+
+def jobs_of(started):
+  """Yields `JOBS`, and adds the index of each to a list when it starts."""
+  for i, (game, num_actions, num_episodes, seed) in enumerate(JOBS):
+    started.append(i)
+    policy = StackingPolicy(num_actions)
+    yield evaluation.Job(policy, game, num_episodes, seed)
+
+
+@pytest.fixture(scope='module')
+def alone():
+  """Returns the evaluation of each of `JOBS` alone."""
+  return [
+    evaluation.evaluate(*job, max_episode_steps=330) for job in jobs_of([])
+  ]
+
+
+@pytest.mark.parametrize(
+  ('most_episodes', 'started_together'), [(1, 1), (5, 2), (8, 3)]
+)
+def test_jobs_together_are_evaluated_as_alone(
+  alone, most_episodes, started_together
+):
+  started, heard = [], []
+
+  def progress(steps, finished):
+    heard.append(finished)
+    if not finished:  # A job starts after each step.
+      assert len(started) == min(steps, started_together)
+    playing = sum(JOBS[i][2] for i in started) - finished
+    assert playing < most_episodes + JOBS[started[-1]][2]
+
+  found = dict(
+    evaluation.evaluate_all(
+      jobs_of(started),
+      max_episode_steps=330,
+      progress=progress,
+      most_episodes=most_episodes,
+    )
+  )
+  assert heard == sorted(heard)
+  assert heard[-1] == sum(job[2] for job in JOBS)
+  assert len({tuple(played.lengths) for played in alone}) == len(JOBS)
+  for i, expected in enumerate(alone):
+    np.testing.assert_array_equal(found[i], expected)
+
+
+def test_no_policy_waits_for_the_actions_of_another():
+  log = []
+
+  class Later:
+    """Actions that are computed when they are read."""
+
+    def __init__(self, name):
+      self._name = name
+      log.append(f'ask {name}')
+
+    def __array__(self, dtype=None, copy=None):
+      log.append(f'read {self._name}')
+      return np.zeros(1, int)
+
+  jobs = [
+    evaluation.Job(lambda *_, name=name: Later(name), 'Pong', 1, seed=0)
+    for name in 'AB'
+  ]
+  done = evaluation.evaluate_all(jobs, max_noops=0, max_episode_steps=3)
+  assert [i for i, _ in done] == [0, 1]
+  both = ['ask A', 'ask B', 'read A', 'read B']
+  assert log == ['ask A', 'read A', *both, *both, 'ask B', 'read B']
+
+
 def test_evaluation_leaves_out_games_that_end_while_idle():
   """With no-ops Assault lasts 161 steps: it ends before the episode starts."""
   assert atari.draw_noops(0, 0, 1000) > 350

@@ -18,6 +18,7 @@ KINDS = (
   'rate/bandwidth',
   'update/drq',
   'step/drq',
+  'emulators/2',
   'population/2/turns',
   'images/ResNet-18/ht_rl',
 )
@@ -45,7 +46,8 @@ def test_each_kind_is_measured_and_shown(tmp_path):
   share = update['flops'] / update['seconds'] / rate
   assert f'| {share:.1%} |' in drawn
   runs = figures_of(ledger, 'population/2/turns', 'runs_an_hour')
-  assert f'| 2 | {runs:,.4g} |' in drawn
+  played = 1e3 * figures_of(ledger, 'emulators/2', 'seconds')
+  assert f'| 2 | {runs:,.4g} | {played:,.4g} |' in drawn
 
 
 def figures_of(ledger, name, key):

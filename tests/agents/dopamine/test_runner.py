@@ -312,7 +312,7 @@ def without_times(rows):
 
 
 def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
-  evaluate, stopped_at = evaluation_lib.evaluate, []
+  evaluate_all, stopped_at = evaluation_lib.evaluate_all, []
   runner = make_runner(
     tmp_path,
     eval_every=70,
@@ -320,14 +320,14 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
     should_stop=lambda: bool(stopped_at),
   )
 
-  def stopping(*args, progress, **settings):
+  def stopping(jobs, progress):
     # During the episodes of the second evaluation, at step 140.
     if runner._run.step == 140:
       stopped_at.append(runner._run.step)
-    return evaluate(*args, progress=progress, **settings)
+    return evaluate_all(jobs, progress=progress)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(evaluation_lib, 'evaluate', stopping)
+    patch.setattr(evaluation_lib, 'evaluate_all', stopping)
     with pytest.raises(StoppedError):
       runner.run_experiment()
   assert stopped_at == [140]
@@ -353,17 +353,17 @@ def test_an_evaluation_in_training_scores_the_tortoise_of_that_step(tmp_path):
   runner = make_runner(
     tmp_path, eval_every=110, num_training_eval_episodes=EPISODES
   )
-  evaluate, policies = evaluation_lib.evaluate, []
+  evaluate_all, policies = evaluation_lib.evaluate_all, []
 
-  def keeping(policy, *args, **settings):
+  def keeping(jobs, progress):
     if runner._run.step == 110:
       opt_state = runner._agent.driver.state.train.opt_state
       tortoise = ht_rl.tortoise_params(opt_state)
       policies.append(jax.tree.map(np.array, tortoise))
-    return evaluate(policy, *args, **settings)
+    return evaluate_all(jobs, progress=progress)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(evaluation_lib, 'evaluate', keeping)
+    patch.setattr(evaluation_lib, 'evaluate_all', keeping)
     runner.run_experiment()
   runner.folder = tmp_path
   [found] = [row for row in rows_of(runner) if 'evaluation_return' in row]
@@ -387,15 +387,15 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
     eval_every=50,
     num_training_eval_episodes=1,
   )
-  evaluate, seen = evaluation_lib.evaluate, []
+  evaluate_all, seen = evaluation_lib.evaluate_all, []
 
-  def counting(*args, **settings):
+  def counting(jobs, progress):
     train = runner._agent.driver.state.train
     seen.append((int(train.gradient_steps), int(train.cycle_steps)))
-    return evaluate(*args, **settings)
+    return evaluate_all(jobs, progress=progress)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(evaluation_lib, 'evaluate', counting)
+    patch.setattr(evaluation_lib, 'evaluate_all', counting)
     runner.run_experiment()
   # A reset is due at each of these steps, and waits for the next one.
   assert seen == [(20, 10), (70, 10), (120, 10), (170, 10)]
