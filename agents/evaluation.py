@@ -12,7 +12,8 @@ evaluation episode is the unmodified game: only training ends the bootstrap at a
 life loss.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ale_py import vector_env
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike
 from agents.atari import PROTOCOL, all_games, draw_noops, rom_ids
 from ht_rl import arguments
 from ht_rl.atari100k import games
+from ht_rl.atari100k.run_episodes import Episode
 
 # An emulator takes a thread and 0.8 MB; this many keep dozens of cores busy.
 _MOST_EPISODES = 500
@@ -55,12 +57,17 @@ class Job(NamedTuple):
     game: any game of ale-py, in any usual spelling.
     num_episodes: number of episodes, each in its own environment.
     seed: integer >= 0.
+    finished: by number, episodes of this evaluation that need not be played
+      again.
+    keep: is told the number of each episode that ends, and its result.
   """
 
   policy: Policy
   game: str
   num_episodes: int
   seed: int
+  finished: Mapping[int, Episode] = MappingProxyType({})
+  keep: Callable[[int, Episode], None] = lambda index, episode: None
 
 
 def evaluate(
@@ -128,7 +135,8 @@ def evaluate_all(
     max_noops: as for `evaluate`.
     max_episode_steps: as for `evaluate`.
     progress: called after each step of all that play, with the number of steps
-      done and the number of episodes that are finished, of all jobs.
+      done and the number of episodes that are finished, of all jobs that have
+      started.
     most_episodes: a job does not start while this many episodes play.
 
   Yields:
@@ -149,7 +157,8 @@ def evaluate_all(
     if count() < most_episodes and (next_job := next(waiting, None)):
       index, job = next_job
       playing[index] = _Episodes(job, max_noops, max_episode_steps)
-    if not playing:
+      finished += len(job.finished)
+    elif not playing:
       return
     num_playing = count()
     for episodes in playing.values():
@@ -180,10 +189,14 @@ class _Episodes:
     arguments.check_int('max_episode_steps', max_episode_steps, 1)
     num = job.num_episodes
     self.evaluation = Evaluation(np.zeros(num), np.zeros(num, np.int64))
-    self._policy = job.policy
+    for i, episode in job.finished.items():
+      self.evaluation.returns[i], self.evaluation.lengths[i] = episode
+    self._policy, self._keep = job.policy, job.keep
     self._max_episode_steps = max_episode_steps
     self._environments = {
-      i: make_evaluation_environment(job.game) for i in range(num)
+      i: make_evaluation_environment(job.game)
+      for i in range(num)
+      if i not in job.finished
     }
     self._noops = np.array(
       [draw_noops(job.seed, episode, max_noops) for episode in range(num)]
@@ -198,7 +211,9 @@ class _Episodes:
       observation, info = environment.reset()
       self._frames[i] = observation[0, 0]
       self._lives[i] = info['lives'][0]
-    self._actions = self._policy(self._frames, np.ones(num, bool))
+    self._actions: ArrayLike = np.zeros(num)
+    if self._environments:
+      self._actions = self._policy(self._frames, np.ones(num, bool))
 
   @property
   def num_playing(self) -> int:
@@ -235,6 +250,7 @@ class _Episodes:
     self._frames, self._lives = frames, lives
     for i in np.flatnonzero(over).tolist():
       del self._environments[i]
+      self._keep(i, Episode(float(returns[i]), int(lengths[i])))
     if self._environments:
       self._actions = self._policy(frames, first)
 

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Callable, Mapping
+import functools
+import hashlib
 import importlib.metadata
 import os
 import time
@@ -18,6 +20,7 @@ from agents.core.driver import Driver
 from agents.emulators import Environment
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
+from ht_rl.atari100k.run_episodes import EpisodesFile
 from ht_rl.atari100k.run_folder import RunFolder
 
 
@@ -260,13 +263,16 @@ class RecordedRun:
   def evaluation_job(self) -> evaluation_lib.Job:
     """Returns what to evaluate: the tortoise of now."""
     settings = self._settings
-    num_episodes = (
-      settings.num_eval_episodes
-      if self.is_trained
-      else settings.num_training_eval_episodes
-    )
+    if self.is_trained:
+      num_episodes = settings.num_eval_episodes
+      kept = self._kept_episodes
+      more: dict[str, Any] = {'finished': kept.episodes, 'keep': kept.add}
+    else:
+      num_episodes, more = settings.num_training_eval_episodes, {}
     policy = self.driver.policy(num_episodes, self.seed)
-    return evaluation_lib.Job(policy, self.game, num_episodes, self.seed)
+    return evaluation_lib.Job(
+      policy, self.game, num_episodes, self.seed, **more
+    )
 
   def record_evaluation(self, evaluation: evaluation_lib.Evaluation) -> None:
     """Writes the score of an evaluation during training."""
@@ -282,6 +288,23 @@ class RecordedRun:
     self._evaluated_step = self.step
 
   # The end.
+
+  @functools.cached_property
+  def _kept_episodes(self) -> EpisodesFile:
+    """The finished episodes of the final evaluation."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves(jax.device_get(self.driver.tortoise)):
+      digest.update(np.asarray(array).tobytes())
+    return EpisodesFile(
+      self.folder.episodes_file,
+      digest.hexdigest(),
+      self._settings.num_eval_episodes,
+    )
+
+  @property
+  def num_kept_episodes(self) -> int:
+    """Number of episodes that a final evaluation before has finished."""
+    return len(self._kept_episodes.episodes)
 
   @property
   def protocol(self) -> atari.Protocol:
@@ -309,6 +332,7 @@ class RecordedRun:
       self.reporter.close()
     weights.save(self.folder.tortoise_file, self.driver.tortoise)
     self.folder.write_result({**self._result(evaluation), **more})
+    self._kept_episodes.remove()
     if not self._settings.keep_checkpoints:
       self._checkpoints.remove()
     result = self.folder.read_result()

@@ -44,7 +44,7 @@ def evaluate_trained(
   new_progress: NewProgress,
   should_stop: Callable[[], bool],
 ) -> Iterator[tuple[RecordedRun, evaluation.Evaluation]]:
-  """Plays the final evaluations.
+  """Plays the final evaluations, or what is left of them after a kill.
 
   Args:
     runs: trained runs.
@@ -64,7 +64,8 @@ def evaluate_trained(
     progress.update(episodes, steps=steps)
 
   total = sum(run.protocol.eval_episodes for run in runs)
-  progress = new_progress('evaluate', 'episode', total, 0)
+  kept = sum(run.num_kept_episodes for run in runs)
+  progress = new_progress('evaluate', 'episode', total, kept)
   with contextlib.closing(progress):
     jobs = (run.evaluation_job() for run in runs)
     for index, result in evaluation.evaluate_all(jobs, progress=show):

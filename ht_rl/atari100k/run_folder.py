@@ -4,6 +4,8 @@
 - `config.gin`: the settings that the user gave;
 - `operative_config.gin`: every setting in use;
 - `metrics.jsonl`: a JSON object a line, each with its `step`;
+- `episodes.jsonl`: what a final evaluation has finished while it plays, see
+  `run_episodes`;
 - `result.json`: the score of a finished run, see `check_result`;
 - `checkpoints/`: the newest checkpoints of a run that is not finished;
 - `tortoise.npz`: the weights of the tortoise of a finished run;
@@ -119,6 +121,11 @@ class RunFolder:
     return self.path / 'metrics.jsonl'
 
   @property
+  def episodes_file(self) -> pathlib.Path:
+    """Where the finished episodes of an unfinished evaluation are."""
+    return self.path / 'episodes.jsonl'
+
+  @property
   def checkpoints(self) -> pathlib.Path:
     """The folder of the checkpoints."""
     return self.path / 'checkpoints'
@@ -149,6 +156,7 @@ class RunFolder:
       self.config_file,
       self.path / _OPERATIVE_CONFIG,
       self.metrics_file,
+      self.episodes_file,
       self.result_file,
       self.tortoise_file,
     ):

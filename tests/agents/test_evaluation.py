@@ -72,6 +72,35 @@ def test_evaluation_equals_playing_one_episode_after_another(game, max_steps):
   np.testing.assert_array_equal(np.transpose(played), expected)
 
 
+@pytest.mark.parametrize('played_before', [(), (1, 4), range(6)])
+def test_episodes_of_before_are_not_played_again(monkeypatch, played_before):
+  def evaluate(finished, kept):
+    job = evaluation.Job(
+      StackingPolicy(7), 'Assault', 6, 2, finished, kept.__setitem__
+    )
+    shown = []
+    [(index, played)] = evaluation.evaluate_all(
+      [job], max_episode_steps=400, progress=lambda *x: shown.append(x)
+    )
+    assert index == 0
+    assert shown[-1][1] == 6
+    return played
+
+  episodes = {}
+  whole = evaluate({}, episodes)
+  assert episodes == {i: (whole.returns[i], whole.lengths[i]) for i in range(6)}
+  loaded, make = [], evaluation.make_evaluation_environment
+  monkeypatch.setattr(
+    evaluation,
+    'make_evaluation_environment',
+    lambda game: loaded.append(game) or make(game),
+  )
+  rest = {}
+  again = evaluate({i: episodes[i] for i in played_before}, rest)
+  assert len(loaded) == len(rest) == 6 - len(played_before)
+  np.testing.assert_array_equal(again, whole)
+
+
 def test_an_episode_that_is_over_rests(monkeypatch):
   emulated = []
 
@@ -105,7 +134,7 @@ def jobs_of(started):
 def alone():
   """Returns the evaluation of each of `JOBS` alone."""
   return [
-    evaluation.evaluate(*job, max_episode_steps=330) for job in jobs_of([])
+    evaluation.evaluate(*job[:4], max_episode_steps=330) for job in jobs_of([])
   ]
 
 

@@ -135,7 +135,7 @@ def test_emulators_in_workers_change_nothing(tmp_path, monkeypatch, whole):
 
 
 def test_stopped_while_all_are_evaluated(tmp_path, whole):
-  """Runs whose evaluation is over are finished; the others start it anew."""
+  """Runs whose evaluation is over are finished; others keep their episodes."""
   shown = []
 
   class Progress:
@@ -152,7 +152,11 @@ def test_stopped_while_all_are_evaluated(tmp_path, whole):
     tmp_path,
     'turns',
     new_progress=Progress,
-    should_stop=lambda: bool(list(tmp_path.glob('*/result.json'))),
+    # One is finished, and another one has finished an episode.
+    should_stop=lambda: all(
+      list(tmp_path.glob(f'*/{name}'))
+      for name in ('result.json', 'episodes.jsonl')
+    ),
   )
   with pytest.raises(StoppedError, match='stopped during the evaluation'):
     stopped.execute()
@@ -167,11 +171,17 @@ def test_stopped_while_all_are_evaluated(tmp_path, whole):
     assert saved == (run not in finished)
 
   rest = [run.seed for run in stopped.runs if run not in finished]
+  kept = sum(
+    len(file.read_text().splitlines())
+    for file in tmp_path.glob('*/episodes.jsonl')
+  )
   said = []
   group = make_group(tmp_path, 'turns', seeds=rest, say=said.append)
   assert said == [
     f'{GAME}, seed {seed}: going on from the checkpoint of step {STEPS}'
     for seed in rest
   ]
+  assert sum(run.num_kept_episodes for run in group.runs) == kept > 0
   group.execute()
   assert_equal_runs(stopped.runs, whole)
+  assert not list(tmp_path.glob('*/episodes.jsonl'))
