@@ -43,14 +43,15 @@ def test_bfloat16_learns_as_float32_does():
   late, whole = {}, {}
   for dtype in ('float32', 'bfloat16'):
     steps = rewards(dtype)
-    # Blind: 0.2 with a standard deviation of 0.04 over 100 balls.
     late[dtype] = np.mean(steps[:, -LATE:] == 1, axis=1) * 9
     whole[dtype] = np.sum(steps == 1, axis=1) / np.sum(steps != 0, axis=1)
-    assert late[dtype].min() > BLIND + 0.4, late
+    # A blind agent has a standard deviation of 0.04 over 100 balls.
+    assert late[dtype].min() > BLIND + 0.2, late
+    assert late[dtype].mean() > BLIND + 0.6, late
 
-  # The seeds of one dtype have standard deviations of about 0.02 at the end and
-  # 0.03 over the whole run, so the means of six differ by 0.012 and 0.017 (one
-  # standard deviation). The margins are more than five of these.
-  for figures, margin in ((late, 0.07), (whole, 0.1)):
+  # Over 18 seeds the standard deviations are 0.01 (float32) and 0.04 (bfloat16)
+  # at the end, and 0.03 and 0.04 over the whole run. So the means of six differ
+  # by 0.02, one standard deviation, in both; the margin is five of these.
+  for figures in (late, whole):
     difference = figures['bfloat16'].mean() - figures['float32'].mean()
-    assert abs(difference) < margin, figures
+    assert abs(difference) < 0.1, figures
