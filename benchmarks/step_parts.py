@@ -8,6 +8,11 @@ batch; augmenting it; loss and gradient, the network alone; Adam and the average
 of Hare & Tortoise; acting; appending to the replay. `rest` is what the parts
 leave of the whole: calls, copies, Python, and what XLA does less well in one
 program, so it may be negative. The parts take turns.
+
+The last line is the floor of Adam and the average by memory: they must read
+gradient, two moments, hare and tortoise and write all but the gradient, nine
+times the bytes of the weights. The bandwidth is that of adding 1 in place to an
+array of the size of the weights, which reads and writes it once.
 """
 
 from collections.abc import Callable
@@ -102,6 +107,8 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
   stored = jax.tree.map(jnp.copy, state.replay)
   stack = jax.tree.map(jnp.copy, state.actor)
   padded = np.zeros(learner.stored_shape, np.uint8)
+  moved = jnp.zeros(_bytes(state.train.params) // 4, jnp.float32)
+  add_one = jax.jit(lambda x: x + 1, donate_argnums=0)
 
   def whole() -> None:
     train(1)
@@ -126,6 +133,14 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
     stored = append(stored, padded, 0, *outcome)
     return stored
 
+  def memory() -> Any:
+    nonlocal moved
+    moved = add_one(moved)
+    return moved
+
+  print(
+    f'{network} network: {_bytes(state.train.params) / 1e6:.1f} MB of weights'
+  )
   return {
     'whole': whole,
     'emulator': emulator,
@@ -135,7 +150,15 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
     'optimizer': optimizer,
     'acting': acting,
     'appending': appending,
+    'memory': memory,
   }
+
+
+def _bytes(tree: Any) -> int:
+  """Returns the number of bytes of a tree of arrays."""
+  import jax
+
+  return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
 def measure(network: str) -> dict[str, np.ndarray]:
@@ -167,11 +190,13 @@ def main(argv: list[str]) -> None:
   for network in _NETWORKS.value:
     times = measure(network)
     medians = {name: np.median(x, axis=0) for name, x in times.items()}
-    whole = medians.pop('whole')
+    whole, memory = medians.pop('whole'), medians.pop('memory')
     medians['rest'] = whole - sum(medians.values())
     print(f'{network + " network":16}{"ms":>10}{"processor ms":>16}')
     for name, (ms, processor) in {'whole step': whole, **medians}.items():
-      print(f'{name:16}{ms:10.2f}{processor:16.2f}', flush=True)
+      print(f'{name:16}{ms:10.2f}{processor:16.2f}')
+    ms, processor = memory * 9 / 2
+    print(f'{"floor":16}{ms:10.2f}{processor:16.2f}', flush=True)
 
 
 if __name__ == '__main__':
