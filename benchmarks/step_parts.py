@@ -9,13 +9,15 @@ of Hare & Tortoise; acting; appending to the replay. `rest` is what the parts
 leave of the whole: calls, copies, Python, and what XLA does less well in one
 program, so it may be negative. The parts take turns.
 
-The last line is the floor of Adam and the average by memory: they must read
+Two lines more are beside these. `bfloat16` is the network alone with bfloat16
+activations. `floor` is that of Adam and the average by memory: they must read
 gradient, two moments, hare and tortoise and write all but the gradient, nine
 times the bytes of the weights. The bandwidth is that of adding 1 in place to an
 array of the size of the weights, which reads and writes it once.
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 import time
 from typing import Any
@@ -91,6 +93,10 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
 
   sample, augment = jax.jit(stacks), jax.jit(inputs)
   gradient = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
+  narrow = dataclasses.replace(
+    learner, network=learner.network.clone(dtype=jnp.bfloat16)
+  )
+  narrow_gradient = jax.jit(jax.value_and_grad(narrow.loss, has_aux=True))
   descend = jax.jit(learner.descend, donate_argnums=0)
   act = jax.jit(learner.act, donate_argnums=1)
   append = jax.jit(
@@ -150,6 +156,7 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
     'optimizer': optimizer,
     'acting': acting,
     'appending': appending,
+    'bfloat16': lambda: narrow_gradient(state.train.params, tortoise, ready),
     'memory': memory,
   }
 
@@ -190,13 +197,21 @@ def main(argv: list[str]) -> None:
   for network in _NETWORKS.value:
     times = measure(network)
     medians = {name: np.median(x, axis=0) for name, x in times.items()}
-    whole, memory = medians.pop('whole'), medians.pop('memory')
+    whole, narrow, memory = (
+      medians.pop(name) for name in ('whole', 'bfloat16', 'memory')
+    )
     medians['rest'] = whole - sum(medians.values())
     print(f'{network + " network":16}{"ms":>10}{"processor ms":>16}')
-    for name, (ms, processor) in {'whole step': whole, **medians}.items():
-      print(f'{name:16}{ms:10.2f}{processor:16.2f}')
-    ms, processor = memory * 9 / 2
-    print(f'{"floor":16}{ms:10.2f}{processor:16.2f}', flush=True)
+    lines = {'whole step': whole, **medians}
+    lines |= {'bfloat16': narrow, 'floor': memory * 9 / 2}
+    for name, (ms, processor) in lines.items():
+      print(f'{name:16}{ms:10.2f}{processor:16.2f}', flush=True)
+    ratios = times['bfloat16'][:, 1] / times['network'][:, 1]
+    print(
+      f'bfloat16 takes {np.median(ratios):.2f} times the processor time of '
+      f'float32 (in each turn: {ratios.min():.2f} to {ratios.max():.2f})',
+      flush=True,
+    )
 
 
 if __name__ == '__main__':
