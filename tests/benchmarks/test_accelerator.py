@@ -26,6 +26,7 @@ KINDS = (
   'step/drq',
   'population/2/turns',
   'images/ResNet-18/ht_rl',
+  'images/ViT-Tiny/ht_rl',
 )
 
 
