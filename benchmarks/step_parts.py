@@ -8,9 +8,16 @@ batch; augmenting it; loss and gradient, the network alone; Adam and the average
 of Hare & Tortoise; acting; appending to the replay. `rest` is what the parts
 leave of the whole: calls, copies, Python, and what XLA does less well in one
 program, so it may be negative. The parts take turns.
+
+Two lines more are beside these. `bfloat16` is the network alone with bfloat16
+activations. `floor` is that of Adam and the average by memory: they must read
+gradient, two moments, hare and tortoise and write all but the gradient, nine
+times the bytes of the weights. The bandwidth is that of adding 1 in place to an
+array of the size of the weights, which reads and writes it once.
 """
 
 from collections.abc import Callable
+import dataclasses
 import functools
 import time
 from typing import Any
@@ -86,6 +93,10 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
 
   sample, augment = jax.jit(stacks), jax.jit(inputs)
   gradient = jax.jit(jax.value_and_grad(learner.loss, has_aux=True))
+  narrow = dataclasses.replace(
+    learner, network=learner.network.clone(dtype=jnp.bfloat16)
+  )
+  narrow_gradient = jax.jit(jax.value_and_grad(narrow.loss, has_aux=True))
   descend = jax.jit(learner.descend, donate_argnums=0)
   act = jax.jit(learner.act, donate_argnums=1)
   append = jax.jit(
@@ -102,6 +113,8 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
   stored = jax.tree.map(jnp.copy, state.replay)
   stack = jax.tree.map(jnp.copy, state.actor)
   padded = np.zeros(learner.stored_shape, np.uint8)
+  moved = jnp.zeros(_bytes(state.train.params) // 4, jnp.float32)
+  add_one = jax.jit(lambda x: x + 1, donate_argnums=0)
 
   def whole() -> None:
     train(1)
@@ -126,6 +139,14 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
     stored = append(stored, padded, 0, *outcome)
     return stored
 
+  def memory() -> Any:
+    nonlocal moved
+    moved = add_one(moved)
+    return moved
+
+  print(
+    f'{network} network: {_bytes(state.train.params) / 1e6:.1f} MB of weights'
+  )
   return {
     'whole': whole,
     'emulator': emulator,
@@ -135,7 +156,16 @@ def parts(network: str) -> dict[str, Callable[[], Any]]:
     'optimizer': optimizer,
     'acting': acting,
     'appending': appending,
+    'bfloat16': lambda: narrow_gradient(state.train.params, tortoise, ready),
+    'memory': memory,
   }
+
+
+def _bytes(tree: Any) -> int:
+  """Returns the number of bytes of a tree of arrays."""
+  import jax
+
+  return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
 def measure(network: str) -> dict[str, np.ndarray]:
@@ -167,11 +197,21 @@ def main(argv: list[str]) -> None:
   for network in _NETWORKS.value:
     times = measure(network)
     medians = {name: np.median(x, axis=0) for name, x in times.items()}
-    whole = medians.pop('whole')
+    whole, narrow, memory = (
+      medians.pop(name) for name in ('whole', 'bfloat16', 'memory')
+    )
     medians['rest'] = whole - sum(medians.values())
     print(f'{network + " network":16}{"ms":>10}{"processor ms":>16}')
-    for name, (ms, processor) in {'whole step': whole, **medians}.items():
+    lines = {'whole step': whole, **medians}
+    lines |= {'bfloat16': narrow, 'floor': memory * 9 / 2}
+    for name, (ms, processor) in lines.items():
       print(f'{name:16}{ms:10.2f}{processor:16.2f}', flush=True)
+    ratios = times['bfloat16'][:, 1] / times['network'][:, 1]
+    print(
+      f'bfloat16 takes {np.median(ratios):.2f} times the processor time of '
+      f'float32 (in each turn: {ratios.min():.2f} to {ratios.max():.2f})',
+      flush=True,
+    )
 
 
 if __name__ == '__main__':

@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (everyone's name for it)
 from torch.utils import data as torch_data
 
+from benchmarks import torch_networks
 from benchmarks.image_training import BATCH, ours, random_images
 from experiments.supervised.data import Dataset
 
@@ -40,48 +41,6 @@ CASES: dict[str, tuple[str, float, int, int, int, int, int]] = {
   'narrow': ('resnet18', 0.125, 1, 32, 3, 4, 1),
   'resnet': ('resnet18', 1.0, 1, 32, 3, 1, 1),
 }
-
-
-class Block(nn.Module):
-  """A residual block."""
-
-  def __init__(self, inputs: int, outputs: int, stride: int):
-    super().__init__()
-    self.body = nn.Sequential(
-      nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-      nn.BatchNorm2d(outputs),
-      nn.ReLU(),
-      nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-      nn.BatchNorm2d(outputs),
-    )
-    self.shortcut: nn.Module = nn.Identity()
-    if stride > 1:
-      self.shortcut = nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-        nn.BatchNorm2d(outputs),
-      )
-
-  def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Adds the body's result to the input."""
-    return F.relu(self.body(x) + self.shortcut(x))
-
-
-def torch_network(model: str, width: float) -> nn.Module:
-  """The network in PyTorch."""
-  if model == 'mlp':
-    layers: list[nn.Module] = [nn.Flatten()]
-    for inputs in (28 * 28, 100):
-      layers += [nn.Linear(inputs, 100), nn.BatchNorm1d(100), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(100, 10))
-  c = round(64 * width)
-  layers = [nn.Conv2d(3, c, 3, 1, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
-  layers += [Block(c, c, 1), Block(c, c, 1)]
-  for _ in range(3):
-    layers += [Block(c, 2 * c, 2), Block(2 * c, 2 * c, 1)]
-    c *= 2
-  layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-  layers += [nn.Linear(c, c), nn.ReLU(), nn.Linear(c, 10)]
-  return nn.Sequential(*layers)
 
 
 def theirs(
@@ -102,7 +61,7 @@ def theirs(
 
   runs: list[Any] = []
   for _ in range(seeds):
-    network = torch_network(model, width).train().to(device)
+    network = torch_networks.make(model, width).train().to(device)
     optimizer = torch.optim.AdamW(
       network.parameters(), lr=1e-3, weight_decay=1e-4
     )

@@ -6,6 +6,10 @@ Both train DrQ on the same game with the same network, batch 32 and one gradient
 step per environment step, alternating in one process. The full network shows
 the cost of the network, the tiny one that of the loop around it. The side
 `network` does gradient steps alone, on a prepared batch: the lower bound.
+
+XLA and the C library are asked for what `experiments.train` asks for. If other
+programs run, pin it to one core (`taskset -c 0 python -m ...`) and read the
+ratio of the processor times.
 """
 
 from collections.abc import Callable
@@ -29,6 +33,7 @@ from agents import configurables
 from agents.core import networks
 from agents.core.loop import Loop
 from benchmarks import network_alone, playing
+from experiments import heap, xla_flags
 
 del full_rainbow_agent, replay_buffer  # Imported to register with gin.
 
@@ -146,31 +151,42 @@ def network_only(game: str, settings: dict[str, Any]) -> Callable[[int], None]:
 def main(argv: list[str]) -> None:
   """Prints a table."""
   del argv
+  xla_flags.order_operations_for_memory()
+  heap.keep_freed_memory()
   logging.set_verbosity(logging.WARNING)
   sides = {'ours': ours, 'dopamine': dopamines, 'network': network_only}
   device = jax.devices()[0]
   print(f'{_GAME.value}, batch 32, replay ratio 1, on {device.device_kind}')
-  print(f'{"network":8}{"side":10}{"ms per step":>12}{"steps/s":>10}')
+  print(
+    f'{"network":8}{"side":10}{"ms per step":>12}{"processor ms":>14}'
+    f'{"steps/s":>10}'
+  )
   for name in _NETWORKS.value:
     settings, steps = NETWORKS[name], STEPS[name]
     train = {side: make(_GAME.value, settings) for side, make in sides.items()}
     for side in sides:
       train[side](WARM_UP)
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    turns: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     for _ in range(_ROUNDS.value):
       for side in sides:
-        begun = time.perf_counter()
+        begun, processor = time.perf_counter(), time.process_time()
         train[side](steps)
-        seconds[side].append((time.perf_counter() - begun) / steps)
+        taken = time.perf_counter() - begun, time.process_time() - processor
+        turns[side].append(taken)
+    seconds = {side: np.array(of_one) / steps for side, of_one in turns.items()}
     for side in sides:
-      median = float(np.median(seconds[side]))
-      print(f'{name:8}{side:10}{1e3 * median:12.2f}{1 / median:10.1f}')
-    ratios = np.divide(seconds['dopamine'], seconds['ours'])
-    print(
-      f'{name:8}ours is {np.median(ratios):.2f} times as fast '
-      f'(in each round: {ratios.min():.2f} to {ratios.max():.2f})',
-      flush=True,
-    )
+      median, own = np.median(seconds[side], axis=0)
+      print(
+        f'{name:8}{side:10}{1e3 * median:12.2f}{1e3 * own:14.2f}'
+        f'{1 / median:10.1f}'
+      )
+    ratios = (seconds['dopamine'] / seconds['ours']).T
+    for what, of_rounds in zip(('time', 'processor time'), ratios, strict=True):
+      print(
+        f'{name:8}by {what}, ours is {np.median(of_rounds):.2f} times as fast '
+        f'(in each round: {of_rounds.min():.2f} to {of_rounds.max():.2f})',
+        flush=True,
+      )
 
 
 if __name__ == '__main__':

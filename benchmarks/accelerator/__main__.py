@@ -21,7 +21,7 @@ from absl import app, flags, logging
 
 from benchmarks.accelerator import page
 from benchmarks.accelerator.ledger import Ledger, LedgerError
-from benchmarks.accelerator.stages import stages
+from benchmarks.accelerator.stages import has_torch, stages
 from ht_rl.files import write_text
 
 _JSON = flags.DEFINE_string(
@@ -56,6 +56,8 @@ def main(argv: list[str]) -> int:
     why = f'--json: {path} cannot be written ({error.strerror})'
     print(why, file=sys.stderr)
     return 2
+  if not has_torch():
+    print('PyTorch is not installed: no images a second beside it')
   names = []
   for name, figure in stages(_SCALE.value, _BASE_DIR.value, deadline):
     names.append(name)

@@ -148,6 +148,9 @@ def _images(figures: Mapping[str, Figure]) -> list[str]:
     for name, figure in figures.items()
     if name.startswith('images/')
   ]
+  sides = {side for _, side, _ in rows}
+  if sides == {'ht_rl'}:
+    rows.append(['each', 'torch', 'not measured'])
   return _table(['network', 'side', 'images a second'], rows)
 
 

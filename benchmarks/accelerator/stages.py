@@ -53,7 +53,10 @@ IMAGES: dict[str, dict[str, tuple[str, float, int]]] = {
     'ResNet-18': ('resnet18', 1.0, 32),
     'ViT-Tiny': ('vit_tiny', 1.0, 32),
   },
-  'small': {'ResNet-18': ('resnet18', 0.0625, 32)},
+  'small': {
+    'ResNet-18': ('resnet18', 0.0625, 32),
+    'ViT-Tiny': ('vit_tiny', 0.0625, 32),
+  },
 }
 
 
@@ -85,19 +88,25 @@ def stages(scale: str, base_dir: str, deadline: float) -> Iterator[Stage]:
       f'images/{name}/ht_rl',
       functools.partial(images, scale, name, image_training.ours),
     )
-  if find_spec('torch'):
+  if has_torch():
     from benchmarks import supervised
 
-    yield (
-      'images/ResNet-18/torch',
-      functools.partial(images, scale, 'ResNet-18', supervised.indexed),
-    )
+    for name in IMAGES[scale]:
+      yield (
+        f'images/{name}/torch',
+        functools.partial(images, scale, name, supervised.indexed),
+      )
   if scale == 'full':
     for config in ('drq', 'drq_ht'):
       yield (
         f'game/{config}',
         functools.partial(real_game, config, base_dir, deadline),
       )
+
+
+def has_torch() -> bool:
+  """Returns whether PyTorch can be measured beside this project."""
+  return find_spec('torch') is not None
 
 
 def timed(action: Callable[[int], None], seconds: float) -> float:

@@ -20,6 +20,7 @@ scan. The last line prints the fraction of balls that the worst seed caught in
 its last 900 steps, 100 balls.
 """
 
+import functools
 import pathlib
 import sys
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ ROWS, COLUMNS = 10, 5
 SEEDS = 8
 STEPS = 4000
 
-learner = DrQLearner(
+LEARNER = DrQLearner(
   # The board is small, so the network needs no convolutions.
   network=DuelingQNetwork(3, channels=(), kernels=(), strides=(), hidden=64),
   num_actions=3,
@@ -56,7 +57,7 @@ learner = DrQLearner(
   epsilon_decay_period=500,
   data_augmentation=False,  # A shift would change the position of the paddle.
 )
-loop = Loop(learner, replay_ratio=1)
+LOOP = Loop(LEARNER, replay_ratio=1)
 
 
 class Catch(NamedTuple):
@@ -92,8 +93,9 @@ def advance(
   return game, Outcome(jnp.where(down, caught, 0.0), down, jnp.bool_(False))
 
 
-def train(key: jax.Array) -> jax.Array:
+def train(loop: Loop, key: jax.Array) -> jax.Array:
   """Trains one seed; returns the reward of every step, float32 [STEPS]."""
+  learner = loop.learner
   agent_key, game_key = jax.random.split(key)
   game = reset(game_key)
   state, action = learner.begin(learner.init(agent_key), frame(game))
@@ -117,7 +119,7 @@ def train(key: jax.Array) -> jax.Array:
 def main() -> float:
   """Trains all seeds at once; returns the worst seed's fraction of catches."""
   keys = jax.random.split(jax.random.key(0), SEEDS)
-  rewards = jax.jit(jax.vmap(train))(keys)
+  rewards = jax.jit(jax.vmap(functools.partial(train, LOOP)))(keys)
   caught = (rewards == 1).reshape(SEEDS, -1, STEPS // 4).sum(axis=2)
   balls = (rewards != 0).reshape(SEEDS, -1, STEPS // 4).sum(axis=2)
   for seed, fractions in enumerate(caught / balls):

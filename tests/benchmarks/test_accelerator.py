@@ -3,13 +3,19 @@
 import json
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from benchmarks.accelerator import page
 from benchmarks.accelerator.ledger import Ledger, LedgerError
-from benchmarks.accelerator.stages import IMAGES, matrix_rate, stages
+from benchmarks.accelerator.stages import (
+  IMAGES,
+  has_torch,
+  matrix_rate,
+  stages,
+)
 from experiments.supervised.models import make_model
 
 # One of each kind; the rest differs in its arguments.
@@ -21,6 +27,7 @@ KINDS = (
   'emulators/2',
   'population/2/turns',
   'images/ResNet-18/ht_rl',
+  'images/ViT-Tiny/ht_rl',
 )
 
 
@@ -120,6 +127,26 @@ def test_runs_that_do_not_fit_are_a_figure(monkeypatch):
 
 
 @pytest.mark.parametrize('scale', ['full', 'small'])
+def test_both_networks_are_measured_beside_pytorch_if_it_is_there(
+  scale, monkeypatch
+):
+  def sides():
+    names = [name for name, _ in stages(scale, '', deadline=0.0)]
+    return {name for name in names if name.startswith('images/')}
+
+  ours = {'images/ResNet-18/ht_rl', 'images/ViT-Tiny/ht_rl'}
+  monkeypatch.setattr('benchmarks.accelerator.stages.has_torch', lambda: False)
+  assert sides() == ours
+  monkeypatch.setattr('benchmarks.accelerator.stages.has_torch', lambda: True)
+  # In place of the module, which needs PyTorch.
+  beside = types.ModuleType('benchmarks.supervised')
+  beside.indexed = None
+  monkeypatch.setitem(sys.modules, 'benchmarks.supervised', beside)
+  monkeypatch.setattr('benchmarks.supervised', beside, raising=False)
+  assert sides() == ours | {name.replace('ht_rl', 'torch') for name in ours}
+
+
+@pytest.mark.parametrize('scale', ['full', 'small'])
 def test_there_is_each_network(scale):
   for model, _, _ in IMAGES[scale].values():
     make_model(model, num_classes=10)
@@ -136,6 +163,7 @@ def test_no_time_measures_nothing_and_says_how_to_go_on(tmp_path):
   )
   assert done.returncode == 75, done.stderr
   assert 'the same command goes on' in done.stdout
+  assert ('PyTorch is not installed' in done.stdout) == (not has_torch())
   text = (tmp_path / 'figures.md').read_text()
   assert text.count('Not measured.') >= 3
   assert np.all([f'## {head}' in text for head in ('The device', 'A game')])
