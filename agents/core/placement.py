@@ -2,9 +2,9 @@
 
 Of D devices, run i is on device i mod D, with all its arrays. A device steps
 its runs by a strategy (`agents.core.strategies`), as it would without the other
-devices: nothing goes from one device to another, and D need not divide the
-number of runs. The steps of all devices are started before any action is waited
-for, so that the devices compute at the same time.
+devices: nothing of a run goes from one device to another, and D need not divide
+the number of runs. The steps of all devices are started before any action is
+waited for, so that the devices compute at the same time.
 
 (A mesh of devices with a sharded axis of runs would start one program for all
 devices. It would need runs that fill up the last row, could not step runs by
@@ -56,8 +56,8 @@ class Divided:
     there = devices(num_runs)
     # A single device is the one that JAX would take.
     self._devices = there if len(there) > 1 else [None]
-    # In `turns` a run is stepped where its state is: no device waits until the
-    # programs for all runs of another are started.
+    # In `turns` a run is stepped where its state is, so one part can start the
+    # runs in their order: one on each device, then the next on each.
     parts = 1 if strategy == 'turns' else len(self._devices)
     make = strategies.maker(strategy, programs)
     self._parts = [

@@ -228,4 +228,7 @@ if __name__ == '__main__':
     check('unrolled', 3)
     # One run of two on the first device; then the only one of the second.
     check('vmap', 3, leave={2: learning, 1: learning + 2})
+    population.candidates = lambda *_: ['turns', 'vmap']
+    population._SECONDS = 0.0
+    assert check('auto', 3).strategy in ('turns', 'vmap')
   print(count, 'devices checked')

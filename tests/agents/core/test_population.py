@@ -44,7 +44,7 @@ def cases():
 
 
 @pytest.mark.usefixtures('compile_fast')
-@pytest.mark.parametrize(('name', 'strategy', 'size', 'learns'), cases())
+@pytest.mark.parametrize(('name', 'strategy', 'size', 'learns'), [*cases()])
 def test_a_run_of_a_population_is_the_run_alone(name, strategy, size, learns):
   seeds = range(3, 3 + size)
   runs = Population(make_loop(name), seeds, 4, strategy)
