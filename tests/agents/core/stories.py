@@ -38,6 +38,10 @@ WORTH = {'drq': 1.0, 'bbf': 5.0, 'bbf_impala': 5.0, 'der': 5.0}
 # units in the last place of the largest number of an array. 15 and 240 were
 # seen; a wrong convolution gives 10**6.
 ULPS = {'drq': 100, 'bbf': 1000, 'bbf_impala': 1000, 'der': 1000}
+# The part of the runs that may be farther away. Of 20 runs alone of a deep
+# network with max pooling, 5 end 1,600 to 2 * 10**7 units away if each of their
+# first weights is changed by one unit, among them those far off in a stack.
+SENSITIVE = {'bbf_impala': 0.3}
 
 
 def make_optimizer():
@@ -176,23 +180,34 @@ def play(runs, seeds, leave=None):
   return stories
 
 
-def assert_equal(ours, theirs, ulps):
+def distance(ours, theirs):
+  """Returns how far two stories are apart, and in which array.
+
+  Actions and integers must be equal. The unit is that in the last place of the
+  largest number of an array; 0 means that all bits are equal.
+  """
   assert list(ours) == list(theirs)
   pairs = zip(
     jax.tree.leaves_with_path(ours.state),
     jax.tree.leaves_with_path(theirs.state),
     strict=True,
   )
+  found = []
   for (path, x), (other, y) in pairs:
     assert path == other
     assert x.dtype == y.dtype
     assert x.shape == y.shape
-    if ulps == 0 or x.dtype != np.float32:
-      np.testing.assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path))
-    else:
-      # Of the largest number of its array.
+    name = jax.tree_util.keystr(path)
+    if x.dtype != np.float32:
+      np.testing.assert_array_equal(x, y, err_msg=name)
+    elif x.tobytes() != y.tobytes():
       unit = np.spacing(np.maximum(np.abs(x).max(), np.abs(y).max()))
-      assert np.abs(x - y).max() <= ulps * unit, jax.tree_util.keystr(path)
+      found.append((max(np.abs(x - y).max() / unit, 1e-9), name))
+  return max(found, default=(0.0, ''))
+
+
+def assert_equal(ours, theirs, ulps):
+  assert distance(ours, theirs) <= (ulps, 'z')
 
 
 def assert_learn(runs, name, steps=150):

@@ -50,10 +50,15 @@ def test_a_run_of_a_population_is_the_run_alone(name, strategy, size, learns):
   runs = Population(make_loop(name), seeds, 4, strategy)
   told = stories.play(runs, seeds)
   assert len({tuple(story) for story in told}) > size // 2
-  for seed, story in zip(seeds, told, strict=True):
-    stories.assert_equal(
-      story, alone(name, seed), 0 if strategy in EXACT else ULPS[name]
-    )
+  distances = [
+    stories.distance(story, alone(name, seed))
+    for seed, story in zip(seeds, told, strict=True)
+  ]
+  if strategy in EXACT:
+    assert {found for found, _ in distances} == {0.0}
+  else:
+    far = [found for found in distances if found[0] > ULPS[name]]
+    assert len(far) <= stories.SENSITIVE.get(name, 0.0) * size, far
   if learns:
     stories.assert_learn(runs, name)
 
