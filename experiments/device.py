@@ -8,14 +8,14 @@ from experiments.launchers import devices
 
 
 def lines() -> list[str]:
-  """Returns lines for the user: JAX's devices, and one that it misses.
+  """Returns lines for the user: this process's devices, and one it misses.
 
   Raises:
     SettingsError: JAX_PLATFORMS names what JAX can't start.
   """
   asked = jax.config.jax_platforms or ''  # type: ignore[attr-defined]
   try:
-    there = jax.devices()
+    there = jax.local_devices()
   except (AssertionError, RuntimeError) as error:
     # For CUDA, JAX fails in an assertion without a text.
     why = str(error).partition('\n')[0] or 'no build that is installed finds it'

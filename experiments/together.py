@@ -15,6 +15,7 @@ from agents.dopamine import refused, reporter
 import gin
 
 from agents import atari, configurables
+from agents.core import placement
 from agents.core.loop import Loop
 from agents.core.memory import check_memory
 from agents.errors import DivergedError
@@ -149,9 +150,11 @@ def _execute_group(
   stop: list[bool],
 ) -> list[DivergedError]:
   games = ', '.join(dict.fromkeys(unit.game for unit in units))
+  count = len(placement.devices(len(units)))
   say(
     f'training {len(units)} runs of {games}, with '
     f'{loop.learner.num_actions} actions'
+    + (f', on {count} devices' if count > 1 else '')
   )
   group = Group(
     units,

@@ -79,9 +79,11 @@ class Driver:
     gradient_steps: number of gradient steps done.
     anchor: the hare at its last restart or reset; None if restarts are not
       measured.
+    device: where all arrays of the run are; None for JAX's default device.
   """
 
   state: AgentState
+  device: jax.Device | None = None
 
   def __init__(
     self,
@@ -107,9 +109,10 @@ class Driver:
     self.gradient_steps = 0
     self._cycle_steps = 0
     self.programs = Programs(loop) if programs is None else programs
-    self.state = self.programs.init(jax.random.PRNGKey(seed))
+    key = jax.device_put(jax.random.PRNGKey(seed), self.device)
+    self.state = self.programs.init(key)
     self._restart_every = restart_every
-    self._restart_gap: float | None = None
+    self._restart_gap: chex.Array | None = None
     self._has_restart = False
     self.anchor: Any = None
     self._keep_anchor()
@@ -165,9 +168,8 @@ class Driver:
     if self._has_restart:
       train = self.state.train
       tortoise = ht_rl.tortoise_params(train.opt_state)
-      self._restart_gap = float(
-        self.programs.gap(train.params, tortoise, self.anchor)
-      )
+      # Not fetched yet: no device waits for the measure of another.
+      self._restart_gap = self.programs.gap(train.params, tortoise, self.anchor)
     return due._replace(reset=False)
 
   def complete(self, due: Due, metrics: Any) -> None:
@@ -187,7 +189,7 @@ class Driver:
   def take_restart_gap(self) -> float | None:
     """Returns the `restart_gap` of the last step if it had a restart, once."""
     gap, self._restart_gap = self._restart_gap, None
-    return gap
+    return None if gap is None else float(gap)
 
   @property
   def tortoise(self) -> Any:
@@ -244,9 +246,9 @@ class Driver:
     Raises:
       CheckpointError: the state belongs to an agent with other settings.
     """
-    run = jax.tree.map(jnp.asarray, state['run'])
+    run = jax.device_put(state['run'], self.device)
     run = run._replace(replay=self.loop.learner.storage.untrim(run.replay))
-    anchor = jax.tree.map(jnp.asarray, state['anchor'])
+    anchor = jax.device_put(state['anchor'], self.device)
     try:
       chex.assert_trees_all_equal_shapes_and_dtypes(run, self.state)
       chex.assert_trees_all_equal_shapes_and_dtypes(anchor, self.anchor)

@@ -35,18 +35,33 @@ def check_memory(learner: Learner, num_runs: int = 1) -> None:
       f'{available:,}'
     )
   fit = available // (train + replay)
-  if num_runs > fit:
+  memories = max(1, len(_limits()))
+  # The runs are divided as evenly as can be.
+  if num_runs > memories * fit:
+    there = (
+      f'this machine has {available:,}, enough for {fit}'
+      if memories == 1
+      else f'each of {memories} devices has {available:,}, enough for '
+      f'{memories * fit} in all'
+    )
     raise ValueError(
       f'{num_runs} runs must fit in memory together: each takes '
-      f'{train + replay:,} bytes, and this machine has {available:,}, enough '
-      f'for {fit}; name fewer games or seeds, or make {name}.replay_capacity '
-      'smaller'
+      f'{train + replay:,} bytes, and {there}; name fewer games or seeds, or '
+      f'make {name}.replay_capacity smaller'
     )
 
 
 def available_memory() -> int:
-  """Returns the bytes of memory of the first device."""
-  limits = jax.devices()[0].memory_stats() or {}
-  if 'bytes_limit' in limits:
-    return limits['bytes_limit']
+  """Returns the bytes of memory of a device, of the smallest if they differ.
+
+  Devices without memory of their own, such as CPUs, share that of the machine.
+  """
+  if limits := _limits():
+    return min(limits)
   return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+
+
+def _limits() -> list[int]:
+  """Returns the bytes of each device that has memory of its own."""
+  stats = [device.memory_stats() or {} for device in jax.local_devices()]
+  return [of['bytes_limit'] for of in stats if 'bytes_limit' in of]

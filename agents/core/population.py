@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from agents.core import strategies
+from agents.core import placement, strategies
 from agents.core.driver import Driver, Programs
 from agents.core.loop import Due, Loop
 from agents.core.state import AgentState, Outcome
@@ -25,10 +25,11 @@ _SECONDS = 1.5
 class Population:
   """Runs of one agent with different seeds, which step together.
 
-  They differ in nothing but their seeds and environments.
+  They differ in nothing but their seeds and environments. All devices of this
+  process share them; see `agents.core.placement`.
 
   Attributes:
-    strategy: how the steps share the device; see `agents.core.strategies`.
+    strategy: how the steps share a device; see `agents.core.strategies`.
     members: the runs. Each is a `Driver` and can also do all that a run alone
       can, such as a step by itself.
   """
@@ -62,7 +63,7 @@ class Population:
     if strategy == 'auto':
       strategy, self._runs = _fastest(programs, len(seeds), say)
     else:
-      self._runs = strategies.make(strategy, programs, len(seeds))
+      self._runs = placement.Divided(strategy, programs, len(seeds))
     self.strategy = strategy
     self.members = [
       Member(self._runs, index, loop, seed, restart_every, programs)
@@ -106,7 +107,7 @@ class Population:
 class Member(Driver):
   """One run of a population: a `Driver` whose state the population keeps."""
 
-  def __init__(self, runs: strategies.Runs, index: int, *arguments: Any):
+  def __init__(self, runs: placement.Divided, index: int, *arguments: Any):
     """Draws the initial state.
 
     Args:
@@ -116,11 +117,12 @@ class Member(Driver):
     """
     self._runs = runs
     self._index = index
+    self.device = runs.device(index)
     super().__init__(*arguments)
 
   @property
   def state(self) -> AgentState:
-    """The state of the run, on the device."""
+    """The state of the run, on its device."""
     return self._runs.read(self._index)
 
   @state.setter
@@ -132,7 +134,7 @@ def candidates(num_runs: int, platform: str) -> list[str]:
   """Returns the strategies that 'auto' times.
 
   Args:
-    num_runs: number of runs.
+    num_runs: number of runs on a device.
     platform: of the device, such as 'cpu'.
   """
   found = _ON_CPU if platform == 'cpu' else strategies.STRATEGIES
@@ -145,10 +147,11 @@ def candidates(num_runs: int, platform: str) -> list[str]:
 
 def _fastest(
   programs: Programs, num_runs: int, say: Callable[[str], None]
-) -> tuple[str, strategies.Runs]:
+) -> tuple[str, placement.Divided]:
   """Times the candidates, one after another; returns the fastest, empty."""
-  names = candidates(num_runs, jax.default_backend())
-  made = {name: strategies.make(name, programs, num_runs) for name in names}
+  share = placement.largest_share(num_runs)
+  names = candidates(share, jax.default_backend())
+  made = {name: placement.Divided(name, programs, num_runs) for name in names}
   if len(names) == 1:
     return names[0], made[names[0]]
   seconds = {}
@@ -164,7 +167,7 @@ def _fastest(
 
 
 def _seconds_of_a_step(
-  loop: Loop, num_runs: int, runs: strategies.Runs
+  loop: Loop, num_runs: int, runs: placement.Divided
 ) -> float:
   """Returns the shortest time of a learning step of all runs."""
   learner = loop.learner
@@ -177,7 +180,7 @@ def _seconds_of_a_step(
 
   def step() -> float:
     begun = time.perf_counter()
-    # The actions are computed last.
+    # The actions are computed last, and waited for.
     runs.step(range(num_runs), outcomes, frames, due)
     return time.perf_counter() - begun
 

@@ -1,5 +1,7 @@
 """Steps several runs on one device, in one of five ways.
 
+`agents.core.placement` divides runs among several devices.
+
 ===========  ================================================================
 `turns`      one after another, each by the program of a single run
 `unrolled`   one program, in which the runs stand one after another
@@ -51,8 +53,8 @@ class Runs(Protocol):
     outcomes: Outcome,
     frames: np.ndarray,
     due: Due,
-  ) -> tuple[np.ndarray, list[Any]]:
-    """Does one environment step of some runs.
+  ) -> tuple[Any, list[Any]]:
+    """Starts one environment step of some runs, and does not wait for it.
 
     Args:
       indices: of the runs. The states of others are undefined afterwards.
@@ -61,43 +63,46 @@ class Runs(Protocol):
       due: from `Loop.due`.
 
     Returns:
-      Actions, int32, and metrics (None without a gradient step) of `indices`.
+      Actions of `indices`, an int32 array or a list of them, and metrics (None
+      without a gradient step): all on the device, perhaps not computed yet.
     """
 
 
-def make(strategy: str, programs: Programs, num_runs: int) -> Runs:
-  """Returns room for the states of N runs.
+def maker(strategy: str, programs: Programs) -> Callable[[int], Runs]:
+  """Returns a function that makes room for N runs; write each of them first.
+
+  All that it makes share their compiled programs.
 
   Args:
     strategy: one of `STRATEGIES`.
     programs: of the runs' loop.
-    num_runs: N.
   """
-  if strategy in ('turns', 'unrolled'):
-    return Apart(programs, num_runs, in_one_program=strategy == 'unrolled')
-  return Stacked(programs, num_runs, strategy)
+  if strategy == 'turns':
+    return functools.partial(Apart, functools.partial(_each, programs.step))
+  # XLA inlines the programs of single runs.
+  step = (
+    functools.partial(_each, programs.loop.step)
+    if strategy == 'unrolled'
+    else stacked_step(programs, strategy)
+  )
+  compiled = jax.jit(step, donate_argnums=0, static_argnames='due')
+  return functools.partial(
+    Apart if strategy == 'unrolled' else Stacked, compiled
+  )
 
 
 class Apart:
   """Keeps states apart: `turns` and `unrolled`."""
 
-  def __init__(self, programs: Programs, num_runs: int, in_one_program: bool):
+  def __init__(self, step: Callable[..., Any], num_runs: int):
     """Makes room for the states; `write` each before anything else.
 
     Args:
-      programs: of the runs' loop.
+      step: `_each` of the step of one run.
       num_runs: N.
-      in_one_program: whether the N steps are one program.
     """
     self._states: list[Any] = [None] * num_runs
-    self._step: Callable[..., Any] = functools.partial(_each, programs.step)
-    if in_one_program:
-      # XLA inlines the inner programs.
-      self._step = jax.jit(
-        functools.partial(_each, programs.loop.step),
-        donate_argnums=0,
-        static_argnames='due',
-      )
+    self._step = step
 
   def read(self, index: int) -> AgentState:
     """Returns the state of a run."""
@@ -117,7 +122,7 @@ class Apart:
     outcomes: Outcome,
     frames: np.ndarray,
     due: Due,
-  ) -> tuple[np.ndarray, list[Any]]:
+  ) -> tuple[Any, list[Any]]:
     """See `Runs`."""
     chosen = list(indices)
     states, actions, metrics = self._step(
@@ -128,7 +133,7 @@ class Apart:
     )
     for index, state in zip(chosen, states, strict=True):
       self._states[index] = state
-    return np.array(jax.device_get(actions)), metrics
+    return actions, metrics
 
 
 def _each(
@@ -149,42 +154,29 @@ def _each(
 class Stacked:
   """Keeps states in arrays with a leading axis: `vmap`, `map`, `grouped`."""
 
-  def __init__(self, programs: Programs, num_runs: int, strategy: str):
+  def __init__(self, step: Callable[..., Any], num_runs: int):
     """Makes room for the states; `write` each before anything else.
 
     Args:
-      programs: of the runs' loop.
+      step: `stacked_step`, compiled.
       num_runs: N.
-      strategy: 'vmap', 'map' or 'grouped'.
     """
     self._states: Any = None
     self._num_runs = num_runs
-    self._step = jax.jit(
-      stacked_step(programs, strategy),
-      donate_argnums=0,
-      static_argnames='due',
-    )
-    self._read = jax.jit(
-      lambda states, index: jax.tree.map(lambda x: x[index], states)
-    )
-    self._write = jax.jit(
-      lambda states, index, state: jax.tree.map(
-        lambda x, new: x.at[index].set(new), states, state
-      ),
-      donate_argnums=0,
-    )
+    self._step = step
 
   def read(self, index: int) -> AgentState:
     """Returns a copy of the state of a run."""
-    return self._read(self._states, index)
+    return _read(self._states, index)
 
   def write(self, index: int, state: AgentState) -> None:
     """Replaces the state of a run."""
     if self._states is None:
+      # Copies, to have arrays on the device where the state is.
       self._states = jax.tree.map(
-        lambda x: jnp.zeros((self._num_runs, *x.shape), x.dtype), state
+        lambda x: jnp.broadcast_to(x, (self._num_runs, *x.shape)), state
       )
-    self._states = self._write(self._states, index, state)
+    self._states = _write(self._states, index, state)
 
   def clear(self) -> None:
     """Frees all states."""
@@ -196,15 +188,25 @@ class Stacked:
     outcomes: Outcome,
     frames: np.ndarray,
     due: Due,
-  ) -> tuple[np.ndarray, list[Any]]:
+  ) -> tuple[Any, list[Any]]:
     """See `Runs`; runs that are not among `indices` step too, for nothing."""
+    chosen = list(indices)
     self._states, actions, metrics = self._step(
       self._states, outcomes, frames, due=due
     )
-    return (
-      np.asarray(actions)[list(indices)],
-      [metrics[index] for index in indices],
-    )
+    if chosen != list(range(self._num_runs)):
+      actions = actions[np.array(chosen)]
+    return actions, [metrics[index] for index in chosen]
+
+
+@jax.jit
+def _read(states: AgentState, index: int) -> AgentState:
+  return jax.tree.map(lambda x: x[index], states)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _write(states: AgentState, index: int, state: AgentState) -> AgentState:
+  return jax.tree.map(lambda x, new: x.at[index].set(new), states, state)
 
 
 def stacked_step(programs: Programs, strategy: str) -> Callable[..., Any]:

@@ -11,6 +11,13 @@ import os
 # Else the first process takes most of a GPU's memory for itself.
 os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
+from experiments.launchers import devices
+
+# One GPU, here and in all processes that this one starts. (Populations and
+# supervised training would take all of them.)
+if gpus := devices.gpus():
+  os.environ['CUDA_VISIBLE_DEVICES'] = gpus[0]
+
 import pathlib
 import sys
 import time

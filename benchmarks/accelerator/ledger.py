@@ -97,6 +97,7 @@ def machine() -> dict[str, Any]:
   return {
     'platform': device.platform,
     'device': device.device_kind,
+    'devices': jax.local_device_count(),
     'host': platform.processor() or platform.machine(),
     'jax': jax.__version__,
     'commit': _commit(),

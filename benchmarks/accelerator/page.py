@@ -22,9 +22,9 @@ def render(ledger: Ledger) -> str:
     '',
     f"""\
 Measured by `python -m benchmarks.accelerator --scale={machine['scale']}` on
-{machine['device']} ({machine['platform']}), jax {machine['jax']}, commit
-{machine['commit']}. A run is 100,000 agent steps of Breakout at replay ratio 2,
-batch 32. Times are the shortest of three.""",
+{machine['devices']} {machine['device']} ({machine['platform']}), jax
+{machine['jax']}, commit {machine['commit']}. A run is 100,000 agent steps of
+Breakout at replay ratio 2, batch 32. Times are the shortest of three.""",
     '',
     *([] if machine['scale'] == 'full' else [SMALL, '']),
     TARGETS,

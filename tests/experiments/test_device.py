@@ -27,13 +27,13 @@ class Gpu:
 
 
 def test_an_accelerator_that_jax_uses(monkeypatch):
-  monkeypatch.setattr(jax, 'devices', lambda: [Gpu()] * 2)
+  monkeypatch.setattr(jax, 'local_devices', lambda: [Gpu()] * 2)
   monkeypatch.setattr(accelerators, 'find', lambda: Accelerator('it', 'cuda13'))
   assert device.lines() == ['devices: 2 gpu (NVIDIA H100 80GB HBM3)']
 
 
 def test_an_accelerator_that_jax_does_not_use(monkeypatch, platforms):
-  monkeypatch.setattr(jax, 'devices', lambda: jax.local_devices()[:1])
+  monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:1])
   monkeypatch.setattr(accelerators, 'find', lambda: Accelerator('it', 'cuda13'))
   monkeypatch.setattr(devices, 'cores', lambda: [0, 1, 3])
   platforms('')
@@ -49,7 +49,7 @@ def test_a_platform_that_jax_cannot_start(monkeypatch, platforms, error):
   def fails():
     raise error
 
-  monkeypatch.setattr(jax, 'devices', fails)
+  monkeypatch.setattr(jax, 'local_devices', fails)
   platforms('cuda')
   with pytest.raises(SettingsError, match='JAX_PLATFORMS=cuda names') as raised:
     device.lines()

@@ -133,6 +133,59 @@ def test_killed_and_resumed_and_one_goes_on_alone(
   assert result['population'] == {'size': 4, 'strategy': 'turns'}
 
 
+def on_devices(command, base_dir, count):
+  """Starts a command of three runs where there are so many devices."""
+  return subprocess.Popen(
+    command.argv(base_dir, *flags('RoadRunner', '1-3', TURNS)),
+    env={
+      **command.environ(),
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={count}',
+      # XLA has as many threads, but no fewer than devices, and their number
+      # changes the last bits of a convolution.
+      'NPROC': '8',
+    },
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+@pytest.fixture(scope='module')
+def on_one_device(command, tmp_path_factory):
+  """Returns the folder of three runs on one device."""
+  base_dir = tmp_path_factory.mktemp('one_device')
+  process = on_devices(command, base_dir, 1)
+  _, err = process.communicate()
+  assert process.returncode == 0, err
+  assert 'training 3 runs of RoadRunner, with 18 actions\n' in err
+  return base_dir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('before', 'after'), [(8, 1), (1, 8)])
+def test_killed_and_resumed_on_other_devices(
+  command, on_one_device, tmp_path, before, after
+):
+  process = on_devices(command, tmp_path, before)
+  written = tmp_path / 'drq_ht/RoadRunner/1/checkpoints/50/sha256'
+  deadline = time.monotonic() + 600
+  while not written.exists():
+    assert process.poll() is None
+    assert time.monotonic() < deadline
+    time.sleep(1e-3)
+  os.kill(process.pid, signal.SIGKILL)
+  texts = {before: process.communicate()[1]}
+  assert not list(tmp_path.rglob('result.json'))
+  process = on_devices(command, tmp_path, after)
+  texts[after] = process.communicate()[1]
+  assert process.returncode == 0, texts[after]
+  assert texts[8].startswith('devices: 8 cpu (')
+  assert 'of RoadRunner, with 18 actions, on 3 devices\n' in texts[8]
+  assert 'seed 1: going on from the checkpoint of step 50\n' in texts[after]
+  for seed in (1, 2, 3):
+    ours = story(tmp_path, 'RoadRunner', seed)
+    assert ours == story(on_one_device, 'RoadRunner', seed)
+
+
 def test_a_run_that_diverges_stops_alone(
   command, whole, tmp_path, monkeypatch, capfd
 ):
