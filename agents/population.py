@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from agents import atari, emulators
+from agents.core import placement
 from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
@@ -159,6 +160,7 @@ class Group:
       'population': {
         'size': len(self.runs),
         'strategy': self._population.strategy,
+        'devices': len(placement.devices(len(self.runs))),
       }
     }
     going_on = [self.runs[index] for index in self._going_on()]

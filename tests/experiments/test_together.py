@@ -130,7 +130,11 @@ def test_killed_and_resumed_and_one_goes_on_alone(
     ours = story(tmp_path, 'RoadRunner', seed)
     assert ours == story(whole, 'RoadRunner', seed)
   result = json.loads((whole / 'drq_ht/RoadRunner/1/result.json').read_text())
-  assert result['population'] == {'size': 4, 'strategy': 'turns'}
+  assert result['population'] == {
+    'size': 4,
+    'strategy': 'turns',
+    'devices': 1,
+  }
 
 
 def on_devices(command, base_dir, count):
