@@ -62,7 +62,9 @@ def rows_of(run):
   return [row for row in rows if 'evaluation_return' in row]
 
 
-@pytest.mark.parametrize('strategy', ['turns', 'vmap'])
+@pytest.mark.parametrize(
+  'strategy', ['turns', pytest.param('vmap', marks=pytest.mark.slow)]
+)
 def test_runs_are_evaluated_together_as_alone(tmp_path, monkeypatch, strategy):
   evaluate_all, sizes, alone = evaluation.evaluate_all, [], {}
   group = make_group(tmp_path, strategy)
@@ -119,6 +121,7 @@ def assert_equal_runs(runs, whole):
       np.testing.assert_array_equal(weights[name], expected_weights[name])
 
 
+@pytest.mark.slow
 def test_emulators_in_workers_change_nothing(tmp_path, monkeypatch, whole):
   monkeypatch.setattr(emulators, 'num_workers', lambda *_: 2)
   group = make_group(

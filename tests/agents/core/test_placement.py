@@ -109,10 +109,12 @@ def run_as_script(count):
   assert done.stdout == f'{count} devices checked\n'
 
 
+@pytest.mark.slow
 def test_eight_devices():
   run_as_script(8)
 
 
+@pytest.mark.slow
 def test_several_runs_in_a_program_on_each_of_two_devices():
   run_as_script(2)
 

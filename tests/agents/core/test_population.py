@@ -36,7 +36,7 @@ def cases():
       # `turns` compiles nothing for a new number.
       quick = (
         (basic and strategy == 'turns')
-        or (name == 'drq' and size in (2, most))
+        or (name == 'drq' and size in (2, 20))
         or (name, strategy, size) == ('bbf', 'vmap', 4)
       )
       marks = () if quick else pytest.mark.slow

@@ -60,7 +60,16 @@ def strict():
     yield
 
 
-@pytest.mark.parametrize('name', AGENTS)
+SLOW = ('noisy', 'released')
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in AGENTS
+  ],
+)
 def test_an_agent_learns_resets_and_evaluates(name, strict):
   learner_class, settings = AGENTS[name]
   learner = learner_class(

@@ -1,7 +1,8 @@
 """What optax asks of every optimizer that is contributed to it.
 
 Its `contrib/_common_test.py` is the list; the checks here are our own, and
-those of `contrib/_sharding_test.py` are in `test_sharded.py`.
+those of `contrib/_sharding_test.py` are in `test_sharded.py`, and whether an
+optimizer converges is in `test_convergence.py`.
 """
 
 import jax
@@ -16,70 +17,6 @@ import ht_rl
 pytestmark = pytest.mark.usefixtures('compile_fast')
 
 PARAMS = {'w': jnp.linspace(-1, 1, 9).reshape(3, 3), 'b': jnp.ones(3)}
-
-
-def square(z):
-  return (z * jnp.conj(z)).real
-
-
-def parabola(end):
-  end = jnp.array(end)
-  return jnp.zeros_like(end) - 1, end, lambda x: jnp.sum(square(x - end))
-
-
-def rosenbrock(a):
-  def loss(x):
-    return square(a - x[0]) + 100 * square(x[1] - x[0] ** 2)
-
-  a = jnp.array(a)
-  return jnp.zeros_like(a, shape=2), jnp.array([a, a**2]), loss
-
-
-PARABOLAS = {
-  'vector': parabola([1.0, -1.0, 1.0]),
-  'matrix': parabola([[3.0, -2.0], [1.0, 4.0]]),
-  'complex': parabola([1.0 + 2.0j, -3.0j]),
-}
-PROBLEMS = {
-  **PARABOLAS,
-  'rosenbrock': rosenbrock(1.0),
-  'complex rosenbrock': rosenbrock(0.8 + 0.6j),
-}
-
-
-@pytest.mark.parametrize(
-  ('inner', 'problems'),
-  [
-    (optax.sgd(1e-3), PROBLEMS),
-    (optax.adam(3e-3), PROBLEMS),
-    (optax.contrib.dowg(), PARABOLAS),
-  ],
-  ids=['sgd', 'adam', 'dowg'],
-)
-def test_converges(make_optimizer, inner, problems):
-  # All at once: the parameters of each problem are a branch of one tree.
-  start, end, losses = (
-    {name: problem[i] for name, problem in problems.items()} for i in range(3)
-  )
-  optimizer = make_optimizer(
-    inner, start, lambda t: (t % 900 == 0) & (t < 5000)
-  )
-
-  def loss(params):
-    return sum(losses[name](x) for name, x in params.items())
-
-  def step(carry, _):
-    params, state = carry
-    gradient = jax.tree.map(jnp.conj, jax.grad(loss)(params))
-    updates, new = optimizer.update(gradient, state, params)
-    return (optax.apply_updates(params, updates), new), None
-
-  (params, state), _ = jax.lax.scan(
-    step, (start, optimizer.init(start)), length=25_000
-  )
-  assert_converged(params, end)
-  if make_optimizer.__name__ == 'hare_tortoise':
-    assert_converged(ht_rl.tortoise_params(state), end)
 
 
 def test_unexpected_extra_arguments_are_ignored(make_optimizer):
@@ -280,14 +217,6 @@ def test_tree_map_params_reaches_all_that_is_like_the_parameters(
     np.testing.assert_array_equal(new, old if other else old * 2 + 1)
 
   jax.tree_util.tree_map_with_path(check, doubled, state)
-
-
-def assert_converged(actual, expected):
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-3),
-    actual,
-    expected,
-  )
 
 
 def assert_equal(actual, expected):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
 import optax
+import pytest
 
 import ht_rl
 
@@ -162,6 +163,7 @@ def step_alone(step, optimizer, params):
   return jax.lax.scan(lambda c, _: (step(*c), None), carry, length=7)[0]
 
 
+@pytest.mark.slow
 def test_eight_devices():
   root = Path(ht_rl.__file__).parents[1]
   environment = {
