@@ -1,4 +1,4 @@
-"""The emulators of several runs, in this process or in worker processes.
+"""Plays the emulators of several runs, here or in worker processes.
 
 ale-py holds Python's lock (the GIL) while an emulator plays, so that threads
 would play one after another (`python -m benchmarks.emulators`). Processes play
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agents import atari
+from agents import atari, machine
 from ht_rl.atari100k.games import canonical_game
 
 # Index of an environment, name of its method, and arguments.
@@ -213,7 +213,7 @@ def num_workers(num_runs: int, platform: str) -> int:
   """
   if platform == 'cpu':
     return 0
-  workers = min(num_runs, len(os.sched_getaffinity(0)))
+  workers = min(num_runs, len(machine.cores()))
   return workers if workers > 1 else 0
 
 

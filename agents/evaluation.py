@@ -50,7 +50,7 @@ Policy = Callable[[np.ndarray, np.ndarray], ArrayLike]
 
 
 class Job(NamedTuple):
-  """What to evaluate: arguments of `evaluate`.
+  """A policy to evaluate, and its episodes.
 
   Attributes:
     policy: selects the actions of all its episodes.

@@ -295,10 +295,8 @@ class RecordedRun:
     digest = hashlib.sha256()
     for array in jax.tree.leaves(jax.device_get(self.driver.tortoise)):
       digest.update(np.asarray(array).tobytes())
-    return EpisodesFile(
-      self.folder.episodes_file,
-      digest.hexdigest(),
-      self._settings.num_eval_episodes,
+    return self.folder.open_episodes(
+      digest.hexdigest(), self._settings.num_eval_episodes
     )
 
   @property

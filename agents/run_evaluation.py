@@ -1,4 +1,4 @@
-"""Evaluations of recorded runs: all runs play at once."""
+"""Evaluates recorded runs, all at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib

@@ -16,7 +16,6 @@ the latter: the device waits at least so long.
 from collections.abc import Callable
 from concurrent import futures
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from absl import app, flags
 import cv2
 import numpy as np
 
-from agents import atari, emulators
+from agents import atari, emulators, machine
 
 _GAME = flags.DEFINE_string('game', 'Breakout', 'The game.')
 _SIZES = flags.DEFINE_list('sizes', ['2', '8'], 'Numbers of games.')
@@ -145,7 +144,7 @@ def main(argv: list[str]) -> None:
   for name, call in calls_of_a_step(_GAME.value).items():
     count, seconds = switches(call)
     print(f'{name:20}{1e6 * seconds:8.1f}  {count} of {CALLS}', flush=True)
-  workers = _WORKERS.value or len(os.sched_getaffinity(0))
+  workers = _WORKERS.value or len(machine.cores())
   print(
     f'\n{"games":20}{"":10}{"ms a step of all":>18}{"main thread, ms":>18}'
     '   time beside one after another'

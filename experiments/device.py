@@ -2,6 +2,7 @@
 
 import jax
 
+from agents import machine
 from experiments import accelerators
 from experiments.command import SettingsError
 from experiments.launchers import devices
@@ -25,7 +26,7 @@ def lines() -> list[str]:
   platform, kind = there[0].platform, there[0].device_kind
   if platform != 'cpu':
     return [accelerators.described(platform, kind, len(there))]
-  kind = f'cores {devices.ranges(devices.cores())}'
+  kind = f'cores {devices.ranges(machine.cores())}'
   told = [accelerators.described(platform, kind, len(there))]
   missed = None if asked.startswith('cpu') else accelerators.find()
   warning = accelerators.warning(missed)

@@ -1,12 +1,12 @@
 """Checks that a run fits in memory, before any of it is allocated."""
 
 import math
-import os
 
 import jax
 import numpy as np
 
 from agents.core.learner import Learner
+from agents.machine import main_memory
 
 
 def check_memory(learner: Learner, num_runs: int = 1) -> None:
@@ -54,11 +54,12 @@ def check_memory(learner: Learner, num_runs: int = 1) -> None:
 def available_memory() -> int:
   """Returns the bytes of memory of a device, of the smallest if they differ.
 
-  Devices without memory of their own, such as CPUs, share that of the machine.
+  Devices without memory of their own, such as CPUs, share that of the machine
+  or container.
   """
   if limits := _limits():
     return min(limits)
-  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  return main_memory()
 
 
 def _limits() -> list[int]:

@@ -90,18 +90,7 @@ class Divided:
     frames: np.ndarray,
     due: Due,
   ) -> tuple[np.ndarray, list[Any]]:
-    """Does one environment step of some runs.
-
-    Args:
-      indices: of the runs. The states of others are undefined afterwards.
-      outcomes: arrays [N], results of the last actions of all runs.
-      frames: [N, *observation_shape], to act on.
-      due: from `Loop.due`.
-
-    Returns:
-      Actions, int32, and metrics (None without a gradient step) of `indices`.
-      The metrics are on the devices.
-    """
+    """See `strategies.Runs`; waits for the actions, not for the metrics."""
     stride = len(self._parts)
     started = []
     for first, part in enumerate(self._parts):

@@ -1,10 +1,11 @@
-"""Cores, GPUs and memory of this machine, and the share of one run."""
+"""GPUs of this machine, and the share of one run in a device."""
 
 import dataclasses
 import importlib.util
 import os
 import pathlib
 
+from agents import machine
 from experiments import accelerators, compiled
 
 # Fraction of a GPU's memory for JAX; CUDA and the display need the rest.
@@ -32,27 +33,10 @@ class Place:
 def place() -> Place:
   """Returns the device of this process, from its launcher or the system."""
   gpu = os.environ.get('CUDA_VISIBLE_DEVICES')
-  seen = f'gpu {gpu}' if gpu else f'cores {ranges(cores())}'
+  seen = f'gpu {gpu}' if gpu else f'cores {ranges(machine.cores())}'
   return Place(
     os.environ.get(_DEVICE) or seen, int(os.environ.get(_SHARING) or 1)
   )
-
-
-def cores() -> list[int]:
-  """Returns the cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):
-    return sorted(os.sched_getaffinity(0))
-  return list(range(os.cpu_count() or 1))
-
-
-def main_memory() -> int:
-  """Returns the main memory of this machine or container in bytes."""
-  pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  try:  # The limit of the container.
-    limit = pathlib.Path('/sys/fs/cgroup/memory.max').read_text()
-    return min(pages, int(limit))
-  except (OSError, ValueError):  # No file, or 'max'.
-    return pages
 
 
 def gpus() -> list[str]:
@@ -90,7 +74,7 @@ def lines() -> list[str]:
     return [accelerators.described('gpu', names[0], len(there))]
   if has_tpu():
     return [accelerators.described('tpu', 'for one run at a time', 1)]
-  cpu = accelerators.described('cpu', f'cores {ranges(cores())}', 1)
+  cpu = accelerators.described('cpu', f'cores {ranges(machine.cores())}', 1)
   missed = accelerators.find() if _may_use('gpu', 'cuda', 'tpu') else None
   warning = accelerators.warning(missed)
   return [cpu, warning] if warning else [cpu]

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from typing import IO, NamedTuple
 
+from agents import machine
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
 from experiments.launchers.sharing import SharedDevices
@@ -35,8 +36,8 @@ class LocalLauncher(SharedDevices):
       memory: main memory of a command in bytes, measured or guessed.
     """
     self._gpus = devices.gpus()
-    self._cores = devices.cores()
-    fit = max(1, int(0.9 * devices.main_memory() / memory))
+    self._cores = machine.cores()
+    fit = max(1, int(0.9 * machine.main_memory() / memory))
     at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
     super().__init__(runs_per_device, at_once, bool(self._gpus))
     self._width = max(1, len(self._cores) // self.runs_per_device)

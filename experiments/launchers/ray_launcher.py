@@ -7,6 +7,7 @@ import signal
 import subprocess
 from typing import Any
 
+from agents import machine
 from experiments.command import SettingsError
 from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers import child, devices
@@ -135,7 +136,7 @@ def _execute(
   if gpu:
     environ = devices.gpu_environ(gpu, sharing, is_measured)
   else:
-    width = max(1, len(devices.cores()) // sharing)
+    width = max(1, len(machine.cores()) // sharing)
     environ = devices.cpu_environ('cores of a node', sharing, width)
   process = subprocess.Popen(
     child.command(argv),

@@ -155,13 +155,10 @@ def main(argv: Sequence[str]) -> int:
     made_by = _COMMIT.value or commit()
     of_grid = set(restarts.configs())
     rows = [score_row(*run, made_by) for run in runs]
-    scores = sum(
-      add(
-        FOLDER / name,
-        [x for x in rows if (x['algorithm'] in of_grid) == is_grid],
-      )
-      for name, is_grid in ((SMALL.name, False), (restarts.GRID.name, True))
-    )
+    in_grid = [row for row in rows if row['algorithm'] in of_grid]
+    others = [row for row in rows if row['algorithm'] not in of_grid]
+    scores = add(FOLDER / SMALL.name, others)
+    scores += add(FOLDER / restarts.GRID.name, in_grid)
     gaps = [row for run in runs if (row := gap_row(*run)) is not None]
     restarted = add(FOLDER / 'restart_gap_small.csv', gaps)
     say(f'{scores} runs, {restarted} with restarts, in {FOLDER}')

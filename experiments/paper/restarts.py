@@ -1,4 +1,4 @@
-"""Committed scores of small networks, by momentum and interval of restarts."""
+"""Tabulates committed scores of small networks by momentum and interval."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ GRID = RESULTS / 'restarts_small.csv'
 MOMENTA = (0.995, 0.999, 0.9995)
 # In gradient steps; None is no restart.
 INTERVALS = (4000, 1000, 400, None)
-# Chosen before any run of the grid: a small network beats the human there.
+# The first games that were run in small; chosen before any run of the grid.
 GAMES = ('Assault', 'Boxing', 'Krull', 'RoadRunner')
 
 _ROWS = {(0.995, 4000): 'small_drq_ht', (0.995, None): 'small_drq'}

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from ht_rl import files
 from ht_rl.atari100k import run_metrics, run_records
+from ht_rl.atari100k.run_episodes import EpisodesFile
 from ht_rl.atari100k.run_metrics import MetricsFile, RunCurve, RunFolderError
 from ht_rl.atari100k.run_records import RESULT_KEYS, VERSION, check_result
 
@@ -122,7 +123,7 @@ class RunFolder:
 
   @property
   def episodes_file(self) -> pathlib.Path:
-    """Where the finished episodes of an unfinished evaluation are."""
+    """Where an evaluation keeps its finished episodes while it plays."""
     return self.path / 'episodes.jsonl'
 
   @property
@@ -285,6 +286,15 @@ class RunFolder:
       RunFolderError: it is a folder.
     """
     return MetricsFile(self.metrics_file, keep_until)
+
+  def open_episodes(self, policy: str, num_episodes: int) -> EpisodesFile:
+    """Opens `episodes.jsonl` for the final evaluation of a policy.
+
+    Args:
+      policy: what tells it from others, such as a digest of its weights.
+      num_episodes: of the evaluation.
+    """
+    return EpisodesFile(self.episodes_file, policy, num_episodes)
 
   def training_episodes(self) -> RunCurve:
     """Returns of the training episodes, in game points, at their last steps.

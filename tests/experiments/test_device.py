@@ -7,10 +7,10 @@ import sys
 import jax
 import pytest
 
+from agents import machine
 from experiments import accelerators, device
 from experiments.accelerators import Accelerator
 from experiments.command import SettingsError
-from experiments.launchers import devices
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_accelerator_that_jax_uses(monkeypatch):
 def test_an_accelerator_that_jax_does_not_use(monkeypatch, platforms):
   monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:1])
   monkeypatch.setattr(accelerators, 'find', lambda: Accelerator('it', 'cuda13'))
-  monkeypatch.setattr(devices, 'cores', lambda: [0, 1, 3])
+  monkeypatch.setattr(machine, 'cores', lambda: [0, 1, 3])
   platforms('')
   told, warning = device.lines()
   assert told == 'devices: 1 cpu (cores 0-1,3)'

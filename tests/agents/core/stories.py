@@ -34,7 +34,7 @@ EXACT = ('turns', 'unrolled')
 STACKED = ('vmap', 'map', 'grouped')
 # The reward of a task that each agent learns soon: BBF has an atom at 5.
 WORTH = {'drq': 1.0, 'bbf': 5.0, 'bbf_impala': 5.0, 'der': 5.0}
-# How far a stacked run may be from the run alone after 9 gradient steps, in
+# A stacked run may be this far from the run alone after 9 gradient steps, in
 # units in the last place of the largest number of an array. 15 and 240 were
 # seen; a wrong convolution gives 10**6.
 ULPS = {'drq': 100, 'bbf': 1000, 'bbf_impala': 1000, 'der': 1000}

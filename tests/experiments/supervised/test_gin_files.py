@@ -1,4 +1,4 @@
-"""What the gin files of the supervised experiments say, beside the paper."""
+"""Compares the gin files of the supervised experiments with the paper."""
 
 import dataclasses
 import math
@@ -219,7 +219,7 @@ def test_the_papers_numbers_are_beside_its_settings_alone(dataset, make):
   # Figure 5 augments all, which Table 7 does not.
   assert beside('hare_tortoise') == {}
   assert beside('methods', batch_size=128) == {}
-  # What is off in the paper has no entry.
+  # The paper has none of these methods, so no number of it applies.
   assert beside('methods', snr=0.02) == {}
   assert beside('methods', continual_backprop=0.001) == {}
   assert beside('methods', tasks='classes') == {}

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from agents import machine
 from experiments import accelerators
 from experiments.launchers import devices
 from experiments.launchers.base import Command
@@ -59,7 +60,7 @@ def told(launcher, count):
 
 
 def test_blocks_of_cores(monkeypatch):
-  cores = devices.cores()
+  cores = machine.cores()
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   places = told(LocalLauncher(len(cores), 1), len(cores))
   assert [place['cores'] for place in places] == [[core] for core in cores]
@@ -73,8 +74,8 @@ def test_blocks_of_cores(monkeypatch):
 
 def test_as_many_as_the_memory_holds(monkeypatch):
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
-  monkeypatch.setattr(devices, 'cores', lambda: list(range(64)))
-  monkeypatch.setattr(devices, 'main_memory', lambda: 100 << 30)
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(64)))
+  monkeypatch.setattr(machine, 'main_memory', lambda: 100 << 30)
   assert LocalLauncher(None, 2 << 30).runs_per_device == 45
   assert LocalLauncher(None, 1 << 30).runs_per_device == 64
   assert LocalLauncher(None, 200 << 30).runs_per_device == 1
@@ -82,7 +83,7 @@ def test_as_many_as_the_memory_holds(monkeypatch):
 
 def test_the_devices_are_told(two_gpus, monkeypatch):
   assert devices.lines() == ['devices: 2 gpu (NVIDIA H100)']
-  cpu = f'devices: 1 cpu (cores {devices.ranges(devices.cores())})'
+  cpu = f'devices: 1 cpu (cores {devices.ranges(machine.cores())})'
   # Without JAX's build for them.
   monkeypatch.setattr(devices.importlib.util, 'find_spec', lambda name: None)
   told, warning = devices.lines()
@@ -99,7 +100,7 @@ def test_a_tpu_runs_one_command_at_a_time(monkeypatch):
   monkeypatch.delenv('JAX_PLATFORMS', raising=False)
   tpu = accelerators.Accelerator('a TPU', 'tpu')
   monkeypatch.setattr(accelerators, 'find', lambda: tpu)
-  monkeypatch.setattr(devices, 'cores', lambda: list(range(64)))
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(64)))
   libtpu = {'libtpu': 'there'}.get
   monkeypatch.setattr(devices.importlib.util, 'find_spec', libtpu)
   assert LocalLauncher(None, 1).runs_per_device == 1
