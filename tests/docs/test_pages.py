@@ -1,6 +1,5 @@
 """Runs the Python code of the README and the documentation."""
 
-import csv
 import pathlib
 import re
 
@@ -42,31 +41,6 @@ def names():
     'my_scores': {game: [10.0, 20.0, 25.0] for game in GAMES},
     'your_scores': {game: [5.0, 21.0] for game in GAMES},
   }
-
-
-def test_the_demos_scores_are_those_of_the_file():
-  with (REPOSITORY / 'docs/results/demo.csv').open(newline='') as file:
-    rows = list(csv.DictReader(file))
-  page = (REPOSITORY / 'docs' / 'performance.md').read_text()
-  for instructions in ('AVX-512', 'AVX2'):
-    (line,) = re.findall(
-      rf'^\| {instructions} \| 0 to 9 \| (.+) \|$', page, re.M
-    )
-    shown = [float(score) for score in line.split(', ')]
-    scores = [
-      float(row['score']) for row in rows if row['instructions'] == instructions
-    ]
-    assert len(scores) == 10
-    assert all(abs(x - y) <= 0.5 for x, y in zip(shown, scores, strict=True)), (
-      instructions
-    )
-  everything = [float(row['score']) for row in rows]
-  text = (REPOSITORY / 'README.md').read_text()
-  low, high = map(
-    int, re.search(r'ends at (\d+) to (\d+) points', text).groups()
-  )
-  assert abs(low - min(everything)) <= 0.5
-  assert abs(high - max(everything)) <= 0.5
 
 
 def test_pages_are_found():

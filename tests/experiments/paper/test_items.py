@@ -37,7 +37,7 @@ NEEDED = {
 }
 # Stand-ins whose results are committed.
 ON_FASHION = {'table4', 'table5', 'table6', 'table7'} | {
-  f'figure{number}' for number in (2, 3, 4, 5, 6, 9)
+  f'figure{number}' for number in (2, 3, 4, 5, 6, 8, 9)
 }
 
 

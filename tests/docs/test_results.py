@@ -1,0 +1,95 @@
+"""Compares the numbers of the pages with the committed files."""
+
+import csv
+import pathlib
+import re
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+def test_the_demos_scores_are_those_of_the_file():
+  with (REPOSITORY / 'docs/results/demo.csv').open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  page = (REPOSITORY / 'docs' / 'performance.md').read_text()
+  for instructions in ('AVX-512', 'AVX2'):
+    (line,) = re.findall(
+      rf'^\| {instructions} \| 0 to 9 \| (.+) \|$', page, re.M
+    )
+    shown = [float(score) for score in line.split(', ')]
+    scores = [
+      float(row['score']) for row in rows if row['instructions'] == instructions
+    ]
+    assert len(scores) == 10
+    assert all(abs(x - y) <= 0.5 for x, y in zip(shown, scores, strict=True)), (
+      instructions
+    )
+  everything = [float(row['score']) for row in rows]
+  text = (REPOSITORY / 'README.md').read_text()
+  low, high = map(
+    int, re.search(r'ends at (\d+) to (\d+) points', text).groups()
+  )
+  assert abs(low - min(everything)) <= 0.5
+  assert abs(high - max(everything)) <= 0.5
+
+
+# The columns of the tables of supervised.md, in the committed files.
+COLUMNS = {
+  'hare': 'hare test accuracy',
+  'hare, at the end': 'hare test accuracy',
+  'tortoise': 'tortoise test accuracy',
+  'tortoise, at the end': 'tortoise test accuracy',
+  'reported, mean over phase ends': 'mean over phase ends',
+  'train': 'train accuracy',
+  'test': 'test accuracy',
+}
+
+
+def _name(row):
+  """What the first cells of a row on the page say."""
+  names = [row[key] for key in ('setting', 'ratio', 'noise') if key in row]
+  return [name.removesuffix('.0') for name in names]
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    'methods',
+    'controls',
+    'controls_schedule',
+    'ablation_interval',
+    'ablation_momentum',
+    'warm_start',
+    'continual_limited',
+    'continual',
+    'optimizer',
+    'cifar10_small',
+  ],
+)
+def test_a_table_of_supervised_runs_is_that_of_the_file(name):
+  results = REPOSITORY / 'docs' / 'results'
+  with (results / f'{name}.csv').open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  page = (results / 'supervised.md').read_text()
+  # A table stands below what names its file.
+  _, below = page.split(f'{name}.', 1)
+  table = re.search(r'(?:^\|.+\|\n)+', below, re.M).group()
+  header, _, *lines = [
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in table.splitlines()
+  ]
+  # Some rows of a file are equal, and the page has one of them.
+  in_file = iter(rows)
+  for shown in lines:
+    row = next(row for row in in_file if _name(row) == shown[: len(_name(row))])
+    for title, cell in zip(header, shown, strict=True):
+      column = COLUMNS.get(title, title)
+      wanted = row[column]
+      if column in ('setting', 'reported', 'ratio', 'noise'):
+        assert cell == wanted.removesuffix('.0')
+        continue
+      std = row.get(f'{column} std')
+      parts = [float(wanted)] + ([float(std)] if std else [])
+      found = [float(part) for part in cell.split(' ± ')]
+      assert found == pytest.approx(parts, abs=5.1e-5), (row, title)
