@@ -9,18 +9,12 @@ import sys
 
 import pytest
 
+from tests import shared_data
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 PAGE = REPOSITORY / 'docs' / 'atari' / 'figures.md'
 COMMAND = re.compile(r'^    python (-m (?:.+\\\n)*.+)$', re.MULTILINE)
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[3] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 
 
 def test_the_command_makes_the_pictures(tmp_path):

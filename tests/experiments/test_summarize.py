@@ -14,14 +14,10 @@ from agents import atari
 from experiments import summarize
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunFolder
+from tests import shared_data
 
 ROOT = pathlib.Path(__file__).parents[2]
-SCORES = (
-  pathlib.Path(
-    os.environ.get('HT_RL_SHARED_DATA', ROOT.parent / 'shared' / 'data')
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 GAMES = ('Breakout', 'Pong')
 
 

@@ -10,23 +10,13 @@ import pytest
 
 from agents import atari, checkpoint
 from experiments import atari_run, config, runs
+from tests.experiments.refusals import assert_refused
 
 
 def contents(folder):
   """Returns the bytes of every file under a folder."""
   files = [path for path in folder.rglob('*') if path.is_file()]
   return {path.relative_to(folder): path.read_bytes() for path in files}
-
-
-def assert_refused(capfd, code, message):
-  """Asserts exit code 2 and one line that contains `message`."""
-  out, err = capfd.readouterr()
-  assert code == 2
-  assert out == ''
-  assert err.startswith('error: ')
-  assert err.endswith('\n')
-  assert err.count('\n') == 1
-  assert message in err
 
 
 WRONG_COMMANDS = [

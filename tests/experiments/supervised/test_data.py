@@ -2,7 +2,6 @@ import csv
 import gzip
 import importlib.util
 import io
-import os
 import pathlib
 import struct
 import sys
@@ -13,6 +12,7 @@ import pytest
 from scipy import stats
 
 from experiments.supervised import data
+from tests import shared_data
 
 datasets = pytest.importorskip('datasets')
 huggingface_hub = pytest.importorskip('huggingface_hub')
@@ -21,15 +21,7 @@ pyarrow = pytest.importorskip('pyarrow')
 parquet = pytest.importorskip('pyarrow.parquet')
 Image = pytest.importorskip('PIL.Image')
 
-CIFAR10 = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'cifar10'
-)
+CIFAR10 = shared_data.FOLDER / 'cifar10'
 RNG = np.random.default_rng(0)
 STEMS = (
   'train-images-idx3-ubyte',

@@ -1,6 +1,4 @@
 import csv
-import os
-import pathlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,16 +7,9 @@ import pytest
 from scipy import stats
 
 from ht_rl.atari100k import aggregates, games
+from tests import shared_data
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 REPLICATES = 20_000
 
 

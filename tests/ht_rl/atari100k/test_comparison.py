@@ -1,8 +1,5 @@
 """Comparisons, against scipy, theory and simulations with a known truth."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,16 +10,9 @@ from ht_rl.atari100k import score_files
 from ht_rl.atari100k.aggregates import METRICS, aggregate
 from ht_rl.atari100k.power import BBF_SPREAD, plan, plan_sentence
 from ht_rl.atari100k.runs import by_method
+from tests import shared_data
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 SLOPE = {
   game: human - random
   for game, (random, human) in atari100k.REFERENCE_SCORES.items()

@@ -1,6 +1,4 @@
 import csv
-import os
-import pathlib
 import re
 
 from hypothesis import given
@@ -10,17 +8,9 @@ import pytest
 
 from ht_rl import atari100k
 from ht_rl.atari100k.games import OTHER_GAMES
+from tests import shared_data
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-  / 'RR2_BBF.csv'
-)
+SCORES = shared_data.FOLDER / 'scores' / 'RR2_BBF.csv'
 
 # Lee et al. (2024), Table 8: game, DrQ, BBF. The last rows are the median and
 # the mean human-normalised score that its authors got from these scores.

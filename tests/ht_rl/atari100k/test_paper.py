@@ -1,19 +1,14 @@
 import csv
-import os
 import pathlib
 
 import numpy as np
 import pytest
 
 from ht_rl.atari100k import aggregates, games, paper
+from tests import shared_data
 
 ROOT = pathlib.Path(__file__).parents[3]
-SCORES = (
-  pathlib.Path(
-    os.environ.get('HT_RL_SHARED_DATA', ROOT.parent / 'shared' / 'data')
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 
 # The two columns of Table 8 that are means of released runs. They are cut off,
 # not rounded, to one decimal.

@@ -1,8 +1,6 @@
 """Published systems: what is printed of them, and their order."""
 
 import dataclasses
-import os
-import pathlib
 
 import numpy as np
 import pytest
@@ -11,16 +9,9 @@ from ht_rl import atari100k
 from ht_rl.atari100k import figures, paper, score_files, tables
 from ht_rl.atari100k.published import SYSTEMS, ranked
 from ht_rl.atari100k.runs import by_method
+from tests import shared_data
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 BY_NAME = {system.name: system.aggregates for system in SYSTEMS}
 
 

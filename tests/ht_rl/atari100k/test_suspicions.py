@@ -1,8 +1,5 @@
 """Scores in wrong shapes, made here, and right ones that stay unasked."""
 
-import os
-import pathlib
-
 import numpy as np
 import pytest
 
@@ -10,16 +7,9 @@ from ht_rl import atari100k
 from ht_rl.atari100k import paper, score_files
 from ht_rl.atari100k.runs import by_method
 from ht_rl.atari100k.suspicions import looks_transposed, suspicions
+from tests import shared_data
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[4] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 
 
 def make_runs(runs=5, skill=0.5, seed=0):

@@ -1,13 +1,10 @@
-"""Files that are damaged, or are no files."""
+"""Damages the files of phases, and types the command again."""
 
 import json
-import os
 import shutil
-import signal
 
 import pytest
 
-from experiments.supervised import groups
 from tests.experiments.supervised.command.typed import (
   FIRST_PHASE,
   SEEDS,
@@ -17,6 +14,7 @@ from tests.experiments.supervised.command.typed import (
   read_results,
   seed_folders,
   type_command,
+  type_until_an_epoch,
 )
 
 pytest.importorskip('mlxtend')
@@ -91,15 +89,7 @@ def test_a_phase_that_goes_on_without_its_evaluations_begins_again(
   tmp_path, capfd, monkeypatch
 ):
   typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
-  epoch = groups._Training.train_epoch
-
-  def then_stop(training):
-    epoch(training)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(groups._Training, 'train_epoch', then_stop)
-    assert type_command(*typed) == 75
+  type_until_an_epoch(monkeypatch, typed)
   files = [folder / 'rows.json' for folder in seed_folders(tmp_path)]
   for file in files:
     file.write_bytes(b'\xff')

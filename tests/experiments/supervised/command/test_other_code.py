@@ -1,13 +1,11 @@
-"""Phases that other code trained."""
+"""Changes the code between two commands."""
 
 import json
-import os
 import shutil
-import signal
 
 import pytest
 
-from experiments.supervised import code, groups
+from experiments.supervised import code
 from experiments.supervised.settings import Setting
 from tests.experiments.supervised.command.typed import (
   FIRST_PHASE,
@@ -16,6 +14,7 @@ from tests.experiments.supervised.command.typed import (
   by_hand,
   seed_folders,
   type_command,
+  type_until_an_epoch,
 )
 
 pytest.importorskip('mlxtend')
@@ -49,7 +48,7 @@ def test_results_of_other_code_are_named(
     f'remove {first[0]}, {first[1]}'
   )
   assert json.loads((second[0] / 'code.json').read_text()) == changed
-  # Of phases without a record nothing is known, and nothing is said.
+  # Nothing is said of phases without a record.
   for folder in first:
     (folder / 'code.json').unlink()
   assert type_command(*arguments(copy), '--draw_only') == 0
@@ -63,15 +62,7 @@ def test_a_phase_that_goes_on_keeps_the_record_of_its_beginning(
   typed = by_hand(tmp_path, {'shorter': FIRST_PHASE})
   began = {'a.py': '1'}
   monkeypatch.setattr(code, '_of_this_repository', lambda: began)
-  epoch = groups._Training.train_epoch
-
-  def then_stop(training):
-    epoch(training)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(groups._Training, 'train_epoch', then_stop)
-    assert type_command(*typed) == 75
+  type_until_an_epoch(monkeypatch, typed)
   monkeypatch.setattr(code, '_of_this_repository', dict)
   capfd.readouterr()
   assert type_command(*typed) == 0

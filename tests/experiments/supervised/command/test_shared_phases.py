@@ -1,4 +1,4 @@
-"""Settings and seeds share what they have in common."""
+"""Checks which phases settings and seeds share."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
 
 
 def arrays(base_dir):
-  """What each phase has left, by its folder."""
+  """Returns the arrays that each phase has left, by its folder."""
   left = {}
   for folder in seed_folders(base_dir):
     stored = checkpoint.Checkpoints(folder / 'checkpoints').restore(pytest.fail)
@@ -117,7 +117,7 @@ def test_seeds_one_at_a_time_or_all_at_once(finished, tmp_path, capfd):
   # Else the order of the seeds would not be seen.
   assert abs(np.subtract(*result['rows'][-1]['train_loss'])) > 0.01
 
-  # Where one seed is not finished, the others are shown.
+  # The others are shown where one seed is not finished.
   for file in (tmp_path / 'phases').glob('*/8/finished'):
     file.unlink()
   capfd.readouterr()

@@ -1,4 +1,4 @@
-"""What is wrong is said in one line, before any work."""
+"""Types what is wrong: one line says so, before any work."""
 
 import gzip
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from experiments.supervised import data, prepare
+from tests.experiments.refusals import assert_refused
 from tests.experiments.supervised.command.typed import (
   ROOT,
   arguments,
-  assert_refused,
   contents,
   type_command,
 )
@@ -18,7 +18,7 @@ pytest.importorskip('mlxtend')
 pytestmark = pytest.mark.usefixtures('compile_fast', '_trace_once')
 
 
-# What is typed, and a part of what is said.
+# Words that are typed, and a part of the message.
 WRONG_COMMANDS = [
   (['--gin_files=nothing.gin'], "no gin file 'nothing.gin'"),
   (

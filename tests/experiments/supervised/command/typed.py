@@ -1,12 +1,15 @@
 """Types the command of supervised experiments, and reads what it leaves."""
 
 import json
+import os
 import pathlib
+import signal
 
 from absl.testing import flagsaver
 
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
+from experiments.supervised import groups
 
 ROOT = pathlib.Path(__file__).parents[4]
 CONFIGS = ROOT / 'gin_configs' / 'supervised'
@@ -40,6 +43,7 @@ def type_command(*arguments):
 
 
 def arguments(base_dir, *bindings):
+  """Returns what is typed for the cell."""
   return [
     f'--gin_files={CONFIGS / "warm_start_mnist.gin"}',
     f'--base_dir={base_dir}',
@@ -48,7 +52,7 @@ def arguments(base_dir, *bindings):
 
 
 def by_hand(base_dir, settings, *more):
-  """What is typed for an experiment of other settings."""
+  """Returns what is typed for an experiment of other settings."""
   bindings = [line for line in TINY if not line.startswith('warm_starts')]
   said = {name: BY_HAND | fields for name, fields in settings.items()}
   bindings.append(f'experiment.settings = {said}')
@@ -71,7 +75,7 @@ def read_results(base_dir):
 
 
 def contents(folder):
-  """The bytes of every file under a folder, and when it was written."""
+  """Returns the bytes of every file of a folder, and when it was written."""
   return {
     path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
     for path in folder.rglob('*')
@@ -84,7 +88,7 @@ def phase_folders(base_dir):
 
 
 def seed_folders(base_dir, phase=None):
-  """The folders of the seeds of all phases, or of one; in order of the seed."""
+  """Returns the folders of the seeds of a phase, or of all, by seed."""
   folders = sorted((base_dir / 'phases').glob('*/*'), key=lambda x: x.name)
   return [
     folder
@@ -94,12 +98,14 @@ def seed_folders(base_dir, phase=None):
   ]
 
 
-def assert_refused(capfd, code, message):
-  """The command ended with code 2 and one line, which `message` is in."""
-  out, err = capfd.readouterr()
-  assert code == 2
-  assert out == ''
-  assert err.startswith('error: ')
-  assert err.endswith('\n')
-  assert err.count('\n') == 1
-  assert message in err
+def type_until_an_epoch(monkeypatch, typed):
+  """Runs the command; SIGTERM comes after the first epoch of training."""
+  epoch = groups._Training.train_epoch
+
+  def then_stop(training):
+    epoch(training)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(groups._Training, 'train_epoch', then_stop)
+    assert type_command(*typed) == 75

@@ -44,7 +44,7 @@ def write_run(folder, **changes):
 
 
 def scores_of(*paths):
-  """Scores as plain lists, and the notes."""
+  """Returns the scores as plain lists, and the notes."""
   read = score_files.read(paths)
   scores = {
     method: {game: column.tolist() for game, column in columns.items()}
@@ -54,6 +54,7 @@ def scores_of(*paths):
 
 
 def problems_of(*paths):
+  """Returns the problems that the paths are refused for."""
   with pytest.raises(runs_lib.ScoreFileError) as caught:
     score_files.read(paths)
   assert str(caught.value) == '\n'.join(caught.value.problems)

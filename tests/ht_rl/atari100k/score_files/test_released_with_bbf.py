@@ -1,23 +1,14 @@
 import csv
-import os
-import pathlib
 
 import numpy as np
 import pytest
 
 from ht_rl.atari100k import games, score_files
 from ht_rl.atari100k import runs as runs_lib
+from tests import shared_data
 from tests.ht_rl.atari100k.score_files.files import scores_of, write
 
-SCORES = (
-  pathlib.Path(
-    os.environ.get(
-      'HT_RL_SHARED_DATA',
-      pathlib.Path(__file__).parents[5] / 'shared' / 'data',
-    )
-  )
-  / 'scores'
-)
+SCORES = shared_data.FOLDER / 'scores'
 
 
 def test_both_orders_of_columns():

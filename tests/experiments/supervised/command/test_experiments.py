@@ -1,4 +1,4 @@
-"""What an experiment leaves."""
+"""Runs experiments to their end, and checks what they leave."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ import pytest
 
 from experiments.supervised import results, run
 from experiments.supervised.settings import Setting
+from tests.experiments.refusals import assert_refused
 from tests.experiments.supervised.command.typed import (
   BY_HAND,
   CELL,
@@ -16,7 +17,6 @@ from tests.experiments.supervised.command.typed import (
   SEEDS,
   SHOWN,
   arguments,
-  assert_refused,
   by_hand,
   contents,
   phase_folders,
@@ -193,7 +193,7 @@ def test_draw_only(finished, tmp_path, capfd):
   assert out.count('\n') == 3
   assert err.startswith('written: ')
   assert err.count('\n') == 1
-  # Of two cells, that which is there; the other is not begun.
+  # The cell that is there is shown, and the other one is not begun.
   assert result_file(copy).read_bytes() == written
   after = contents(copy)
   assert {k: after[k] for k in before} == before
