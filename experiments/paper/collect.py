@@ -39,17 +39,26 @@ _COMMIT = flags.DEFINE_string('commit', None, 'The commit that made the runs.')
 flags.adopt_module_key_flags(gin_flags)
 
 PREFIX = 'small_'
+# Agent steps of Atari-100k.
+STEPS = 100_000
 FOLDER = ROOT / RESULTS
 
 
 def finished(
   folder: pathlib.Path,
 ) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-  """Yields the finished runs in small below a folder, and their results."""
+  """Yields the finished runs in small below a folder, and their results.
+
+  A run of another length is a trial.
+  """
+  of_grid = set(restarts.configs())
   for path in sorted(folder.glob(f'{PREFIX}*/*/*/result.json')):
     run = RunFolder(path.parent)
     result = run.read_result()
-    if result is not None and result['protocol']['training_steps'] == 100_000:
+    if result is None:
+      continue
+    steps = restarts.STEPS if result['config'] in of_grid else STEPS
+    if result['protocol']['training_steps'] == steps:
       yield run, result
 
 
@@ -153,7 +162,7 @@ def main(argv: Sequence[str]) -> int:
     if not runs:
       raise SettingsError(f'--base_dir: no finished run in small in {base_dir}')
     made_by = _COMMIT.value or commit()
-    of_grid = set(restarts.configs())
+    of_grid = restarts.configs()
     rows = [score_row(*run, made_by) for run in runs]
     in_grid = [row for row in rows if row['algorithm'] in of_grid]
     others = [row for row in rows if row['algorithm'] not in of_grid]

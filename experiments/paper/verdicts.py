@@ -3,7 +3,8 @@
 A claim that one accuracy is above another is confirmed where the difference of
 the means over seeds is more than two standard errors; a claim that it is not,
 where the difference is less. A claim about scores on Atari-100k is confirmed
-where the 95% interval of the IQM difference excludes 0.
+where the 95% interval of the IQM difference excludes 0; where a game has one
+run, by a sign test over the games (p < 0.05).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from experiments.paper.supervised import (
 )
 from experiments.supervised.report.selection import method
 from experiments.supervised.report.spread import Spread
-from ht_rl.atari100k.comparison import compare
+from ht_rl.atari100k.comparison import compare, format_p
 from ht_rl.atari100k.summary import summarize
 
 CONFIRMED, NOT_CONFIRMED = 'confirmed', 'not confirmed'
@@ -166,12 +167,16 @@ def scores(
     compared = compare(summarize(pair), first, second)
     value, low, high = (float(x) for x in compared.differences['iqm'])
     numbers = f'IQM difference {value:+.3f}'
-    numbers += f' [{low:+.3f}, {high:+.3f}]' if compared.has_intervals else ''
+    if compared.has_intervals:
+      numbers += f' [{low:+.3f}, {high:+.3f}]'
+    else:
+      p = format_p(compared.sign_test)
+      numbers += f'; {compared.games_won:g} games won, {p}'
     runs = 'run' if compared.runs == 1 else 'runs'
     return Verdict(
-      CONFIRMED if compared.is_decided and value > 0 else NOT_CONFIRMED,
+      CONFIRMED if compared.better == first else NOT_CONFIRMED,
       f'in small, {len(needs.games)} games, {compared.runs} {runs} a game',
-      numbers if compared.has_intervals else f'{numbers}, no interval',
+      numbers,
     )
 
   return check

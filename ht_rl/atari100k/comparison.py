@@ -9,7 +9,16 @@ draws :math:`n-1` and weighs each with :math:`n/(n-1)`, so that the variance of
 a game's mean is :math:`s^2/n` with the unbiased :math:`s^2`. (With :math:`n`
 draws it is smaller by :math:`(n-1)/n`, and the intervals are too narrow.)
 
+One run of a game cannot be resampled. What is left is the sign test: if the
+methods are equal in every game, each game is a fair coin. So :math:`w` wins of
+:math:`n` games, without ties, have the two-sided
+
+.. math::
+
+  p = \min\Bigl(1,\; 2^{1-n} \sum_{k=\max(w, n-w)}^{n} \binom{n}{k}\Bigr)
+
 References:
+  Arbuthnott, 1710, "An Argument for Divine Providence".
   Rao and Wu, 1988, "Resampling Inference with Complex Survey Data".
   Agarwal et al., 2021, "Deep Reinforcement Learning at the Edge of the
   Statistical Precipice".
@@ -18,6 +27,7 @@ References:
 from collections.abc import Mapping
 import dataclasses
 import difflib
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -54,6 +64,9 @@ class Comparison:
     games: the games that were compared.
     games_won: on how many of them the first method has the higher mean; a tie
       is one half.
+    sign_test: its two-sided p-value, in [0, 1], if the methods are equal in
+      every game; NaN if a game has more runs of one of them, because the means
+      of unequal numbers of runs are no fair coin.
     runs: the fewest runs of a game of either method.
     differences: by the names of `aggregates.METRICS`, first minus second. The
       ends of the intervals are NaN if a game has one run.
@@ -76,6 +89,7 @@ class Comparison:
   second: str
   games: tuple[str, ...]
   games_won: float
+  sign_test: float
   runs: int
   differences: Mapping[str, Estimate]
   improvement: Estimate
@@ -93,27 +107,34 @@ class Comparison:
     return bool(np.isfinite(self.differences['iqm'].low))
 
   @property
-  def is_decided(self) -> bool:
-    """Whether the interval of the IQM difference excludes 0."""
-    _, low, high = self.differences['iqm']
-    return bool(low > 0 or high < 0)
+  def better(self) -> str | None:
+    """The better method, or None if the data do not tell the two apart.
+
+    The interval of the IQM difference decides; where a game has one run, the
+    sign test.
+    """
+    value, low, high = (float(x) for x in self.differences['iqm'])
+    if self.has_intervals:
+      is_decided, is_first = low > 0 or high < 0, value > 0
+    else:
+      is_decided = self.sign_test < 1 - self.confidence
+      is_first = self.games_won > len(self.games) / 2
+    if not is_decided:
+      return None
+    return self.first if is_first else self.second
 
   @property
   def sentences(self) -> tuple[str, ...]:
     """Returns what the data say, in words."""
-    value, low, high = (float(x) for x in self.differences['iqm'])
     if not self.has_intervals:
-      return (
-        'The data cannot tell them apart: with one run of a game the '
-        'variation between runs is unknown.',
-      )
+      return self._sentences_of_single_runs()
+    _, low, high = (float(x) for x in self.differences['iqm'])
     shown = f'{format_number(low, 3)}, {format_number(high, 3)}'
     ends = f'{100 * self.confidence:g}% interval [{shown}]'
-    if self.is_decided:
-      higher = self.first if value > 0 else self.second
+    if self.better:
       verdict = (
-        f'The data tell them apart: {higher} has the higher IQM ({ends} of the '
-        'difference).'
+        f'The data tell them apart: {self.better} has the higher IQM ({ends} '
+        'of the difference).'
       )
     else:
       verdict = (
@@ -121,6 +142,23 @@ class Comparison:
         'contains 0.'
       )
     return (verdict, self._runs_sentence(), self._detectable_sentence())
+
+  def _sentences_of_single_runs(self) -> tuple[str, ...]:
+    unknown = 'with one run of a game the variation between runs is unknown'
+    if math.isnan(self.sign_test):
+      return (f'The data cannot tell them apart: {unknown}.',)
+    games = len(self.games)
+    if self.better:
+      start = f'The data tell them apart: {self.better} is the better one on'
+      won = max(self.games_won, games - self.games_won)
+    else:
+      start = f'The data do not tell them apart: {self.first} is better on'
+      won = self.games_won
+    return (
+      f'{start} {won:g} of {games} games (sign test, '
+      f'{format_p(self.sign_test)}).',
+      f'There are no intervals: {unknown}.',
+    )
 
   def _runs_sentence(self) -> str:
     start = (
@@ -198,13 +236,17 @@ def compare(
   values, other_values = aggregate(x.normalized), aggregate(y.normalized)
   improvement = probability_of_improvement(x.scores, y.scores)
   fewest = min(len(of) for m in (x, y) for of in m.scores.values())
+  games = len(summary.games)
+  wins, losses = _wins(x, y), _wins(y, x)
+  is_balanced = all(len(of) == len(y.scores[g]) for g, of in x.scores.items())
   observed = float(values['iqm'] - other_values['iqm'])
   target = observed if difference is None else difference
   result = Comparison(
     first=first,
     second=second,
     games=summary.games,
-    games_won=_games_won(x, y),
+    games_won=(wins + games - losses) / 2,
+    sign_test=sign_test(wins, losses) if is_balanced else math.nan,
     runs=fewest,
     differences={
       name: _unknown(values[name] - other_values[name]) for name in METRICS
@@ -284,11 +326,33 @@ def rescaled_counts(
   return np.concatenate(columns, axis=1)
 
 
-def _games_won(x: Method, y: Method) -> float:
-  means = [
-    (np.mean(x.scores[game]), np.mean(y.scores[game])) for game in x.scores
-  ]
-  return float(sum((a > b) + 0.5 * (a == b) for a, b in means))
+def sign_test(wins: int, losses: int) -> float:
+  """Returns the two-sided p-value of the sign test.
+
+  >>> sign_test(9, 1)
+  0.021484375
+
+  Args:
+    wins: number of games; ties count neither here nor there.
+    losses: number of games.
+  """
+  n = wins + losses
+  tail = sum(math.comb(n, k) for k in range(max(wins, losses), n + 1))
+  return min(1.0, 2 * tail / 2**n)
+
+
+def format_p(value: float) -> str:
+  """Returns a p-value with two significant digits.
+
+  >>> format_p(0.02148), format_p(0.00012)
+  ('p = 0.021', 'p < 0.001')
+  """
+  return 'p < 0.001' if value < 0.001 else f'p = {value:.2g}'
+
+
+def _wins(x: Method, y: Method) -> int:
+  means = [(np.mean(of), np.mean(y.scores[g])) for g, of in x.scores.items()]
+  return sum(bool(a > b) for a, b in means)
 
 
 def _method(summary: Summary, name: str) -> Method:

@@ -11,7 +11,7 @@ import numpy as np
 import tabulate
 
 from ht_rl.atari100k.aggregates import METRICS, Estimate, format_number
-from ht_rl.atari100k.comparison import Comparison
+from ht_rl.atari100k.comparison import Comparison, format_p
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.published import SYSTEMS, ranked
 from ht_rl.atari100k.summary import (
@@ -126,7 +126,9 @@ def comparison_rows(summary: Summary, comparison: Comparison) -> _Rows:
     rows.append([title, *values, difference])
   games = len(comparison.games)
   won = comparison.games_won
-  rows.append(['games won', f'{won:g}', f'{games - won:g}', ''])
+  p = comparison.sign_test
+  shown = UNKNOWN if math.isnan(p) else format_p(p)
+  rows.append(['games won (sign test)', f'{won:g}', f'{games - won:g}', shown])
   chance = _with_interval(comparison.improvement)
   return [*rows, [f'P({first.name} > {second.name})', '', '', chance]]
 
@@ -264,6 +266,7 @@ def _comparison_numbers(comparison: Comparison) -> dict[str, Estimate]:
     **differences,
     'corrected_probability_of_improvement': comparison.improvement,
     'games_won': alone(comparison.games_won),
+    'sign_test_p': alone(comparison.sign_test),
     'runs_needed': alone(comparison.runs_needed),
     'detectable_iqm_difference': alone(comparison.detectable),
   }

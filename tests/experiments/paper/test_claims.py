@@ -171,7 +171,10 @@ def test_scores(tmp_path, monkeypatch):
   assert better().scale == 'in small, 26 games, 3 runs a game'
   assert worse().state == 'not confirmed'
   commit(1)
-  assert better().state == 'not confirmed'
-  assert better().numbers.endswith(', no interval')
+  assert better().state == 'confirmed'
+  assert better().scale == 'in small, 26 games, 1 run a game'
+  assert better().numbers.endswith('; 26 games won, p < 0.001')
+  assert worse().state == 'not confirmed'
+  assert worse().numbers.endswith('; 0 games won, p < 0.001')
   commit(3, games=GAMES[:-1])
   assert better().state == 'not run'

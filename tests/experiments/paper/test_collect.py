@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.command import parse_flags
-from experiments.paper import collect
+from experiments.paper import collect, restarts
 from ht_rl.atari100k import score_files
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -69,7 +69,9 @@ def test_finished_runs_of_full_length_are_collected(results, tmp_path):
 
 
 def test_the_grid_of_restarts_has_a_table_of_its_own(results, tmp_path):
-  finish(tmp_path / 'runs', 'small_ht_999_400', 2, 3.0, gaps=np.ones(8))
+  of_grid = {'steps': restarts.STEPS, 'gaps': np.ones(8)}
+  finish(tmp_path / 'runs', 'small_ht_999_400', 2, 3.0, **of_grid)
+  finish(tmp_path / 'runs', 'small_ht_999_400', 3, 9.0)  # As long as the rows.
   finish(tmp_path / 'runs', 'small_drq_ht', 2, 4.0)
   assert run(f'--base_dir={tmp_path / "runs"}', '--commit=abc') == 0
   for name, config in (

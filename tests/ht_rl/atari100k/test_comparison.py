@@ -1,5 +1,7 @@
 """Comparisons, against scipy, theory and simulations with a known truth."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 import scipy.stats
@@ -266,7 +268,60 @@ class TestSentences:
     assert np.isnan(compared.differences['iqm'].low)
     assert np.isfinite(compared.differences['iqm'].value)
     assert np.isnan(compared.detectable)
-    assert not compared.is_decided
+    assert compared.better is None
+
+  def test_one_run_of_each_game(self, pair):
+    x, y = ({g: of[:1] for g, of in scores.items()} for scores in pair)
+    compared = compare(x, y)
+    p = scipy.stats.binomtest(int(compared.games_won), 26).pvalue
+    assert p > 0.05
+    assert compared.better is None
+    assert compared.sentences == (
+      f'The data do not tell them apart: x is better on {compared.games_won:g} '
+      f'of 26 games (sign test, p = {p:.2g}).',
+      'There are no intervals: with one run of a game the variation between '
+      'runs is unknown.',
+    )
+
+  def test_one_run_of_each_game_tells_apart(self, pair):
+    y = {game: of[:1] for game, of in pair[1].items()}
+    x = {game: of + 1 for game, of in y.items()}
+    sentence = (
+      'The data tell them apart: x is the better one on 26 of 26 games (sign '
+      'test, p < 0.001).'
+    )
+    assert compare(x, y).sentences[0] == sentence
+    assert compare(x, y).better == 'x'
+    back = atari100k.compare(summary_of(x=x, y=y), 'y', 'x')
+    assert back.sentences[0] == sentence
+    assert back.better == 'x'
+
+
+class TestSignTest:
+  @given(st.integers(0, 30), st.integers(0, 30))
+  def test_is_the_exact_binomial_test(self, wins, losses):
+    p = comparison_lib.sign_test(wins, losses)
+    if wins + losses:
+      expected = scipy.stats.binomtest(wins, wins + losses).pvalue
+      assert p == pytest.approx(expected, rel=1e-12)
+    else:
+      assert p == 1
+
+  def test_ties_do_not_count(self):
+    y = {game: np.array([1.0]) for game in atari100k.GAMES}
+    x = dict(y)
+    for game in atari100k.GAMES[:5]:
+      x[game] = y[game] + 1
+    compared = compare(x, y)
+    assert compared.games_won == 5 + 21 / 2
+    assert compared.sign_test == 2 / 2**5
+
+  def test_needs_equal_numbers_of_runs(self, pair):
+    assert np.isnan(compare(*pair).sign_test)  # 5 and 7 runs of each game.
+    x, y = ({g: of[:5] for g, of in scores.items()} for scores in pair)
+    compared = compare(x, y)
+    p = scipy.stats.binomtest(int(compared.games_won), 26).pvalue
+    assert compared.sign_test == pytest.approx(p, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +358,7 @@ def test_the_worth_of_spr_in_the_released_runs():
   compared = atari100k.compare(summary, 'RR2_BBF', 'RR2_BBF-SPR')
   # The paper's Table 1 prints 0.940 and 0.826.
   assert compared.differences['iqm'].value == pytest.approx(0.114, abs=1e-3)
-  assert compared.is_decided
+  assert compared.better == 'RR2_BBF'
   assert compared.games_won == 16
   assert 17 <= compared.runs_needed <= 26
   for method in summary.methods:
