@@ -12,6 +12,7 @@ a path or setting is wrong (a line for each problem); 75, stopped.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import math
 import os
 import pathlib
 
@@ -150,6 +151,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _check_flags(paths: Sequence[str]) -> None:
   """Raises SettingsError for flags and paths that do not go together."""
+  for flag in (_DETECT, _LAST, _CONFIDENCE):  # NaN is within all bounds.
+    if flag.value is not None and math.isnan(flag.value):
+      raise SettingsError(f'--{flag.name} must be a number, not nan')
   for name in _BASELINES.value:
     if name not in _KNOWN_BASELINES:
       raise SettingsError(
@@ -235,6 +239,11 @@ def run(paths: Sequence[str]) -> Summary:
   published = {}
   if 'paper' in _BASELINES.value:
     for name, aggregates in paper.AGGREGATES.items():
+      if f'{name} (paper)' in {**scores, **means}:
+        raise SettingsError(
+          f'--baselines=paper: there is a method {name} (paper) already; give '
+          'it another name'
+        )
       published[f'{name} (paper)'] = aggregates
       means[f'{name} (paper)'] = paper.SCORES[name]
   try:
@@ -313,7 +322,10 @@ def planned(paths: Sequence[str], runs: int) -> str:
     sentence = plan_sentence(plan(runs, confidence=_CONFIDENCE.value), 26)
     return f'If runs vary like those of BBF: {sentence}\n'
   lines = []
-  for method in run(paths).methods:
+  summary = run(paths)
+  for note in summary.notes:
+    say(f'note: {note}')
+  for method in summary.methods:
     if not method.has_runs:
       continue
     try:

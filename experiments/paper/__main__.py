@@ -12,7 +12,7 @@ that are there. The name of one prints it: our numbers beside the paper's, and
 the command that runs the rest. Results are read from --base_dir, and from the
 tables in docs/results; nothing is trained. --html writes a page with the
 pictures, of one item or, after `list`, of all. `claims` prints the table of
-docs/results/index.md, `small` that of docs/results/atari100k.md, `restarts`
+docs/results/index.md, `small` those of docs/results/atari100k.md, `restarts`
 that of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be read or
 written; 2, a setting is wrong (one line says which).
 """
@@ -54,7 +54,7 @@ flags.adopt_module_key_flags(gin_flags)
 # Words that print a table of the committed results alone.
 _COMMITTED = {
   'claims': claims.table,
-  'small': small.table,
+  'small': small.text,
   'restarts': restarts.table,
 }
 

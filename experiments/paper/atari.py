@@ -312,7 +312,8 @@ def _command(
   ]
   if not files:
     return []
-  seeds = f'{needs.seeds[0]}-{needs.seeds[-1]}'
+  runs = max(part.needed for part in parts.values()) // len(needs.games)
+  seeds = f'0-{runs - 1}' if runs > 1 else '0'
   return [
     f'python -m experiments.sweep run --games=all --seeds={seeds} '
     f'--base_dir={shlex.quote(str(base_dir))} --gin_files={",".join(files)}'

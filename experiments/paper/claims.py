@@ -95,7 +95,11 @@ def _averaged() -> Verdict:
   def verdict(settings: Settings) -> tuple[bool, str]:
     ours = settings['H&T']
     found = {
-      other: difference(ours.tortoise, settings[other].tortoise, ours.seeds)
+      other: difference(
+        ours.tortoise,
+        settings[other].tortoise,
+        min(ours.seeds, settings[other].seeds),
+      )
       for other in others
     }
     numbers = [f'H&T - averaged {other}: {d}' for other, d in found.items()]
@@ -121,7 +125,10 @@ def _no_strong_correlation() -> Verdict:
   if not path.exists():
     return Verdict(NOT_RUN)
   rows = read_table(RESULTS / f'{_METRICS.committed}.csv')
+  # A metric that is the same in all runs has no correlation.
   known = [row for row in rows if not math.isnan(row['correlation'])]
+  if not known:
+    return Verdict(NOT_RUN)
   largest = max(known, key=lambda row: abs(row['correlation']))
   points = max(int(row['points']) for row in rows)
   return Verdict(

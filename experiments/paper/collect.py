@@ -11,8 +11,9 @@ Adds all finished runs of small networks below RUNS to:
   the hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
 
-The commit is that of this checkout, unless --commit names the one that made the
-runs. A run that is in the tables already stays as it is.
+The commit is that of this checkout and the processor that of this machine,
+unless --commit and --cpu name those that made the runs. A run that is in the
+tables already stays as it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
 
 _COMMIT = flags.DEFINE_string('commit', None, 'The commit that made the runs.')
+_CPU = flags.DEFINE_string('cpu', None, 'The processor that made the runs.')
 flags.adopt_module_key_flags(gin_flags)
 
 PREFIX = 'small_'
@@ -63,10 +65,23 @@ def finished(
 
 
 def score_row(
-  run: RunFolder, result: dict[str, Any], made_by: str
+  run: RunFolder, result: dict[str, Any], made_by: str, made_on: str
 ) -> dict[str, Any]:
-  """Returns the row of a run in the table of scores."""
-  changed = (run.path / 'result.json').stat().st_mtime
+  """Returns the row of a run in the table of scores.
+
+  Args:
+    run: its folder.
+    result: of the run.
+    made_by: the commit.
+    made_on: the processor.
+
+  Raises:
+    SettingsError: the result lacks something.
+  """
+  for key in ('returns', 'gradient_steps', 'training_seconds', 'versions'):
+    if key not in result:
+      raise SettingsError(f'{run.result_file} has no {key}: it is not a run')
+  changed = run.result_file.stat().st_mtime
   date = datetime.datetime.fromtimestamp(changed, datetime.UTC).date()
   return {
     'algorithm': result['config'],
@@ -77,7 +92,7 @@ def score_row(
     'training_steps': result['protocol']['training_steps'],
     'gradient_steps': result['gradient_steps'],
     'training_seconds': round(result['training_seconds']),
-    'cpu': cpu(),
+    'cpu': made_on,
     'jax': result['versions']['jax'],
     'commit': made_by,
     'date': date.isoformat(),
@@ -133,11 +148,17 @@ def add(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> int:
   Args:
     path: of the table, which need not exist.
     rows: of runs. A run that the table has stays as it is there.
+
+  Raises:
+    SettingsError: the table has other columns.
   """
   there: list[dict[str, Any]] = []
   if path.exists():
     with path.open(newline='', encoding='utf-8') as file:
-      there = list(csv.DictReader(file))
+      reader = csv.DictReader(file)
+      there = list(reader)
+    if rows and list(reader.fieldnames or []) != list(rows[0]):
+      raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
   by_run = {_run_of(row): row for row in [*rows, *there]}
   if by_run:
     write_text(path, table([by_run[run] for run in sorted(by_run)]))
@@ -161,9 +182,9 @@ def main(argv: Sequence[str]) -> int:
     runs = list(finished(base_dir))
     if not runs:
       raise SettingsError(f'--base_dir: no finished run in small in {base_dir}')
-    made_by = _COMMIT.value or commit()
+    made_by, made_on = _COMMIT.value or commit(), _CPU.value or cpu()
     of_grid = restarts.configs()
-    rows = [score_row(*run, made_by) for run in runs]
+    rows = [score_row(*run, made_by, made_on) for run in runs]
     in_grid = [row for row in rows if row['algorithm'] in of_grid]
     others = [row for row in rows if row['algorithm'] not in of_grid]
     scores = add(FOLDER / SMALL.name, others)

@@ -6,8 +6,55 @@ from experiments.paper.atari import committed_scores
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import NOT_RUN, Rows, markdown
 from ht_rl.atari100k import paper
+from ht_rl.atari100k.comparison import compare
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.tables import points
+from ht_rl.atari100k.summary import summarize
+from ht_rl.atari100k.tables import comparison_rows, points
+
+# The first method is claimed to be the better one.
+PAIRS = (('drq_ht', 'drq'), ('drq_hr20k', 'drq_ht'))
+
+
+def text() -> str:
+  """Returns the scores and what they say, as Markdown.
+
+  Raises:
+    ScoreFileError: the committed scores are damaged.
+  """
+  parts = [table(), *(comparison(*pair) for pair in PAIRS)]
+  return '\n\n'.join(part for part in parts if part)
+
+
+def comparison(first: str, second: str) -> str:
+  """Returns the differences of two methods on the games that both have.
+
+  Args:
+    first: name of a row of Table 1.
+    second: name of another one.
+
+  Returns:
+    A title, a table and sentences, as Markdown; empty without such a game.
+  """
+  scores = committed_scores(ATARI)
+  found = {name: scores.get(name, {}) for name in (first, second)}
+  if not found[first].keys() & found[second].keys():
+    return ''
+  summary = summarize(found, partial=True)
+  compared = compare(summary, first, second)
+  theirs = [paper.SCORES[name] for name in (first, second)]
+  won = sum(theirs[0][game] > theirs[1][game] for game in summary.games)
+  number = len(summary.games)
+  title = (
+    f'**{first} and {second} in small, on {number} of {len(GAMES)} games**'
+  )
+  sentences = [
+    *compared.sentences,
+    f"In the paper's Table 8 {first} has the higher mean on {won} of these "
+    'games.',
+    *(summary.notes if compared.has_intervals else ()),
+  ]
+  lines = [title, '', markdown(comparison_rows(summary, compared)), '']
+  return '\n'.join([*lines, *(f'- {sentence}' for sentence in sentences)])
 
 
 def table() -> str:

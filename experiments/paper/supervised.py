@@ -165,6 +165,11 @@ def title(run: Run) -> str:
   return f'{named} ({run.data.about})' if run.data.about else named
 
 
+def setting_names(run: Run) -> list[str]:
+  """Returns the names of all settings of a run."""
+  return list(_asked(tuple(run.gin_files), run.data.bindings).settings)
+
+
 def committed(run: Run) -> dict[str, Measured]:
   """Returns the committed results of a run, by the name of the setting."""
   path = RESULTS / f'{run.committed}.csv'

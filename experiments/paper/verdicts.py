@@ -3,8 +3,9 @@
 A claim that one accuracy is above another is confirmed where the difference of
 the means over seeds is more than two standard errors; a claim that it is not,
 where the difference is less. A claim about scores on Atari-100k is confirmed
-where the 95% interval of the IQM difference excludes 0; where a game has one
-run, by a sign test over the games (p < 0.05).
+where the IQM is higher and the 95% interval of the difference excludes 0; where
+a game has one run, where the IQM is higher and the sign test over the games has
+p < 0.05.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from experiments.paper.supervised import (
   Measured,
   Run,
   committed,
+  setting_names,
   title,
 )
 from experiments.supervised.report.selection import method
@@ -80,14 +82,15 @@ def difference(first: Spread, second: Spread, seeds: int) -> Difference:
 def supervised(
   run: Run,
   names: Sequence[str],
-  verdict: Callable[[Settings], tuple[bool, str]],
+  verdict: Callable[[Settings], tuple[bool | None, str]],
 ) -> Verdict:
   """Checks a claim on the committed results of a run.
 
   Args:
     run: the run.
     names: of the settings that must be there, each with two seeds or more.
-    verdict: returns whether the claim is true of them, and the numbers.
+    verdict: returns whether the claim is true of them, or None if they do not
+      tell, and the numbers.
   """
   found = committed(run)
   if any(name not in found for name in names):
@@ -96,6 +99,8 @@ def supervised(
   if seeds < 2:  # Then no difference has an error.
     return Verdict(NOT_RUN)
   is_true, numbers = verdict(found)
+  if is_true is None:
+    return Verdict(NOT_RUN)
   scale = f'{title(run)}, {seeds} seeds'
   return Verdict(CONFIRMED if is_true else NOT_CONFIRMED, scale, numbers)
 
@@ -134,20 +139,25 @@ def each_above(run: Run, names: Sequence[str]) -> Callable[[], Verdict]:
 def best_above(
   run: Run, methods: Sequence[str], *, claimed: bool
 ) -> Callable[[], Verdict]:
-  """Checks whether the best setting of some methods is above WS."""
+  """Checks whether a setting of some methods has a higher accuracy than WS.
+
+  One such setting decides. That there is none takes all settings of the methods
+  in the gin files.
+  """
 
   def check() -> Verdict:
     names = [name for name in committed(run) if method(name) in methods]
+    wanted = [name for name in setting_names(run) if method(name) in methods]
+    is_whole = set(names) == set(wanted)
 
-    def verdict(settings: Settings) -> tuple[bool, str]:
+    def verdict(settings: Settings) -> tuple[bool | None, str]:
       found = {name: minus(settings, name, 'WS') for name in names}
-      best = max(found, key=lambda name: found[name].value)
-      is_above = any(d.is_above for d in found.values())
-      return is_above == claimed, f'the highest, {best} - WS: {found[best]}'
+      above = [name for name in names if found[name].is_above]
+      best = max(above or names, key=lambda name: found[name].value)
+      is_true = bool(above) == claimed if above or is_whole else None
+      return is_true, f'the highest, {best} - WS: {found[best]}'
 
-    if {method(name) for name in names} != set(methods):
-      return Verdict(NOT_RUN)
-    return supervised(run, (*names, 'WS'), verdict)
+    return supervised(run, (*names, 'WS'), verdict) if names else not_run()
 
   return check
 
@@ -170,12 +180,15 @@ def scores(
     if compared.has_intervals:
       numbers += f' [{low:+.3f}, {high:+.3f}]'
     else:
-      p = format_p(compared.sign_test)
-      numbers += f'; {compared.games_won:g} games won, {p}'
-    runs = 'run' if compared.runs == 1 else 'runs'
+      wins, losses, p = compared.sign_test
+      numbers += f'; better on {wins} games, worse on {losses}, {format_p(p)}'
+    sizes = [len(runs) for of in pair.values() for runs in of.values()]
+    runs = '1 run' if max(sizes) == 1 else f'{min(sizes)} to {max(sizes)} runs'
+    if min(sizes) == max(sizes) > 1:
+      runs = f'{max(sizes)} runs'
     return Verdict(
-      CONFIRMED if compared.better == first else NOT_CONFIRMED,
-      f'in small, {len(needs.games)} games, {compared.runs} {runs} a game',
+      CONFIRMED if compared.better == first and value > 0 else NOT_CONFIRMED,
+      f'in small, {len(needs.games)} games, {runs} a game',
       numbers,
     )
 

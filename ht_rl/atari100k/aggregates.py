@@ -33,11 +33,11 @@ class Estimate(NamedTuple):
 def format_number(number: ArrayLike, digits: int) -> str:
   """Formats a number with some decimals; a huge one as a power of ten.
 
-  >>> format_number(0.12345, 3), format_number(1e308, 3)
-  ('0.123', '1e+308')
+  >>> [format_number(number, 3) for number in (-0.12345, -1e-9, 1e308)]
+  ['-0.123', '0.000', '1e+308']
   """
   number = float(np.asarray(number))
-  return f'{number:.3g}' if abs(number) >= 1e9 else f'{number:.{digits}f}'
+  return f'{number:.3g}' if abs(number) >= 1e9 else f'{number:z.{digits}f}'
 
 
 class _Sample(NamedTuple):

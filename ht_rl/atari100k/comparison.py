@@ -9,9 +9,10 @@ draws :math:`n-1` and weighs each with :math:`n/(n-1)`, so that the variance of
 a game's mean is :math:`s^2/n` with the unbiased :math:`s^2`. (With :math:`n`
 draws it is smaller by :math:`(n-1)/n`, and the intervals are too narrow.)
 
-One run of a game cannot be resampled. What is left is the sign test: if the
-methods are equal in every game, each game is a fair coin. So :math:`w` wins of
-:math:`n` games, without ties, have the two-sided
+One run of a game cannot be resampled. What is left is the sign test. In each
+game it compares the first runs, as many of both methods. If the methods are
+equal in every game, each game is a fair coin. So :math:`w` wins of :math:`n`
+games, without ties, have the two-sided
 
 .. math::
 
@@ -28,6 +29,7 @@ from collections.abc import Mapping
 import dataclasses
 import difflib
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,12 +48,27 @@ from ht_rl.atari100k.power import (
   POWER,
   Plan,
   Resampled,
+  check_power,
   plan_sentence,
   power_grid,
 )
 from ht_rl.atari100k.summary import Method, Summary
 
 _REPLICATES = 10_000
+
+
+class SignTest(NamedTuple):
+  """Wins and losses of the first method, over games.
+
+  Attributes:
+    wins: number of games in which it has the higher mean.
+    losses: number of games in which the second one has.
+    p: the two-sided p-value, in [0, 1], if the methods are equal in every game.
+  """
+
+  wins: int
+  losses: int
+  p: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +79,7 @@ class Comparison:
     first: name of the first method.
     second: name of the second method.
     games: the games that were compared.
-    games_won: on how many of them the first method has the higher mean; a tie
-      is one half.
-    sign_test: its two-sided p-value, in [0, 1], if the methods are equal in
-      every game; NaN if a game has more runs of one of them, because the means
-      of unequal numbers of runs are no fair coin.
+    sign_test: on how many of them which method has the higher mean.
     runs: the fewest runs of a game of either method.
     differences: by the names of `aggregates.METRICS`, first minus second. The
       ends of the intervals are NaN if a game has one run.
@@ -88,8 +101,7 @@ class Comparison:
   first: str
   second: str
   games: tuple[str, ...]
-  games_won: float
-  sign_test: float
+  sign_test: SignTest
   runs: int
   differences: Mapping[str, Estimate]
   improvement: Estimate
@@ -117,8 +129,8 @@ class Comparison:
     if self.has_intervals:
       is_decided, is_first = low > 0 or high < 0, value > 0
     else:
-      is_decided = self.sign_test < 1 - self.confidence
-      is_first = self.games_won > len(self.games) / 2
+      is_decided = self.sign_test.p < 1 - self.confidence
+      is_first = self.sign_test.wins > self.sign_test.losses
     if not is_decided:
       return None
     return self.first if is_first else self.second
@@ -144,20 +156,17 @@ class Comparison:
     return (verdict, self._runs_sentence(), self._detectable_sentence())
 
   def _sentences_of_single_runs(self) -> tuple[str, ...]:
-    unknown = 'with one run of a game the variation between runs is unknown'
-    if math.isnan(self.sign_test):
-      return (f'The data cannot tell them apart: {unknown}.',)
-    games = len(self.games)
+    wins, losses, p = self.sign_test
+    name, do = self.first, 'do not tell'
     if self.better:
-      start = f'The data tell them apart: {self.better} is the better one on'
-      won = max(self.games_won, games - self.games_won)
-    else:
-      start = f'The data do not tell them apart: {self.first} is better on'
-      won = self.games_won
+      name, do = self.better, 'tell'
+      wins, losses = max(wins, losses), min(wins, losses)
     return (
-      f'{start} {won:g} of {games} games (sign test, '
-      f'{format_p(self.sign_test)}).',
-      f'There are no intervals: {unknown}.',
+      f'The data {do} them apart: {name} is better on {wins} of '
+      f'{len(self.games)} games and worse on {losses} (sign test, '
+      f'{format_p(p)}).',
+      'There are no intervals: with one run of a game the variation between '
+      'runs is unknown.',
     )
 
   def _runs_sentence(self) -> str:
@@ -223,11 +232,10 @@ def compare(
     The comparison.
 
   Raises:
-    ValueError: a name is not that of a method with runs, or an argument is out
-      of its range.
+    ValueError: a name is not that of a method with runs, an argument is out of
+      its range, or a difference is given for single runs.
   """
-  if not 0.5 < power < 1:
-    raise ValueError(f'power must be above 0.5 and below 1, not {power}')
+  check_power(power)
   if difference is not None and not 0 < abs(difference) < np.inf:
     raise ValueError(f'difference must be a number, not 0, not {difference}')
   if first == second:
@@ -236,17 +244,15 @@ def compare(
   values, other_values = aggregate(x.normalized), aggregate(y.normalized)
   improvement = probability_of_improvement(x.scores, y.scores)
   fewest = min(len(of) for m in (x, y) for of in m.scores.values())
-  games = len(summary.games)
-  wins, losses = _wins(x, y), _wins(y, x)
-  is_balanced = all(len(of) == len(y.scores[g]) for g, of in x.scores.items())
+  if fewest == 1 and difference is not None:
+    raise ValueError('difference needs two runs of each game')
   observed = float(values['iqm'] - other_values['iqm'])
   target = observed if difference is None else difference
   result = Comparison(
     first=first,
     second=second,
     games=summary.games,
-    games_won=(wins + games - losses) / 2,
-    sign_test=sign_test(wins, losses) if is_balanced else math.nan,
+    sign_test=sign_test(x.scores, y.scores),
     runs=fewest,
     differences={
       name: _unknown(values[name] - other_values[name]) for name in METRICS
@@ -326,19 +332,34 @@ def rescaled_counts(
   return np.concatenate(columns, axis=1)
 
 
-def sign_test(wins: int, losses: int) -> float:
-  """Returns the two-sided p-value of the sign test.
+def sign_test(
+  scores: Mapping[str, np.ndarray], other_scores: Mapping[str, np.ndarray]
+) -> SignTest:
+  """Counts the games in which a method has the higher mean.
 
-  >>> sign_test(9, 1)
-  0.021484375
+  The means are those of as many runs of both, the first ones: means of
+  different numbers of runs need not be a fair coin.
+
+  >>> ones = {game: [1.0, 9.0] for game in 'abcdef'}
+  >>> sign_test({**ones, 'a': [0.5]}, {game: [0.5] for game in ones})
+  SignTest(wins=5, losses=0, p=0.0625)
 
   Args:
-    wins: number of games; ties count neither here nor there.
-    losses: number of games.
+    scores: for each game the scores of its runs.
+    other_scores: those of the other method in the same games.
   """
+  signs = []
+  for game, of in scores.items():
+    runs = min(len(of), len(other_scores[game]))
+    # Rounded once, so that equal scores in another order are a tie.
+    total, other_total = (
+      math.fsum(values[:runs]) for values in (of, other_scores[game])
+    )
+    signs.append((total > other_total) - (total < other_total))
+  wins, losses = signs.count(1), signs.count(-1)
   n = wins + losses
   tail = sum(math.comb(n, k) for k in range(max(wins, losses), n + 1))
-  return min(1.0, 2 * tail / 2**n)
+  return SignTest(wins, losses, min(1.0, 2 * tail / 2**n))
 
 
 def format_p(value: float) -> str:
@@ -348,11 +369,6 @@ def format_p(value: float) -> str:
   ('p = 0.021', 'p < 0.001')
   """
   return 'p < 0.001' if value < 0.001 else f'p = {value:.2g}'
-
-
-def _wins(x: Method, y: Method) -> int:
-  means = [(np.mean(of), np.mean(y.scores[g])) for g, of in x.scores.items()]
-  return sum(bool(a > b) for a, b in means)
 
 
 def _method(summary: Summary, name: str) -> Method:

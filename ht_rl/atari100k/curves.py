@@ -47,8 +47,15 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
   """
   by_method: dict[str, list[Run]] = {}
   for run in runs:
-    if run.game in summary.games and run.folder is not None:
+    if run.game in summary.games:
       by_method.setdefault(run.method, []).append(run)
+  notes = []
+  for name, of in list(by_method.items()):
+    folders = [run.folder for run in of]
+    if None in folders:
+      del by_method[name]
+      if any(folders):  # Nobody expects a curve of a file of scores.
+        notes.append(f'{name} has no curve: some of its runs have no folder.')
   points = {
     name: _at_common_steps([_evaluations(run) for run in of])
     for name, of in by_method.items()
@@ -60,7 +67,7 @@ def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
       for name, of in by_method.items()
     }
     source = 'training episodes'
-  curves, notes = {}, []
+  curves = {}
   for name, (steps, returns) in points.items():
     scores = {
       game: np.array(

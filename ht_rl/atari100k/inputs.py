@@ -12,12 +12,19 @@ from ht_rl.atari100k.games import (
   REFERENCE_SCORES,
   canonical_game,
 )
+from ht_rl.atari100k.readers.checks import clashes
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.readers.rows import row_reader
 from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.suspicions import looks_transposed
 
 Scores = dict[str, np.ndarray]
+
+# Names of what is no run.
+_STATISTICS = {'mean', 'average', 'avg', 'std', 'sd', 'sem', 'stderr'}
+_NO_MEANS = (
+  'means over runs are no scores of runs (`summarize` takes them as `means`)'
+)
 
 
 def methods_of(scores: Any) -> dict[str, Scores]:
@@ -92,8 +99,11 @@ def _of_games(scores: Mapping[str, Any]) -> Scores:
   made: Scores = {}
   for name, of in scores.items():
     game = canonical_game(name, (*GAMES, *OTHER_GAMES))
-    values = list(of.values()) if isinstance(of, Mapping) else of
-    column = np.asarray(values, np.float64)
+    if isinstance(of, Mapping):
+      if _STATISTICS & {str(key).strip().lower() for key in of}:
+        raise ValueError(f'{name}: {_NO_MEANS}')
+      of = list(of.values())
+    column = np.asarray(of, np.float64)
     if column.ndim > 1:
       raise ValueError(
         f'{name} must have one score for each run, not an array of shape '
@@ -136,7 +146,8 @@ def _frame_runs(name: str, frame: Any) -> Iterable[Run]:
   """Returns the runs of a data frame.
 
   Raises:
-    ScoreFileError: a column is missing, or a value is wrong.
+    ScoreFileError: a column is missing, a value is wrong, a run is there twice,
+      or these are means over runs.
   """
   content = Content(pathlib.Path(name))
   header = [str(column) for column in frame.columns]
@@ -150,6 +161,10 @@ def _frame_runs(name: str, frame: Any) -> Iterable[Run]:
     add(f'{name}, row {number}', cells)
   if content.problems:
     raise ScoreFileError(content.problem_lines())
+  if any(run.seed is None for run in content.runs):
+    raise ScoreFileError([f'{name}: {_NO_MEANS}'])
+  if problems := clashes(content.runs):
+    raise ScoreFileError(problems)
   return content.runs
 
 

@@ -68,10 +68,16 @@ def plan(
     The plan.
 
   Raises:
-    ValueError: `runs` is less than 2, or a game of the pilot has one run.
+    ValueError: `runs` is less than 2, `power` or `confidence` is out of its
+      range, or a game of the pilot has one run.
   """
   if runs < 2:
     raise ValueError(f'an experiment needs at least 2 runs, not {runs}')
+  check_power(power)
+  if not 0 < confidence < 1:
+    raise ValueError(
+      f'confidence must be above 0 and below 1, not {confidence}'
+    )
   if pilot is None:
     deviation = BBF_SPREAD / np.sqrt(runs)
   else:
@@ -82,6 +88,12 @@ def plan(
   normal = statistics.NormalDist()
   z = normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(power)
   return Plan(runs, float(z * np.sqrt(2) * deviation))
+
+
+def check_power(power: float) -> None:
+  """Raises ValueError if it is none that can be asked for."""
+  if not 0.5 < power < 1:
+    raise ValueError(f'power must be above 0.5 and below 1, not {power}')
 
 
 def plan_sentence(planned: Plan, games: int, power: float = POWER) -> str:

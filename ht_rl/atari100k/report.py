@@ -17,7 +17,7 @@ import numpy as np
 
 from ht_rl import drawing
 from ht_rl.atari100k import figures, tables
-from ht_rl.atari100k.aggregates import METRICS, Estimate
+from ht_rl.atari100k.aggregates import METRICS, Estimate, format_number
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import Method, Summary
@@ -115,7 +115,9 @@ def _aggregate_row(method: Method) -> _Row:
   for metric in METRICS:
     if metric in method.estimates:
       estimate = method.estimates[metric]
-      cells.append(_Cell(_number(estimate.value, 3), _interval(estimate, 3)))
+      cells.append(
+        _Cell(format_number(estimate.value, 3), _interval(estimate, 3))
+      )
     else:
       cells.append(_Cell(tables.UNKNOWN))
   return _Row(method.name, cells)
@@ -138,7 +140,7 @@ def _improvement_rows(summary: Summary) -> list[_Row]:
       if (name, other) in summary.improvement:
         estimate = summary.improvement[name, other]
         is_decided = estimate.low > 0.5 or estimate.high < 0.5
-        text = _number(estimate.value, 2)
+        text = format_number(estimate.value, 2)
         cells.append(_Cell(text, _interval(estimate, 2), bool(is_decided)))
       else:
         cells.append(_Cell(''))
@@ -161,14 +163,13 @@ def _game_row(summary: Summary, game: str) -> _Row:
   return _Row(game, cells)
 
 
-def _number(value: float | np.ndarray, digits: int) -> str:
-  return f'{float(value):z.{digits}f}'
-
-
 def _interval(estimate: Estimate, digits: int) -> str:
   if not np.isfinite(estimate.low):
     return ''
-  low, high = _number(estimate.low, digits), _number(estimate.high, digits)
+  low, high = (
+    format_number(estimate.low, digits),
+    format_number(estimate.high, digits),
+  )
   return f'[{low}, {high}]'
 
 

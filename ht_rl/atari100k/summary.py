@@ -130,12 +130,16 @@ class Summary:
     return '\n'.join([self.heading, *map(str, self.methods)])
 
   @property
+  def extent(self) -> str:
+    """The number of games, such as '2 of 26 games'."""
+    part = '' if len(self.games) == len(GAMES) else f'{len(self.games)} of '
+    return f'{part}{len(GAMES)} games'
+
+  @property
   def heading(self) -> str:
     """The games, and how the intervals were computed."""
-    games, all_games = len(self.games), len(GAMES)
-    of_games = f'{games}' if games == all_games else f'{games} of {all_games}'
     return (
-      f'Atari-100k, {of_games} games: human-normalised scores with '
+      f'Atari-100k, {self.extent}: human-normalised scores with '
       f'{100 * self.confidence:g}% intervals (stratified bootstrap, '
       f'{self.replicates:,} replicates, seed {self.seed})'
     )

@@ -124,20 +124,20 @@ def comparison_rows(summary: Summary, comparison: Comparison) -> _Rows:
     ]
     difference = _with_interval(comparison.differences[metric])
     rows.append([title, *values, difference])
-  games = len(comparison.games)
-  won = comparison.games_won
-  p = comparison.sign_test
-  shown = UNKNOWN if math.isnan(p) else format_p(p)
-  rows.append(['games won (sign test)', f'{won:g}', f'{games - won:g}', shown])
+  wins, losses, p = comparison.sign_test
+  rows.append(['games won (sign test)', f'{wins}', f'{losses}', format_p(p)])
   chance = _with_interval(comparison.improvement)
   return [*rows, [f'P({first.name} > {second.name})', '', '', chance]]
 
 
 def comparison_title(comparison: Comparison) -> str:
   """Returns the title of the table of two methods."""
+  title = f'{comparison.first} and {comparison.second}, paired by game: '
+  if not comparison.has_intervals:
+    return f'{title}differences'
+  confidence = f'{100 * comparison.confidence:g}%'
   return (
-    f'{comparison.first} and {comparison.second}, paired by game: differences '
-    f'with {100 * comparison.confidence:g}% intervals corrected for few runs'
+    f'{title}differences with {confidence} intervals corrected for few runs'
   )
 
 
@@ -265,8 +265,9 @@ def _comparison_numbers(comparison: Comparison) -> dict[str, Estimate]:
   return {
     **differences,
     'corrected_probability_of_improvement': comparison.improvement,
-    'games_won': alone(comparison.games_won),
-    'sign_test_p': alone(comparison.sign_test),
+    'games_won': alone(comparison.sign_test.wins),
+    'games_lost': alone(comparison.sign_test.losses),
+    'sign_test_p': alone(comparison.sign_test.p),
     'runs_needed': alone(comparison.runs_needed),
     'detectable_iqm_difference': alone(comparison.detectable),
   }
@@ -317,6 +318,7 @@ def _json(summary: Summary, comparison: Comparison | None) -> str:
       'first': comparison.first,
       'second': comparison.second,
       'runs': comparison.runs,
+      'better': comparison.better,
       'iqm_difference_to_detect': comparison.target,
       'power': comparison.wanted_power,
       **{

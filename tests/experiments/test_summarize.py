@@ -400,12 +400,18 @@ class TestComparison:
       assert comparison['first'] == 'the, other'
       assert comparison['iqm_difference']['high'] < 0
       assert comparison['runs_needed']['value'] == 2
+      assert comparison['better'] == 'one'
+      won = [comparison[x]['value'] for x in ('games_won', 'games_lost')]
+      assert won == [0, 2]
+      assert comparison['sign_test_p']['value'] == 0.5
       assert len(comparison['sentences']) == 3
     else:
       rows = list(csv.reader(out.splitlines()))
       (row,) = (row for row in rows if row[1] == 'iqm_difference')
       assert row[:5] == ['the, other', 'iqm_difference', 'one', '5', '2']
       assert float(row[6]) < float(row[5]) < float(row[7]) < 0
+      (row,) = (row for row in rows if row[1] == 'sign_test_p')
+      assert row[5:] == ['0.5', '', '']
       assert err.startswith('The data tell them apart: one has the higher IQM')
 
   def test_figures_and_report(self, paths, tmp_path):
@@ -437,7 +443,7 @@ class TestComparison:
     ],
   )
   def test_wrong_settings(self, paths, capsys, words, message):
-    assert type_command(*paths, *words) in (2, 'error: ')
+    assert type_command(*paths, *words) == 2
     assert message in capsys.readouterr().err
 
   def test_a_plan(self, paths, capsys):
@@ -453,6 +459,32 @@ class TestComparison:
       'If runs vary like those of the, other',
     ]
     assert '20 runs of 2 games tell IQM differences above' in lines[0]
+
+  def test_a_plan_says_what_it_leaves_out(self, tmp_path, capsys):
+    path = tmp_path / 'a.json'
+    path.write_text('{"Pong": [1, 2], "Tennis": [2, 3]}')
+    assert type_command(path, '--partial', '--plan=5') == 0
+    out, err = capsys.readouterr()
+    assert '5 runs of 1 games' in out
+    assert 'not among the 26 of Atari-100k and left out: Tennis' in err
+    assert 'note: Intervals over so few games are not reliable.' in err
+
+  @pytest.mark.parametrize('name', ['confidence', 'detect', 'last'])
+  def test_nan_is_no_number(self, paths, capsys, name):
+    assert type_command(*paths, f'--{name}=nan') == 2
+    error = capsys.readouterr().err
+    assert error == f'error: --{name} must be a number, not nan\n'
+
+  def test_a_difference_to_detect_with_single_runs(self, tmp_path, capsys):
+    for name in 'xy':
+      (tmp_path / f'{name}.json').write_text('{"Pong": [1], "Hero": [2]}')
+    paths = [tmp_path / 'x.json', tmp_path / 'y.json', '--partial']
+    assert type_command(*paths, '--compare', 'x', 'y', '--detect=0.1') == 2
+    assert '--compare: difference needs two runs of' in capsys.readouterr().err
+    assert type_command(*paths, '--compare', 'x', 'y') == 0
+    out = capsys.readouterr().out
+    assert 'x and y, paired by game: differences\n' in out
+    assert 'better on 0 of 2 games and worse on 0 (sign test, p = 1).' in out
 
   def test_a_plan_of_single_runs(self, tmp_path, capsys):
     (tmp_path / 'a.json').write_text('{"Pong": [1], "Hero": [2, 3]}')
@@ -485,6 +517,12 @@ class TestScoresThatLookWrong:
   def test_are_taken_if_they_are_meant(self, path, capsys):
     assert type_command(path, '--partial', '--i_mean_it') == 0
     assert 'note: a: are these runs? 100 whole' in capsys.readouterr().out
+
+  def test_a_method_with_the_name_of_a_baseline(self, tmp_path, capsys):
+    path = tmp_path / 'drq (paper).json'
+    path.write_text('{"Pong": [1, 2], "Hero": [2, 3]}')
+    assert type_command(path, '--partial', '--baselines=paper') == 2
+    assert 'there is a method drq (paper) already' in capsys.readouterr().err
 
   def test_means_are_asked_for_too(self, tmp_path, capsys):
     rows = [f'a,{game},mean,0.5\n' for game in atari100k.GAMES]

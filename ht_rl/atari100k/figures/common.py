@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import MUTED, Axes, Color, shade
 
@@ -33,12 +32,6 @@ def method_color(summary: Summary, name: str) -> Color:
   """
   names = [m.name for m in summary.methods if not m.is_published]
   return shade(names.index(name), len(names))
-
-
-def extent(summary: Summary) -> str:
-  """Returns the number of games, such as '2 of 26 games'."""
-  part = '' if len(summary.games) == len(GAMES) else f'{len(summary.games)} of '
-  return f'{part}{len(GAMES)} games'
 
 
 def if_intervals(summary: Summary, sentence: str) -> str:

@@ -33,12 +33,17 @@ def comparison_plot(comparison: Comparison) -> Figure:
     the runs of each game and method.
   """
   labels = list(METRIC_TITLES.values())
-  confidence = f'{100 * comparison.confidence:g}%'
+  about = f'{len(comparison.games)} games, one run of a game: no intervals.'
+  if comparison.has_intervals:
+    about = (
+      f'{len(comparison.games)} games, {comparison.runs} runs a game or more. '
+      f'Bars are {100 * comparison.confidence:g}% intervals, corrected for few '
+      'runs.'
+    )
   with styled():
     figure, (left, right) = canvas(
       f'{comparison.first} minus {comparison.second}',
-      f'{len(comparison.games)} games, {comparison.runs} runs a game or more. '
-      f'Bars are {confidence} intervals, corrected for few runs.',
+      about,
       panel=(2.9, 1.7),
       columns=2,
       left=text_width(labels) + 0.15,

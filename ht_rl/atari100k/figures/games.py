@@ -5,7 +5,6 @@ import numpy as np
 from ht_rl.atari100k.figures.common import (
   MORE_TICKS,
   TICKS,
-  extent,
   human_scale,
   if_published,
   method_color,
@@ -52,7 +51,7 @@ def games_plot(summary: Summary) -> Figure:
   low, high = min(0.0, *everything), max(1.0, *everything)
   with styled():
     figure, panels = canvas(
-      f'Mean human-normalised score, {extent(summary)}',
+      f'Mean human-normalised score, {summary.extent}',
       'Random is 0, human 1; logarithmic beyond 1. '
       + ('Dots are single runs. ' if has_runs else '')
       + if_published(summary),

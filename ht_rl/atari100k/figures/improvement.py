@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ht_rl.atari100k.figures.common import extent, if_intervals
+from ht_rl.atari100k.figures.common import if_intervals
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import (
   LINE,
@@ -40,7 +40,7 @@ def improvement_plot(summary: Summary) -> Figure:
   with styled():
     figure, (axes,) = canvas(
       'Probability that a run of the row beats one of the column',
-      f'Over {extent(summary)}.'
+      f'Over {summary.extent}.'
       + if_intervals(summary, ' Small: {} interval; bold: it excludes ½.'),
       panel=(cell[0] * len(names), cell[1] * len(names)),
       left=text_width(rows) + 0.15,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ht_rl.atari100k import summary as summary_lib
-from ht_rl.atari100k.figures.common import extent, if_intervals, if_published
+from ht_rl.atari100k.figures.common import if_intervals, if_published
 from ht_rl.atari100k.published import ranked
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import (
@@ -61,7 +61,7 @@ def interval_plot(summary: Summary) -> Figure:
   pitch = max(0.24, LINE * most_lines(labels) + 0.09)
   with styled():
     figure, panels = canvas(
-      f'Human-normalised scores over {extent(summary)}',
+      f'Human-normalised scores over {summary.extent}',
       if_intervals(summary, 'Bars are {} intervals. ') + if_published(summary),
       panel=(1.72, pitch * len(labels) + 0.08),
       columns=len(METRIC_TITLES),

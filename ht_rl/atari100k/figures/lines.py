@@ -5,7 +5,6 @@ import numpy as np
 from ht_rl.atari100k.aggregates import Estimate
 from ht_rl.atari100k.figures.common import (
   MORE_TICKS,
-  extent,
   human_scale,
   if_intervals,
   method_color,
@@ -29,7 +28,7 @@ def profile_plot(summary: Summary) -> Figure:
   low, high = summary.thresholds[0], summary.thresholds[-1]
   with styled():
     figure, axes = draw_curves(
-      f'Performance profiles over {extent(summary)}',
+      f'Performance profiles over {summary.extent}',
       'Share of runs above a score'
       + if_intervals(summary, ', with {} bands')
       + '.',
@@ -70,7 +69,7 @@ def curves_plot(summary: Summary) -> Figure:
   what = f' of {"".join(sources)}' if is_one else ''
   with styled():
     figure, axes = draw_curves(
-      f'Sample efficiency over {extent(summary)}',
+      f'Sample efficiency over {summary.extent}',
       f'IQM{what}{if_intervals(summary, ", with {} bands")}.',
       [
         line(

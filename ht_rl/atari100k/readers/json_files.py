@@ -73,7 +73,7 @@ def _add_row(content: Content, index: int, row: Any) -> None:
     add_curve(content, where, row)
   else:
     try:
-      row_reader(content, list(row))(where, row)
+      row_reader(content, list(row), first=index)(where, row)
     except ValueError as error:
       content.problems.append(f'{where}: {error}')
 

@@ -33,11 +33,18 @@ _MEAN_COLUMNS = ('mean', 'score_mean', 'mean_score')
 AddRow = Callable[[str, Mapping[str, Any]], None]
 
 
-def row_reader(content: Content, header: Sequence[str]) -> AddRow:
+def row_reader(
+  content: Content, header: Sequence[str], first: int = 0
+) -> AddRow:
   """Returns the function that takes the rows below a header.
 
+  Args:
+    content: takes the runs.
+    header: names of the columns.
+    first: seed of the first row, if there is no column of seeds.
+
   Raises:
-    ValueError: the header is that of no layout.
+    ValueError: the header is that of no layout, or has a game twice.
   """
   names = {name.strip().lower() for name in header}
   if 'game' in names and not {'score', 'gamescoreaverage', 'seed'} & names:
@@ -55,7 +62,7 @@ def row_reader(content: Content, header: Sequence[str]) -> AddRow:
         },
       )
   if 'game' not in names and (games := _game_columns(header)):
-    return _wide_reader(content, header, games)
+    return _wide_reader(content, header, games, first)
   columns = columns_of(header)
   return lambda where, cells: add_row(
     content, where, {key: cells[column] for key, column in columns.items()}
@@ -142,13 +149,19 @@ def is_game(name: str) -> bool:
 
 
 def _wide_reader(
-  content: Content, header: Sequence[str], games: Mapping[str, str]
+  content: Content,
+  header: Sequence[str],
+  games: Mapping[str, str],
+  first: int,
 ) -> AddRow:
   """Returns the function that takes rows with a column for each game.
 
   Raises:
-    ValueError: a column looks like a game with a wrong name.
+    ValueError: a column looks like a game with a wrong name, or is there twice.
   """
+  for name in games:
+    if header.count(name) > 1:
+      raise ValueError(f'the header has the column {name!r} twice')
   columns = _columns(header, [], ['seed', 'config'])
   for name in header:
     if name in games or name in columns.values() or is_spread(name):
@@ -158,7 +171,7 @@ def _wide_reader(
     except UnknownGameError as error:
       if error.near:
         raise ValueError(f'the column {name!r}: {error}') from error
-  number = 0
+  number = first
 
   def add(where: str, cells: Mapping[str, Any]) -> None:
     nonlocal number

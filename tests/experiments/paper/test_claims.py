@@ -37,7 +37,8 @@ def test_scores_in_small_are_those_of_the_file(type_command):
   with (ROOT / 'docs/results/atari100k_small.csv').open(newline='') as file:
     runs = list(csv.DictReader(file))
   _, out, _ = type_command('small')
-  lines = [line.strip('|').split('|') for line in out.splitlines()]
+  scores_alone, _, _ = out.partition('\n\n')
+  lines = [line.strip('|').split('|') for line in scores_alone.splitlines()]
   head = [cell.strip() for cell in lines[0]]
   rows = {line[0].strip(): line for line in lines[2:]}
   assert rows.keys() == {run['game'] for run in runs}
@@ -141,40 +142,97 @@ def test_the_best_of_a_grid(claimed, committed):
   committed(WS=LOW, **{'L2_0.1': LOW, 'L2_1': HIGH})
   assert check().state == ('confirmed' if claimed else 'not confirmed')
   assert check().numbers.startswith('the highest, L2 1 - WS: +0.2')
+  # That none is above takes all of them.
   committed(WS=LOW, **{'L2_0.1': LOW})
+  assert check().state == 'not run'
+  grid = dict.fromkeys(('L2_1', 'L2_0.1', 'L2_0.01', 'L2_0.001'), LOW)
+  committed(WS=LOW, **grid, **{'L2_0.0001': LOW})
   assert check().state == ('not confirmed' if claimed else 'confirmed')
   committed(WS=LOW)
   assert check().state == 'not run'
 
 
-def test_scores(tmp_path, monkeypatch):
-  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
-  better, worse = (
-    scores(items.ATARI, 'drq_ht', 'drq'),
-    scores(items.ATARI, 'drq', 'drq_ht'),
+def test_the_shown_setting_is_the_one_that_decides(committed):
+  committed(WS=LOW, **{'L2_1': [0.55, 0.56, 0.57], 'L2_0.1': [0.3, 0.7, 0.8]})
+  found = best_above(METHODS, ('L2',), claimed=True)()
+  assert (found.state, found.numbers) == (
+    'confirmed',
+    'the highest, L2 1 - WS: +0.0500 ± 0.0082',
   )
-  assert better().state == 'not run'
 
-  def commit(seeds, games=GAMES):
+
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+  """Writes normalised scores of games; a list has the seeds."""
+  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
+
+  def write(**methods):
     lines = ['algorithm,game,seed,score']
-    for game in games:
-      random, human = REFERENCE_SCORES[game]
-      for level, name in ((0.4, 'drq'), (0.8, 'drq_ht')):
+    for name, games in methods.items():
+      for game, of_game in games.items():
+        random, human = REFERENCE_SCORES[game]
         lines += [
-          f'{name},{game},{seed},{random + (level + 0.01 * seed) * human}'
-          for seed in range(seeds)
+          f'{name},{game},{seed},{random + level * (human - random)}'
+          for seed, level in enumerate(of_game)
         ]
     (tmp_path / 'small.csv').write_text('\n'.join(lines) + '\n')
 
-  commit(3)
-  assert better().state == 'confirmed'
-  assert better().scale == 'in small, 26 games, 3 runs a game'
-  assert worse().state == 'not confirmed'
-  commit(1)
-  assert better().state == 'confirmed'
-  assert better().scale == 'in small, 26 games, 1 run a game'
-  assert better().numbers.endswith('; 26 games won, p < 0.001')
-  assert worse().state == 'not confirmed'
-  assert worse().numbers.endswith('; 0 games won, p < 0.001')
-  commit(3, games=GAMES[:-1])
-  assert better().state == 'not run'
+  return write
+
+
+BETTER = scores(items.ATARI, 'drq_ht', 'drq')
+WORSE = scores(items.ATARI, 'drq', 'drq_ht')
+
+
+def test_scores_of_several_seeds(commit):
+  low = {game: [0.4, 0.41, 0.42] for game in GAMES}
+  high = {game: [0.8, 0.81, 0.82] for game in GAMES}
+  commit(drq=low, drq_ht=high)
+  assert BETTER().state == 'confirmed'
+  assert BETTER().scale == 'in small, 26 games, 3 runs a game'
+  assert WORSE().state == 'not confirmed'
+  commit(drq=low, drq_ht={game: high[game] for game in GAMES[:-1]})
+  assert BETTER().state == 'not run'
+
+
+def test_scores_of_single_seeds(commit):
+  low = {game: [0.4] for game in GAMES}
+  high = {game: [0.8] for game in GAMES}
+  commit(drq=low, drq_ht=high)
+  assert BETTER() == (
+    'confirmed',
+    'in small, 26 games, 1 run a game',
+    'IQM difference +0.400; better on 26 games, worse on 0, p < 0.001',
+  )
+  assert WORSE().state == 'not confirmed'
+  # A second seed of one game changes little.
+  commit(drq=low, drq_ht={**high, 'Alien': [0.8, 0.7]})
+  assert BETTER().state == 'confirmed'
+  assert BETTER().scale == 'in small, 26 games, 1 to 2 runs a game'
+
+
+def test_many_small_wins_and_a_lower_iqm_confirm_nothing(commit):
+  low = {game: [0.1 * i] for i, game in enumerate(GAMES)}
+  wins = {game: [of[0] + 0.01] for game, of in low.items()}
+  losses = {game: [low[game][0] - 0.9] for game in GAMES[10:16]}
+  commit(drq=low, drq_ht={**wins, **losses})
+  found = BETTER()
+  assert found.state == 'not confirmed'
+  assert found.numbers.startswith('IQM difference -0.')
+  assert found.numbers.endswith('better on 20 games, worse on 6, p = 0.0094')
+
+
+def test_no_correlations_are_not_run(tmp_path, monkeypatch):
+  (check,) = (x.check for x in claims.CLAIMS if x.item == 'figure8')
+  monkeypatch.setattr(claims, 'ROOT', tmp_path)
+  monkeypatch.setattr(supervised, 'ROOT', tmp_path)
+  file = tmp_path / 'docs/results/metrics.csv'
+  file.parent.mkdir(parents=True)
+  for rows in ('', 'feature rank,,180\n'):
+    file.write_text('metric,correlation,points\n' + rows)
+    supervised.read_table.cache_clear()
+    assert check().state == 'not run'
+  file.write_text('metric,correlation,points\na,-0.71,180\nb,,180\n')
+  supervised.read_table.cache_clear()
+  assert check().state == 'not confirmed'
+  supervised.read_table.cache_clear()

@@ -98,6 +98,33 @@ def test_a_run_that_was_collected_stays_as_it_is(results, tmp_path):
   assert rows == [('0', 'abc'), ('9', 'def'), ('10', 'def')]
 
 
+def test_the_processor_can_be_named(results, tmp_path):
+  finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
+  words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc', '--cpu=Z80']
+  assert run(*words) == 0
+  with (results / 'atari100k_small.csv').open() as file:
+    (row,) = csv.DictReader(file)
+  assert (row['cpu'], row['commit']) == ('Z80', 'abc')
+
+
+def test_a_damaged_file_is_one_line(results, tmp_path, capsys):
+  finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
+  words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc']
+  table = results / 'atari100k_small.csv'
+  table.write_text('algorithm,game,seed,score\nsmall_drq,Pong,7,3\n')
+  assert run(*words) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f'error: {table}: the columns must be algorithm,game')
+  (path,) = (tmp_path / 'runs').glob('*/*/*/result.json')
+  result = json.loads(path.read_text())
+  del result['returns']
+  path.write_text(json.dumps(result))
+  assert run(*words) == 2
+  assert capsys.readouterr().err == (
+    f'error: {path} has no returns: it is not a run\n'
+  )
+
+
 def test_a_wrong_command_is_one_line(results, tmp_path, capsys):
   (tmp_path / 'runs').mkdir()
   empty = f'--base_dir={tmp_path / "runs"}'

@@ -7,7 +7,12 @@ import pytest
 
 
 @pytest.mark.parametrize(
-  'name', ['experiments.paper.rendered', 'experiments.paper.verdicts']
+  'name',
+  [
+    'experiments.paper.rendered',
+    'experiments.paper.restarts',
+    'experiments.paper.verdicts',
+  ],
 )
 def test_docstrings(name):
   failed, tried = doctest.testmod(importlib.import_module(name))

@@ -85,6 +85,21 @@ def test_without_evaluations_training_episodes_tell(tmp_path):
     assert np.isnan(curve.iqm.low).all()
 
 
+def test_a_method_of_which_a_run_has_no_folder_has_no_curve(tmp_path):
+  rows = [evaluation(500, 0.0)]
+  runs = [
+    make_run(tmp_path, 'drq', 'Pong', 0, 7.0, rows),
+    Run('drq', 'Pong', 1, -21.0, 'scores.csv'),
+    make_run(tmp_path, 'drq_ht', 'Pong', 0, 7.0, rows),
+  ]
+  summary = summarize(by_method(runs), partial=True)
+  made = curves.with_curves(summary, runs)
+  assert [method.curve is None for method in made.methods] == [True, False]
+  assert made.notes[len(summary.notes) :] == (
+    'drq has no curve: some of its runs have no folder.',
+  )
+
+
 def test_a_method_without_folders_has_no_curve(tmp_path):
   rows = [evaluation(500, 0.0)]
   runs = [

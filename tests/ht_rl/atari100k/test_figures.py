@@ -450,3 +450,6 @@ def test_a_comparison_without_intervals(without_intervals):
   figure = figures.comparison_plot(comparison)
   assert 'unknown' in texts(figure.axes[1])
   assert not figure.axes[0].collections
+  written = ''.join(texts(figure))
+  assert '26 games, one run of a game: no intervals.' in written
+  assert 'intervals, corrected' not in written

@@ -81,6 +81,14 @@ def test_polars():
 @pytest.mark.parametrize(
   ('scores', 'message'),
   [
+    ({'Pong': {'mean': 3, 'std': 1}}, 'Pong: means over runs are no scores'),
+    (pd.DataFrame({'game': ['Pong'], 'mean': [1.0]}), 'means over runs are no'),
+    (
+      pd.DataFrame(
+        {'game': ['Pong'] * 2, 'seed': [0, 0], 'score': [1.0, 2]}
+      ).assign(config='mine'),
+      'mine on Pong, seed 0: it is there twice',
+    ),
     ({'Pung': [1]}, "mine: unknown game 'Pung': did you mean Pong?"),
     ({'Pong': [1], 'pong': [2]}, 'mine: Pong is there twice'),
     (

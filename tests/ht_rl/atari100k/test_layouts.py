@@ -120,6 +120,17 @@ class TestColumnsOfGames:
     }
     assert seeds_of('a.csv') == [0, 0, 1, 1]
 
+  def test_rows_of_json_are_runs(self):
+    write('a.json', [{'Pong': 1, 'hero': 3}, {'Pong': 2}])
+    assert scores_of('a.json')[0] == {'a': {'Hero': [3], 'Pong': [1, 2]}}
+    assert seeds_of('a.json') == [0, 0, 1]
+
+  def test_a_game_that_is_there_twice(self):
+    write('a.csv', 'Pong,Pong,Hero\n1,2,3\n')
+    assert problems_of('a.csv') == [
+      "a.csv: the header has the column 'Pong' twice"
+    ]
+
   def test_seeds_and_configs(self):
     write('a.csv', 'Config,SEED,Pong,Hero\nx,3,1,5\ny,3,2,\n')
     assert scores_of('a.csv')[0] == {
@@ -255,10 +266,6 @@ class Touch:
 
   def __reduce__(self):
     return pathlib.Path.touch, (pathlib.Path('touched'),)
-
-
-XS = [100_000, 200_000, 300_000, 380_000, 390_000, 400_000]
-YS = [0, 1, 2, 3, 4, 8]
 
 
 class TestCurves:

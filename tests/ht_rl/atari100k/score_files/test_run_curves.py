@@ -8,9 +8,6 @@ from ht_rl.atari100k import score_files
 from ht_rl.atari100k.runs import Run
 from tests.ht_rl.atari100k.score_files.files import write, write_run
 
-ADVICE = "; remove the file, and the run's command writes it again"
-
-
 ROWS = (
   '{"step": 71, "episode_return": -21.0, "episode_length": 71}\n'
   '{"step": 100, "loss": 0.1}\n'

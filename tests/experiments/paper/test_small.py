@@ -1,0 +1,48 @@
+"""The pages' numbers in small, from scores made by hand."""
+
+from experiments.paper import atari, small
+
+
+def test_two_methods_are_compared_on_the_games_of_both(tmp_path, monkeypatch):
+  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
+  (tmp_path / 'small.csv').write_text(
+    'algorithm,game,seed,score\n'
+    # Normalised: 0.5, 1 and 0 against 0.25, 0.5 and 1.
+    'small_drq_ht,Boxing,0,6.1\n'
+    'small_drq_ht,Assault,0,742.0\n'
+    'small_drq_ht,RoadRunner,0,11.5\n'
+    'small_drq,Boxing,0,3.1\n'
+    'small_drq,Assault,0,482.2\n'
+    'small_drq,RoadRunner,0,7845\n'
+    'small_drq,Krull,0,3000\n'
+  )
+  scores, title, table, sentences = small.text().split('\n\n')
+  assert len(scores.splitlines()) == 2 + 4
+  assert title == '**drq_ht and drq in small, on 3 of 26 games**'
+  rows = {
+    cells[0]: cells[1:]
+    for line in table.splitlines()
+    if (cells := [cell.strip() for cell in line.strip('|').split('|')])
+  }
+  assert rows['mean'] == ['0.500', '0.583', '-0.083']
+  assert rows['games won (sign test)'] == ['2', '1', 'p = 1']
+  assert sentences.splitlines() == [
+    '- The data do not tell them apart: drq_ht is better on 2 of 3 games and '
+    'worse on 1 (sign test, p = 1).',
+    '- There are no intervals: with one run of a game the variation between '
+    'runs is unknown.',
+    # Table 8: Assault 604.1 and 560.0, Boxing 14.3 and 10.6, RoadRunner 14674
+    # and 12822.
+    "- In the paper's Table 8 drq_ht has the higher mean on 3 of these games.",
+  ]
+
+
+def test_methods_without_a_common_game_are_not_compared(tmp_path, monkeypatch):
+  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
+  (tmp_path / 'small.csv').write_text(
+    'algorithm,game,seed,score\n'
+    'small_drq_ht,Boxing,0,6.1\n'
+    'small_drq,Krull,0,3000\n'
+  )
+  assert '**' not in small.text()
+  assert small.text() == small.table()
