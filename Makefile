@@ -72,9 +72,9 @@ sweep-demo: install  ## Trains eight short runs; prints a table, writes a report
 	  --report=runs/sweep_demo/report.html
 
 # The long ones have flags: --help lists them.
-benchmarks: install  ## Measures all of docs/performance.md, in some hours.
+benchmarks: install  ## Measures docs/performance.md, in some hours.
 	for name in transform score_summary training_loop step_parts replay_ratio \
-	  page_faults population emulators bbf_step supervised interval_coverage; do \
+	  page_faults population emulators bbf_step interval_coverage; do \
 	  $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 COMPILE := $(BIN)/uv pip compile --upgrade --universal --python-version 3.11 \

@@ -48,7 +48,7 @@ from ht_rl.drawing import (
   wrapped,
 )
 
-_REFERENCES = 'References'
+_REFERENCES, _OTHERS = 'References', 'Other settings'
 
 # The groups of Figs. 4 and 5, in colours that the colour-blind tell apart.
 GROUP_COLORS: dict[str, str] = {
@@ -67,8 +67,8 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
   Args:
     results: of one dataset and one model. Those called 'WS', 'fresh' and 'fresh
       + Aug' come first; the first two become dashed lines too.
-    groups: the group of each setting that gets a bar, by its name or by that of
-      its method (see `selection.method`).
+    groups: the group of each setting, by its name or by that of its method (see
+      `selection.method`). Those without a group come last.
 
   Returns:
     A bar for each setting from the mean of the warm start to its own, to the
@@ -97,7 +97,12 @@ def bars(results: Sequence[Result], groups: Mapping[str, str]) -> Figure:
     for name in REFERENCES
     if name in named and keys[name] not in groups
   ]
-  grouped = {_REFERENCES: compared} | grouped
+  others = [
+    named[name]
+    for name in named
+    if keys[name] not in groups and name not in REFERENCES
+  ]
+  grouped = {_REFERENCES: compared} | grouped | {_OTHERS: others}
   grouped = {group: rows for group, rows in grouped.items() if rows}
   rows = [result for group in grouped.values() for result in group]
   labels = {result.name: wrapped(result.name) for result in rows}

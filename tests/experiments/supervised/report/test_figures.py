@@ -333,8 +333,9 @@ def test_settings_of_a_method_stand_by_their_numbers(make):
     *('first', 'L2', 'L2 1e-3', 'L2 0.1', 'S&P 0.8'),
     *('alone', 'H&T 0.9'),
     *('last', 'H&T'),
+    *('Other settings', 'X 1'),
   ]
-  assert subtitle(figure).startswith('All 9 settings.')
+  assert subtitle(figure).startswith('All 10 settings.')
 
 
 def test_names_are_not_there_twice(methods, groups):
