@@ -34,6 +34,21 @@ def test_the_demos_scores_are_those_of_the_file():
   assert abs(high - max(everything)) <= 0.5
 
 
+def test_the_restart_gaps_are_those_of_the_file():
+  with (REPOSITORY / 'docs/results/restart_gap_small.csv').open() as file:
+    rows = [
+      row for row in csv.DictReader(file) if row['algorithm'] == 'small_drq_ht'
+    ]
+  page = ' '.join((REPOSITORY / 'docs/choosing.md').read_text().split())
+  assert {row['seed'] for row in rows} == {'0'}
+  assert {row['restarts'] for row in rows} == {'49'}
+  ranges = []
+  for quarter in range(1, 5):
+    gaps = [float(row[f'quarter_{quarter}']) for row in rows]
+    ranges.append(f'{min(gaps):.2f} to {max(gaps):.2f}')
+  assert f'{", ".join(ranges)}, on {len(rows)} games' in page
+
+
 # The columns of the tables of supervised.md, in the committed files.
 COLUMNS = {
   'hare': 'hare test accuracy',
