@@ -19,6 +19,7 @@ from gymnasium import spaces
 import numpy as np
 
 from agents.core.state import Outcome
+from agents.errors import ReplayError
 from ht_rl import arguments
 from ht_rl.atari100k import games
 
@@ -257,7 +258,7 @@ class AtariEnvironment:
         in this or in another process.
 
     Raises:
-      ValueError: the replayed episode ends differently from the saved one.
+      ReplayError: the replayed episode ends differently from the saved one.
     """
     self._load()
     if state['episode'] >= 0:
@@ -268,7 +269,7 @@ class AtariEnvironment:
       for action in state['actions'][: state['steps']]:
         self.step(int(action))
     if not np.array_equal(self._emulator.getRAM(), state['ram']):
-      raise ValueError(
+      raise ReplayError(
         'the saved episode does not replay as it was: it comes from another '
         f'game than {self.game}, or from another seed, setting or version of '
         'ale-py'

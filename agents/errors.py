@@ -9,5 +9,9 @@ class DivergedError(Exception):
   """A loss was NaN or infinite: the run cannot continue."""
 
 
+class ReplayError(ValueError):
+  """A saved episode does not replay as it was."""
+
+
 class CheckpointError(Exception):
   """A checkpoint could not be written, or none could be read."""

@@ -181,6 +181,8 @@ class Group:
     )
     with contextlib.closing(progress):
       self._evaluate()  # They may have stopped during an evaluation.
+      if any(self.runs[i].evaluation_is_due() for i in self._going_on()):
+        raise StoppedError(f'stopped at step {start:,}')
       actions = [run.begin() for run in self.runs]
       size, learner = len(self.runs), self._population.loop.learner
       outcomes = np.zeros((size, 3), np.float32)

@@ -18,6 +18,7 @@ from agents import agent_state, atari, checkpoint, weights
 from agents import evaluation as evaluation_lib
 from agents.core.driver import Driver
 from agents.emulators import Environment
+from agents.errors import CheckpointError, ReplayError
 from agents.run_settings import RunSettings
 from ht_rl import atari100k
 from ht_rl.atari100k.run_episodes import EpisodesFile
@@ -131,7 +132,7 @@ class RecordedRun:
     """Gives the run its agent, and restores the last checkpoint of both.
 
     Raises:
-      CheckpointError: no checkpoint can be read.
+      CheckpointError: no checkpoint can be read, or the last one does not fit.
       OSError: a file can't be written.
     """
     self.driver = driver
@@ -141,22 +142,35 @@ class RecordedRun:
       self.step, arrays = restored
       self._restore(arrays)
       self._say(f'going on from the checkpoint of step {self.step:,}')
-    self._metrics = self.folder.open_metrics(keep_until=self.step)
+    self._metrics = self.folder.open_metrics(
+      self.step, is_evaluated=self._evaluated_step == self.step
+    )
 
   def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
       part, _, rest = name.partition('.')
       parts.setdefault(part, {})[rest] = array
-    agent_state.restore(self.driver, parts['agent'])
-    self.environment.set_state(parts['environment'])
-    counters = parts['counters']
-    self._evaluated_step = int(counters['evaluated_step'])
-    self._episode_return = float(counters['episode_return'])
-    self._episode_length = int(counters['episode_length'])
-    if not np.isnan(counters['last_return']):
-      self.last_return = float(counters['last_return'])
-    self._seconds = float(counters['seconds'])
+    folder = self._checkpoints.directory / str(self.step)
+    try:
+      agent_state.restore(self.driver, parts['agent'])
+      self.environment.set_state(parts['environment'])
+      counters = parts['counters']
+      self._evaluated_step = int(counters['evaluated_step'])
+      self._episode_return = float(counters['episode_return'])
+      self._episode_length = int(counters['episode_length'])
+      if not np.isnan(counters['last_return']):
+        self.last_return = float(counters['last_return'])
+      self._seconds = float(counters['seconds'])
+    except KeyError as error:
+      raise CheckpointError(
+        f'the checkpoint {folder} has no {error}: it is of another version of '
+        'this project; remove the folder of the run to begin again'
+      ) from error
+    except ReplayError as error:
+      raise CheckpointError(
+        f'the checkpoint {folder} does not fit: {error}'
+      ) from error
 
   def checkpoint(self) -> None:
     """Writes a checkpoint.

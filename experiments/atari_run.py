@@ -81,6 +81,18 @@ class AtariRun:
         f'({difference}); choose another --base_dir'
       )
 
+  def clean(self) -> None:
+    """Removes what a kill right after the result left; call it under a claim.
+
+    Raises:
+      SettingsError: a setting of the run's length is wrong.
+    """
+    try:
+      settings = configurables.run_settings()
+    except (ValueError, TypeError) as error:
+      raise SettingsError(explain(error)) from error
+    self.run_folder.remove_leftovers(settings.keep_checkpoints)
+
   def execute(self, should_stop: Callable[[], bool]) -> None:
     """Trains from the last checkpoint to the end; call it under a claim.
 

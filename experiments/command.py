@@ -121,6 +121,9 @@ def guarded(action: Callable[[], None]) -> int:
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')
     return EXIT_STOPPED
+  except KeyboardInterrupt:  # Outside of `on_stop_signals`.
+    say('stopped')
+    return EXIT_STOPPED
   return 0
 
 

@@ -82,6 +82,8 @@ def _explained(source: str) -> Iterator[None]:
   """Turns errors of gin into a SettingsError."""
   try:
     yield
+  except SettingsError as error:  # Gin has added lines to it.
+    raise SettingsError(explain(error)) from error
   except (
     ValueError,
     SyntaxError,
@@ -143,8 +145,13 @@ def _check_file(path: pathlib.Path, above: tuple[pathlib.Path, ...]) -> None:
 
 
 def _read(path: pathlib.Path) -> str:
-  """Returns the text of a gin file, with the full paths of its includes."""
-  return _with_full_paths(_text_of(path), path)
+  """Returns the text of a gin file, with the full paths of its includes.
+
+  Gin reads every file by this, also one that `_INCLUDE` does not find.
+  """
+  text = _text_of(path)
+  _refuse_registration(text, path)
+  return _with_full_paths(text, path)
 
 
 def _with_full_paths(text: str, by: pathlib.Path) -> str:

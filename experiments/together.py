@@ -16,6 +16,7 @@ import gin
 
 from agents import atari, configurables
 from agents.core import placement
+from agents.core.driver import check_parts
 from agents.core.loop import Loop
 from agents.core.memory import check_memory
 from agents.errors import DivergedError
@@ -81,6 +82,7 @@ def run(
       unit.run_folder.check_paths()
       unit.check_settings()
       if unit.is_finished:
+        unit.clean()
         say(f'{unit.folder} is finished already')
       else:
         todo.append(unit)
@@ -111,6 +113,7 @@ def _execute(
     check_effects()
     for group, loop in groups:
       check_memory(loop.learner, len(group))
+      check_parts(loop.learner)
   except (ValueError, TypeError) as error:
     raise SettingsError(explain(error)) from error
   for line in device_lines:

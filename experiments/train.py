@@ -128,6 +128,7 @@ def run(
     run.run_folder.check_paths()
     run.check_settings()
     if run.is_finished:
+      run.clean()
       say(f'{run.folder} is finished already')
     else:
       run.execute(lambda: bool(stop))

@@ -79,6 +79,11 @@ def main(argv: Sequence[str]) -> int:
         'the folder of one run must be named: for example python -m '
         'experiments.watch runs/drq_ht/Pong/0'
       )
+    for name in ('gin_files', 'gin_bindings', 'base_dir'):
+      if name in flags.FLAGS and flags.FLAGS[name].present:
+        raise SettingsError(
+          f'--{name} has no effect: the settings are those of the run'
+        )
     run(pathlib.Path(argv[1]))
 
   return guarded(action)

@@ -110,9 +110,9 @@ def write_figures(
   """
   contents = {}
   for name, figure in drawn.items():
-    path = pathlib.Path(directory, name)
-    contents[path.with_suffix('.svg')] = svg(figure)
-    contents[path.with_suffix('.png')] = png(figure)
+    # Not with_suffix: there may be a dot in the name.
+    contents[pathlib.Path(directory, f'{name}.svg')] = svg(figure)
+    contents[pathlib.Path(directory, f'{name}.png')] = png(figure)
   write_files(contents)
   return list(contents)
 

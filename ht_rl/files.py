@@ -11,15 +11,17 @@ _UNFINISHED = '.unfinished'
 def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
   """Writes all of the files or, where one can't be written, none.
 
-  Each file is written beside its place, synced to the disk and renamed, so that
-  neither a kill nor a power failure leaves half of one.
+  Each file is written beside its place and synced to the disk; then all are
+  renamed. Neither a kill nor a power failure leaves half of a file; between two
+  renames it leaves some of the files new and some old.
 
   Args:
     contents: the content of each file; missing folders are made.
 
   Raises:
     OSError: a file can't be written, or a folder is in its place; the files of
-      before are left as they were.
+      before are left as they were. Or a file can't be renamed, which writing
+      beside it does not show; those before it are new then.
   """
   unfinished: dict[pathlib.Path, pathlib.Path] = {}
   try:

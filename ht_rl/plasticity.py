@@ -255,8 +255,16 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
   total = sum(mask.size for mask in masks)
   if not total:
     raise ValueError(f'{name} must hold at least one float, but is empty')
-  counts = jnp.stack([jnp.sum(mask, dtype=jnp.int32) for mask in masks])
-  return jnp.sum(counts.astype(jnp.float32) / total)
+
+  def count(mask: jax.Array) -> jax.Array:
+    if mask.size < 2**31:
+      return jnp.sum(mask, dtype=jnp.int32).astype(jnp.float32)
+    # An int32 would overflow.
+    rows = jnp.sum(mask, axis=-1, dtype=jnp.int32)
+    return jnp.sum(rows.astype(jnp.float32))
+
+  counts = jnp.stack([count(mask) for mask in masks])
+  return jnp.sum(counts / jnp.float32(total))
 
 
 def _singular_values(features: ArrayLike) -> jax.Array:

@@ -18,6 +18,23 @@ from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
 
+def check_parts(learner: Learner) -> None:
+  """Raises ValueError if network or optimizer are not what a learner needs."""
+  train = jax.eval_shape(learner.init, jax.random.PRNGKey(0)).train
+  groups = train.params['params'].keys()
+  if groups != learner.keep.keys():  # A reset would drop the others.
+    raise ValueError(
+      f'{learner.name}.network must have parameters in the groups '
+      f'{", ".join(learner.keep)}, not {", ".join(groups)}'
+    )
+  try:
+    ht_rl.tortoise_params(train.opt_state)
+  except ValueError as error:
+    raise ValueError(
+      f'{learner.name}.optimizer must hold exactly one @hare_tortoise()'
+    ) from error
+
+
 class Programs:
   """The compiled functions of a loop, which any number of runs can share.
 
@@ -44,14 +61,9 @@ class Programs:
     self.loop = loop
     learner = loop.learner
     check_memory(learner, num_runs)
+    check_parts(learner)
     self.init = jax.jit(learner.init)
     state = jax.eval_shape(learner.init, jax.random.PRNGKey(0))
-    groups = state.train.params['params'].keys()
-    if groups != learner.keep.keys():  # A reset would drop the others.
-      raise ValueError(
-        f'{learner.name}.network must have parameters in the groups '
-        f'{", ".join(learner.keep)}, not {", ".join(groups)}'
-      )
     self.begin = jax.jit(learner.begin, donate_argnums=0)
     # A reset is a separate program, to avoid compiling the step twice. It runs
     # before the append here. The order does not matter: neither reads what the

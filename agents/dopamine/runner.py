@@ -146,6 +146,8 @@ class Atari100kRunner(run_experiment.Runner):
     run, driver = self._run, self._agent.driver
     # The run may have stopped during an evaluation.
     evaluate_due([run], self._should_stop)
+    if run.evaluation_is_due():
+      raise StoppedError(f'stopped at step {run.step:,}')
     action = run.begin()
     while not run.is_trained:
       timestep = run.environment.advance(action)

@@ -51,8 +51,17 @@ def gpus() -> list[str]:
   visible = os.environ.get('CUDA_VISIBLE_DEVICES')
   if visible is None:
     return [index for index, _ in there]
-  known = {name for names in there for name in names}
-  return [name for name in visible.split(',') if name in known]
+  names = [name.strip() for name in visible.split(',')]
+  return [
+    name
+    for name in names
+    # CUDA takes numbers, beginnings of UUIDs, and instances of a GPU.
+    if name.startswith('MIG-')
+    or any(
+      name == index or (name.startswith('GPU-') and uuid.startswith(name))
+      for index, uuid in there
+    )
+  ]
 
 
 def has_tpu() -> bool:
@@ -85,7 +94,10 @@ def memory_in_use(gpu: str) -> float:
   answer = accelerators.nvidia_smi('memory.used,memory.total', f'--id={gpu}')
   if not answer:
     return 0.0
-  used, total = map(float, answer[0].split(', '))
+  try:
+    used, total = map(float, answer[0].split(', '))
+  except ValueError:  # Some devices report '[N/A]'.
+    return 0.0
   return used / total
 
 

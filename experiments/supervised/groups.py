@@ -71,11 +71,11 @@ class Group:
       if lost is not None:
         say(f'{lost}: this phase is trained again')
         part.remove_checkpoints()
-    rest = [part for part in unfinished if not part.is_complete]
-    if rest:
-      self._train(rest, should_stop)
-    # When all are complete: else a process that is killed between two marks
-    # would leave seeds that go on by themselves, in another program.
+    # All of them, though a kill during the last save may have left some seeds
+    # complete: by themselves, the others would go on in another program.
+    if not all(part.is_complete for part in unfinished):
+      self._train(unfinished, should_stop)
+    # When all are complete, for the same reason.
     for part in unfinished:
       part.mark_finished()
 

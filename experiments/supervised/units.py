@@ -76,7 +76,7 @@ class PhaseRun:
   @property
   def is_finished(self) -> bool:
     """Whether the phase is over, and its weights are there if they are kept."""
-    return self.is_over and (not self.keeps_end or self.has_checkpoint)
+    return self.is_over and (not self.keeps_end or self.has_end)
 
   @property
   def is_complete(self) -> bool:
@@ -85,8 +85,7 @@ class PhaseRun:
       ended = rows.ends(self.rows, self._epochs)
     except ValueError:
       return False
-    end = self.checkpoints / str(self._epochs) / 'sha256'
-    return ended and (not self.keeps_end or end.exists())
+    return ended and (not self.keeps_end or self.has_end)
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -97,6 +96,11 @@ class PhaseRun:
   def has_checkpoint(self) -> bool:
     """Whether there is a complete checkpoint: one with its digest."""
     return any(self.checkpoints.glob('*/sha256'))
+
+  @property
+  def has_end(self) -> bool:
+    """Whether there is a complete checkpoint of the last epoch."""
+    return (self.checkpoints / str(self._epochs) / 'sha256').exists()
 
   @property
   def rows(self) -> list[Row]:

@@ -27,6 +27,7 @@ from experiments.command import (
   guarded,
   on_stop_signals,
   parse_flags,
+  print_out,
   say,
 )
 from experiments.exit_codes import EXIT_FAILED
@@ -100,12 +101,10 @@ def run(words: Sequence[str]) -> int:
   monitor = Monitor(sweep, runs)
   monitor.refresh()
   if options.DRY_RUN.value:
-    for line in estimate.dry_run(monitor):
-      print(line)
+    print_out(''.join(f'{line}\n' for line in estimate.dry_run(monitor)))
     return 0
   if launcher_options.EXECUTOR.value == 'print':
-    for line in printed.commands(monitor):
-      print(line)
+    print_out(''.join(f'{line}\n' for line in printed.commands(monitor)))
     return 0
   launcher_options.say_devices()
   with view.View(monitor) as shown:
@@ -121,7 +120,7 @@ def _tell_the_end(driver: Driver) -> int:
   """Prints the table and the failed runs; returns the exit code."""
   monitor = driver.monitor
   if table := scores.table(monitor):
-    print(table, flush=True)
+    print_out(f'{table}\n')
   statuses = Counter(driver.status(run) for run in monitor.runs)
   for line in (
     view.counts(statuses),
@@ -139,10 +138,9 @@ def status(words: Sequence[str]) -> int:
   if options.WATCH.value:
     _watch(monitor)
   if options.JSON.value:
-    print(json.dumps(as_json(monitor)))
+    print_out(json.dumps(as_json(monitor)) + '\n')
   else:
-    for line in view.all_lines(monitor):
-      print(line)
+    print_out(''.join(f'{line}\n' for line in view.all_lines(monitor)))
   failed = any(x.status is Status.FAILED for x in monitor.looks().values())
   return EXIT_FAILED if failed else 0
 

@@ -47,6 +47,8 @@ _OUT_OF_MEMORY = re.compile(
   r'RESOURCE_EXHAUSTED|[Oo]ut of memory|MemoryError|std::bad_alloc'
   r'|CUDA_ERROR_OUT_OF_MEMORY'
 )
+# XLA says so where it tries to get by with less memory.
+_NO_FAILURE = re.compile('.*The caller indicates that this is not a failure.*')
 _TAIL_BYTES = 20_000
 _MEASURE_SECONDS = 30.0
 
@@ -137,7 +139,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
       history.append(folder, 'measured', number=number, gpu_fraction=used)
 
     code = _run(argv, log, measured)
-    text = _tail(log)
+    text = _NO_FAILURE.sub('', _tail(log))
     lines = text.splitlines() or ['']
     if code < 0:
       lines.append(f'ended by {signal.Signals(-code).name}')
@@ -174,7 +176,7 @@ def _run(
     measured: called with the fraction of the GPU's memory in use, when it grew.
 
   Returns:
-    The exit code; -N if signal N ended it.
+    The exit code; -N if signal N ended it, or if it was killed since N came.
   """
   process: subprocess.Popen | None = None
   asked: list[int] = []
@@ -204,7 +206,8 @@ def _run(
   most = 0.0
   while True:
     try:
-      return process.wait(_MEASURE_SECONDS if gpu else None)
+      code = process.wait(_MEASURE_SECONDS if gpu else None)
+      return -asked[-1] if asked and code == -signal.SIGKILL else code
     except subprocess.TimeoutExpired:
       used = devices.memory_in_use(gpu)
       if used > 1.02 * most:

@@ -1,6 +1,7 @@
 """Shows a sweep: a live view on a terminal, lines elsewhere."""
 
 from collections.abc import Callable, Mapping
+import shlex
 import sys
 import time
 
@@ -108,7 +109,7 @@ def failures(monitor: Monitor, lost: Mapping[Run, str]) -> list[str]:
     if look.cause is not None:
       lines.append(f'  log: {log_file(monitor.sweep, look)}')
     words = monitor.sweep.arguments(first)
-    lines.append(f'  to repeat {first}: python {" ".join(words)}')
+    lines.append(f'  to repeat {first}: {shlex.join(["python", *words])}')
   return lines
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import os
 import pathlib
+import shutil
 from typing import Any, NamedTuple
 
 from ht_rl import files
@@ -279,13 +280,27 @@ class RunFolder:
       return f'there: {line}'
     return 'the same in another order'
 
-  def open_metrics(self, keep_until: int) -> MetricsFile:
-    """Opens `metrics.jsonl` to go on after step `keep_until`.
+  def open_metrics(
+    self, keep_until: int, is_evaluated: bool = True
+  ) -> MetricsFile:
+    """Opens `metrics.jsonl` to go on from a checkpoint; see `MetricsFile`.
 
     Raises:
       RunFolderError: it is a folder.
     """
-    return MetricsFile(self.metrics_file, keep_until)
+    return MetricsFile(self.metrics_file, keep_until, is_evaluated)
+
+  def remove_leftovers(self, keep_checkpoints: bool) -> None:
+    """Removes from a finished run what a kill right after its result left.
+
+    Call it under a claim.
+
+    Args:
+      keep_checkpoints: whether the checkpoints are to stay.
+    """
+    self.episodes_file.unlink(missing_ok=True)
+    if not keep_checkpoints:
+      shutil.rmtree(self.checkpoints, ignore_errors=True)
 
   def open_episodes(self, policy: str, num_episodes: int) -> EpisodesFile:
     """Opens `episodes.jsonl` for the final evaluation of a policy.

@@ -34,12 +34,16 @@ class RunCurve(NamedTuple):
 class MetricsFile:
   """A file with a JSON object a line, each with its `step`."""
 
-  def __init__(self, path: pathlib.Path, keep_until: int):
+  def __init__(
+    self, path: pathlib.Path, keep_until: int, is_evaluated: bool = True
+  ):
     """Opens the file; drops what a killed run wrote after its checkpoint.
 
     Args:
       path: the file, which need not exist.
       keep_until: rows of later steps are dropped.
+      is_evaluated: whether the checkpoint knows of an evaluation of its own
+        step. Otherwise that evaluation is played again, and its row is dropped.
 
     Raises:
       RunFolderError: it is a folder.
@@ -50,6 +54,12 @@ class MetricsFile:
     if path.exists():
       lines = path.read_bytes().decode(errors='replace').splitlines()
       kept = [line for line in lines if _step_of(line) <= keep_until]
+      if not is_evaluated:
+        kept = [
+          line
+          for line in kept
+          if _step_of(line) < keep_until or 'evaluation_return' not in line
+        ]
       files.write_text(path, ''.join(f'{line}\n' for line in kept))
 
   def write(self, row: Mapping[str, Any]) -> None:

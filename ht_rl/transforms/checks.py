@@ -1,7 +1,8 @@
 """Checks of the arguments that are trees, schedules or transformations."""
 
 from collections.abc import Callable
-from typing import Any
+import numbers
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,9 @@ from jax.typing import ArrayLike, DTypeLike
 import numpy as np
 
 from ht_rl import arguments
+
+# Says of the number of updates whether something is due.
+Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 
 _BOOLS = (
   'a tree of bools whose structure is that of the parameters or a prefix of '
@@ -22,8 +26,10 @@ _FRACTIONS = (
 
 
 def check_interval(name: str, value: Any, wanted: str) -> None:
-  """Raises ValueError unless `value` is an integer scalar of at least 1."""
+  """Raises ValueError unless `value` is an int32 scalar of at least 1."""
   arguments.check_scalar(name, value, wanted, lambda n: n >= 1, integer=True)
+  if not isinstance(value, jax.core.Tracer) and value >= 2**31:
+    arguments.refuse(name, 'below 2147483648 (2**31)', value)
 
 
 def check_transformation(name: str, value: Any) -> None:
@@ -52,15 +58,17 @@ def as_floating_dtype(name: str, dtype: DTypeLike) -> jnp.dtype:
 
 def as_key(name: str, key: Any) -> jax.Array:
   """Returns a random key, or the one that an integer seeds."""
-  if isinstance(key, jax.Array) and jnp.issubdtype(
-    key.dtype, jax.dtypes.prng_key
-  ):
-    return key
-  try:
-    return jax.random.key(key)
-  except (TypeError, ValueError) as error:
-    wanted = 'a random key, from jax.random.key, or an integer'
-    raise ValueError(f'{name} must be {wanted}, not {key!r}') from error
+  if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+    arguments.check_seed(name, key)
+    return jax.random.key(int(key))
+  dtype = getattr(key, 'dtype', None)
+  if dtype is not None and key.ndim == 0:
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+      return key
+    if jnp.issubdtype(dtype, jnp.integer):
+      return jax.random.key(key)
+  wanted = 'one random key, from jax.random.key, or an integer'
+  raise ValueError(f'{name} must be {wanted}, not {key!r}')
 
 
 def as_count(name: str, count: ArrayLike) -> jax.Array:
@@ -88,7 +96,7 @@ def is_due(
     ValueError: if `every` is a function and its result is no bool scalar.
   """
   if not callable(every):
-    return jnp.asarray(count % every == 0)
+    return count % jnp.asarray(every, count.dtype) == 0
   due = every(count)
   is_array = isinstance(due, jax.Array | np.ndarray | np.bool_)
   if not (

@@ -153,8 +153,8 @@ def continual_backprop(
   arguments.check_scalar(
     'maturity',
     maturity,
-    'an integer of at least 0',
-    lambda x: x >= 0,
+    'an integer of at least 0, below 2**31',
+    lambda x: 0 <= x < 2**31,
     integer=True,
   )
   arguments.check_scalar(
@@ -200,11 +200,12 @@ def continual_backprop(
       axes = tuple(range(h.ndim - 1))
       activity = jnp.mean(jnp.abs(h.astype(dtypes.at_least_float32(h))), axes)
       outgoing = units.outgoing_magnitude(layers[layer], params, h.shape[-1])
+      outgoing = outgoing.astype(activity.dtype)
       contribution = (activity * outgoing).astype(jnp.float32)
       mean = state.utility[layer]
       mean += jnp.asarray(1 - decay, jnp.float32) * (contribution - mean)
       ages = optax.safe_increment(state.age[layer])
-      old = ages > maturity
+      old = ages > jnp.asarray(maturity, ages.dtype)
       due = state.owed[layer] + jnp.asarray(
         replacement_rate, jnp.float32
       ) * jnp.sum(old, dtype=jnp.float32)

@@ -9,7 +9,9 @@ import optax
 
 from ht_rl import arguments
 from ht_rl.transforms import checks, reinitialize
-from ht_rl.transforms.hare_tortoise import Predicate, Schedule, hare_tortoise
+from ht_rl.transforms.checks import Predicate
+from ht_rl.transforms.hare_tortoise import Schedule, hare_tortoise
+from ht_rl.transforms.jump import check_reset_every
 
 
 class ElasticResetState(NamedTuple):
@@ -32,7 +34,7 @@ def elastic_reset(
   return_strength: ArrayLike = 1.0,
   reset_inner_state: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Is Hare & Tortoise whose tortoise returns to its initial weights.
+  r"""Trains with Hare & Tortoise whose tortoise returns to its first weights.
 
   After each restart of :func:`hare_tortoise` the tortoise :math:`s` moves a
   part of the way to the weights :math:`\theta_0` that ``init`` was given:
@@ -41,8 +43,10 @@ def elastic_reset(
 
     h \leftarrow s, \qquad s \leftarrow (1 - \beta)\, s + \beta\, \theta_0
 
-  with :math:`\beta` for ``return_strength``. The fast weights can so not drift
-  away from the initial ones, those of a pretrained model, say.
+  with :math:`\beta` for ``return_strength``. This keeps the fast weights near
+  the initial ones, those of a pretrained model, say. A re-initialisation around
+  this transform, which initialises its state anew, makes the weights of that
+  moment the initial ones.
 
   Args:
     inner: as in :func:`hare_tortoise`.
@@ -75,12 +79,7 @@ def elastic_reset(
     Noukhovitch et al., `Language Model Alignment with Elastic Reset
     <https://arxiv.org/abs/2312.07551>`_, NeurIPS 2023, section 3.
   """
-  if not callable(reset_every):
-    checks.check_interval(
-      'reset_every',
-      reset_every,
-      'a positive integer or a function of the number of updates',
-    )
+  check_reset_every(reset_every)
   arguments.check_scalar(
     'return_strength',
     return_strength,

@@ -44,7 +44,8 @@ def fire(
       positive integer; or a function of :math:`t`, the number of updates done
       including this one (int32 scalar), that says whether to project now (bool
       scalar).
-    iterations: steps of the iteration in ``project``.
+    iterations: steps of the iteration in ``project``. Name it in the
+      ``static_args`` of ``optax.inject_hyperparams``.
     reset_mask: which kernels are projected. A tree of bools whose structure is
       that of the parameters or a prefix of it, or a function from the
       parameters to such a tree. None: all arrays with two axes or more, so name

@@ -12,12 +12,12 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
+from ht_rl.transforms.checks import Predicate
 from ht_rl.transforms.line_search import forget_values
 from ht_rl.transforms.tortoise import HareTortoiseState
 
 PyTree: TypeAlias = Any
 Schedule: TypeAlias = Callable[[ArrayLike], ArrayLike]
-Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 
 
 def hare_tortoise(
@@ -190,6 +190,9 @@ def hare_tortoise(
     hare = optax.apply_updates(params, updates)
     if soft:
       tortoise = jax.tree.map(average, trained, state.tortoise)
+      if isinstance(reset_strength, jax.core.Tracer):  # It may be 1.
+        restart = functools.partial(_restart, due & (reset_strength == 1))
+        tortoise = jax.tree.map(restart, restarts, tortoise, hare)
     else:
       # p + (s - p) may differ from s by a rounding, so that both networks
       # restart from where the emitted updates lead. Without a restart it is the
@@ -273,7 +276,11 @@ def hare_tortoise_step(
     goals = jax.tree.map(
       lambda r, h, s: toward(h, s) if r else h, restarts, hare, tortoise
     )
-    return jax.tree.map(restart, restarts, hare, goals), tortoise
+    hare = jax.tree.map(restart, restarts, hare, goals)
+    if isinstance(reset_strength, jax.core.Tracer):  # It may be 1.
+      restart = functools.partial(_restart, due & (reset_strength == 1))
+      tortoise = jax.tree.map(restart, restarts, tortoise, hare)
+    return hare, tortoise
   hare = jax.tree.map(restart, restarts, hare, tortoise)
   # Where the hare has the narrower dtype, the tortoise is rounded, too.
   return hare, jax.tree.map(restart, restarts, tortoise, hare)
@@ -284,11 +291,13 @@ def _averaging(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
   """Returns the function of a leaf of hare and tortoise that averages them."""
   mu = momentum(count - 1) if callable(momentum) else momentum
-  due = count % update_every == 0
+  due = count % jnp.asarray(update_every, count.dtype) == 0
+  is_copy = not isinstance(mu, jax.core.Tracer) and np.asarray(mu) == 0
 
   def average(h: jax.Array, s: jax.Array) -> jax.Array:
-    mean = h
-    if jnp.issubdtype(s.dtype, jnp.inexact):
+    mean = h.astype(s.dtype)
+    # 0 * NaN is NaN, so copy instead of multiplying.
+    if not is_copy and jnp.issubdtype(s.dtype, jnp.inexact):
       wide = dtypes.at_least_float32(s)
       h, slow = h.astype(wide), s.astype(wide)
       # Written this way, equal weights stay exactly equal.
@@ -319,7 +328,8 @@ def _toward(strength: ArrayLike, h: jax.Array, s: jax.Array) -> jax.Array:
     return _cast(s, h.dtype)
   wide = dtypes.at_least_float32(h, s)
   fast, slow = h.astype(wide), s.astype(wide)
-  return _cast(fast + jnp.asarray(strength, wide) * (slow - fast), h.dtype)
+  part = _cast(fast + jnp.asarray(strength, wide) * (slow - fast), h.dtype)
+  return jnp.where(strength == 1, _cast(s, h.dtype), part)
 
 
 def _restarts(

@@ -10,10 +10,10 @@ import optax
 
 from ht_rl import arguments
 from ht_rl.transforms import checks
+from ht_rl.transforms.checks import Predicate
 from ht_rl.transforms.fresh import as_varying_as
 from ht_rl.transforms.line_search import forget_values
 
-Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 # Maps the number of updates, parameters and updates to updates that lead to the
 # new values.
 Lead: TypeAlias = Callable[

@@ -7,6 +7,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 import optax
 
+_LINE_SEARCHES = (
+  optax.ScaleByBacktrackingLinesearchState,
+  optax.ScaleByZoomLinesearchState,
+)
+
 
 def forget_values(state: optax.OptState, due: ArrayLike) -> optax.OptState:
   """Marks the kept values in an optimizer's state as unknown, if due.
@@ -24,7 +29,7 @@ def forget_values(state: optax.OptState, due: ArrayLike) -> optax.OptState:
   """
 
   def keeps_value(node: Any) -> bool:
-    return {'value', 'grad'} <= set(getattr(node, '_fields', ()))
+    return isinstance(node, _LINE_SEARCHES)
 
   def forget(node: Any) -> Any:
     if not keeps_value(node):

@@ -83,6 +83,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
     params: optax.Params | None = None,
   ) -> tuple[optax.Updates, RegenerateState]:
     checks.check_update(state, RegenerateState, params)
+    checks.check_like('params', params, state.initial, 'the initial weights')
 
     def add(u: Any, p: Any, first: Any) -> Any:
       if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):

@@ -87,7 +87,8 @@ def self_normalized_resets(
       another function that is positive where a unit counts as active.
     rejection: :math:`\eta`, a number in (0, 1); small, 0.02 say.
     max_interval: the largest limit, in updates, a positive integer. Memory
-      grows with it: an int32 for each unit and length.
+      grows with it: an int32 for each unit and length. Name it in the
+      ``static_args`` of ``optax.inject_hyperparams``, and ``init``, too.
     refresh_every: the number of updates from one setting of the limits to the
       next, a positive integer; several times ``max_interval``.
     key: a random key, or an integer as its seed.
@@ -176,7 +177,7 @@ def self_normalized_resets(
       updates, state.inner_state, params, activations=activations, **extra_args
     )
     count = optax.safe_increment(state.count)
-    refresh = count % refresh_every == 0
+    refresh = count % jnp.asarray(refresh_every, count.dtype) == 0
     silence, limit, histogram, selected = {}, {}, {}, {}
     for layer, h in hidden.items():
       fires = jnp.any(h > 0, axis=tuple(range(h.ndim - 1)))
@@ -216,8 +217,10 @@ def _new_limit(
   """Returns the limits that the recorded silences give."""
   up_to = jnp.cumsum(histogram, axis=1, dtype=jnp.int32)
   total = up_to[:, -1:]
-  enough = jnp.asarray(1 - rejection, jnp.float32) * total
-  quantile = jnp.argmax(up_to >= enough, axis=1).astype(jnp.int32)
+  enough = jnp.asarray(1 - rejection, jnp.float32) * total.astype(jnp.float32)
+  quantile = jnp.argmax(up_to.astype(jnp.float32) >= enough, axis=1).astype(
+    jnp.int32
+  )
   longest = histogram.shape[1] - 1
   # Not 2 * limit, which could overflow.
   doubled = limit + jnp.minimum(limit, longest - limit)

@@ -135,6 +135,11 @@ def by_unit(
   if not isinstance(activations, Mapping):
     arguments.refuse('activations', f'a dict of {wanted}', activations)
   counts = num_units(layers, params)
+  if 0 in counts.values():
+    raise ValueError(
+      f'layers names the units of {", ".join(counts)}, but the parameters hold '
+      'no array'
+    )
   found = {}
   for layer, size in counts.items():
     if layer not in activations:

@@ -133,7 +133,10 @@ def test_dynamic_registration_is_refused(text):
   file = write('a.gin', text)
   message = 'a.gin uses dynamic registration, which can call any function'
   assert_refused([file], message, '--allow_dynamic_registration')
-  assert_refused([write('b.gin', "include 'a.gin'")], message)
+  # Gin takes all of these.
+  for spelling in ("'a.gin'", "\\\n'a.gin'", "u'a.gin'"):
+    assert_refused([write('b.gin', f'include {spelling}')], message)
+  assert_refused([write('b.gin', "include'a.gin'")], message)
   plain = write('c.gin', 'DrQAgent.gamma = 0.5')
   assert_refused([plain], message, bindings=["include 'a.gin'"])
   assert_refused([plain], 'dynamic registration', bindings=[text])

@@ -248,6 +248,28 @@ def test_a_finished_run_stays_as_it_is(command, finished, capfd):
   assert contents(finished) == before
 
 
+def test_what_a_kill_after_the_result_left_is_removed(
+  command, finished, tmp_path
+):
+  shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+  folder = tmp_path / command.folder
+  checkpoints, episodes = folder / 'checkpoints', folder / 'episodes.jsonl'
+  episodes.write_text('')
+  assert (checkpoints / '300').is_dir()  # The run keeps them.
+  assert command.type(*command.arguments(tmp_path)) == 0
+  assert (checkpoints / '300').is_dir()
+  assert not episodes.exists()
+  keep = 'Atari100kRunner.keep_checkpoints = '
+  file = folder / 'config.gin'
+  file.write_text(file.read_text().replace(f'{keep}True', f'{keep}False'))
+  assert (
+    command.type(*command.arguments(tmp_path, f'--gin_bindings={keep}False'))
+    == 0
+  )
+  assert not checkpoints.exists()
+  assert (folder / 'tortoise.npz').exists()
+
+
 def test_a_finished_run_whose_result_others_wrote(
   command, finished, tmp_path, capfd
 ):

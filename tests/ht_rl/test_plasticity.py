@@ -124,6 +124,12 @@ def test_zero_ratio_of_what_relu_lets_through():
   np.testing.assert_allclose(plasticity.zero_ratio(gradient), share, rtol=1e-6)
 
 
+def test_more_entries_than_an_int32_counts():
+  tree = [jax.ShapeDtypeStruct((4, 2**30), 'float32')] * 3
+  ratio = jax.eval_shape(plasticity.zero_ratio, tree)
+  assert (ratio.shape, ratio.dtype) == ((), jnp.float32)
+
+
 def test_zero_ratio_of_many_entries_is_exact():
   # A float32 sum of ones stalls at 2**24.
   ones = jnp.zeros((2**24 + 2**23,), jnp.float16)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+from jax.tree_util import DictKey
 from jax.typing import ArrayLike
 import optax
 
@@ -11,6 +12,11 @@ from experiments.supervised.models import HiddenLayer, Outputs
 import ht_rl
 
 PyTree: TypeAlias = Any
+
+
+def is_kernel(path: Any) -> bool:
+  """Whether a path of `jax.tree_util` leads to a kernel of Flax."""
+  return bool(path) and path[-1] == DictKey('kernel')
 
 
 class Batch(NamedTuple):

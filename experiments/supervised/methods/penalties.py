@@ -9,7 +9,7 @@ from jax.tree_util import DictKey
 from jax.typing import ArrayLike
 import optax
 
-from experiments.supervised.methods.base import Batch, Method
+from experiments.supervised.methods.base import Batch, Method, is_kernel
 import ht_rl
 
 PyTree: TypeAlias = Any
@@ -83,14 +83,15 @@ class Parseval(Method):
   ) -> optax.GradientTransformation:
     """Adds the gradient of the penalty before AdamW."""
     parseval = ht_rl.parseval(
-      self.weight, scale=self.scale, mask=_all_but_output
+      self.weight, scale=self.scale, mask=_hidden_kernels
     )
     return optax.chain(parseval, inner)
 
 
-def _all_but_output(params: PyTree) -> PyTree:
+def _hidden_kernels(params: PyTree) -> PyTree:
   def is_hidden(path: Any, _: Any) -> bool:
-    return path[:2] != (DictKey('head'), DictKey('output'))
+    is_output = path[:2] == (DictKey('head'), DictKey('output'))
+    return is_kernel(path) and not is_output
 
   return jax.tree_util.tree_map_with_path(is_hidden, params)
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import optax
 
-from experiments.supervised.methods.base import Method
+from experiments.supervised.methods.base import Method, is_kernel
 from ht_rl.transforms import fire, reinitialize
 
 PyTree: TypeAlias = Any
@@ -79,9 +79,12 @@ class HeadReset(Method):
 class FIRE(Method):
   """Makes all kernels orthogonal between two phases.
 
+  The position embedding of a ViT is none. (Of a ViT, the authors' code projects
+  the kernels of queries and keys alone.)
+
   >>> import jax.numpy as jnp
-  >>> method = FIRE()
-  >>> method.begin_phase(2 * jnp.eye(2), jnp.eye(2), jax.random.key(0))
+  >>> weights = {'kernel': 2 * jnp.eye(2), 'bias': jnp.ones(2)}
+  >>> FIRE().begin_phase(weights, weights, jax.random.key(0))['kernel']
   Array([[1., 0.],
          [0., 1.]], dtype=float32)
 
@@ -99,4 +102,7 @@ class FIRE(Method):
   ) -> PyTree:
     """Returns the projected weights."""
     del initial, key
-    return fire.project(params, self.iterations)
+    projected = fire.project(params, self.iterations)
+    return jax.tree_util.tree_map_with_path(
+      lambda path, new, old: new if is_kernel(path) else old, projected, params
+    )

@@ -459,7 +459,9 @@ def test_only_images_can_be_shifted():
 
 
 def test_an_optimizer_without_a_tortoise_is_refused_at_once():
-  with pytest.raises(ValueError, match='hare_tortoise'):
+  with pytest.raises(
+    ValueError, match=r'^DrQAgent\.optimizer must hold exactly one @hare_torto'
+  ):
     make_agent(optimizer=configurables.adam())
 
 

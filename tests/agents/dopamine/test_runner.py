@@ -331,9 +331,19 @@ def test_evaluations_in_training_leave_it_as_it_is(run, tmp_path):
     with pytest.raises(StoppedError):
       runner.run_experiment()
   assert stopped_at == [140]
-  resumed = make_runner(
-    tmp_path, eval_every=70, num_training_eval_episodes=EPISODES
-  )
+  settings = {'eval_every': 70, 'num_training_eval_episodes': EPISODES}
+  # Stopped there again, it stays there.
+  with pytest.raises(StoppedError, match='stopped at step 140'):
+    make_runner(tmp_path, **settings, should_stop=lambda: True).run_experiment()
+  # Killed soon after the evaluation, before another checkpoint.
+  killed = make_runner(tmp_path, **settings)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(killed._run, 'count', lambda timestep: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      killed.run_experiment()
+  killed.folder = tmp_path
+  assert 'evaluation_return' in rows_of(killed)[-1]
+  resumed = make_runner(tmp_path, **settings)
   assert resumed._run.step == 140
   result = resumed.run_experiment()
   resumed.folder = tmp_path

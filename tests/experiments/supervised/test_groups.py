@@ -105,21 +105,62 @@ def test_what_a_seed_was_begun_beside(tmp_path):
     assert part.beside == ()
 
 
-def test_a_group_that_was_killed_between_two_marks_is_only_marked(tmp_path):
-  """Else its last seeds would go on by themselves, to other bits."""
-  place = {'phase': 0, 'step': 5}
-  tested = {'hare_test_accuracy': 0.5, 'tortoise_test_accuracy': 0.5}
-  rows = [
-    {**place, **tested, 'epoch': epoch, 'moment': moment}
-    for epoch, moment in ((0, 'start'), (5, 'end'))
-  ]
+_PLACE = {'phase': 0, 'step': 5}
+_TESTED = {'hare_test_accuracy': 0.5, 'tortoise_test_accuracy': 0.5}
+ROWS = [
+  {**_PLACE, **_TESTED, 'epoch': epoch, 'moment': moment}
+  for epoch, moment in ((0, 'start'), (5, 'end'))
+]
+
+
+def make_parts(tmp_path, keeps_end=False):
+  """Two seeds with checkpoints of epoch 4 of 5."""
   setting = Setting(ratios=(1.0,), noises=(0.0,), epochs=(5,))
   (parts,) = units.phase_runs(tmp_path, setting, (3, 8))
+  parts = [dataclasses.replace(part, keeps_end=keeps_end) for part in parts]
   for part in parts:
     part.begin((3, 8))
-    part.write_rows(rows)
+    part.write_rows(ROWS[:1])
     (part.checkpoints / '4').mkdir(parents=True)
     (part.checkpoints / '4' / 'sha256').touch()
+  return parts
+
+
+def test_a_group_that_was_killed_in_its_last_save_goes_on_whole(
+  tmp_path, monkeypatch
+):
+  parts = make_parts(tmp_path)
+  parts[0].write_rows(ROWS)
+  assert [part.is_complete for part in parts] == [True, False]
+  trained = []
+
+  def train(group, parts, should_stop):
+    trained.append([part.seed for part in parts])
+    for part in parts:
+      part.write_rows(ROWS)
+
+  monkeypatch.setattr(groups.Group, '_train', train)
+  groups.Group(tuple(parts), None).execute(pytest.fail)
+  assert trained == [[3, 8]]
+  assert [part.is_finished for part in parts] == [True, True]
+
+
+def test_a_phase_whose_last_weights_are_not_there_is_not_finished(tmp_path):
+  """As after a kill between the mark and the removal of other checkpoints."""
+  (part, _) = make_parts(tmp_path, keeps_end=True)
+  part.write_rows(ROWS)
+  (part.folder / 'finished').touch()
+  assert not part.is_finished
+  (part.checkpoints / '5').mkdir()
+  (part.checkpoints / '5' / 'sha256').touch()
+  assert part.is_finished
+
+
+def test_a_group_that_was_killed_between_two_marks_is_only_marked(tmp_path):
+  """Else its last seeds would go on by themselves, to other bits."""
+  parts = make_parts(tmp_path)
+  for part in parts:
+    part.write_rows(ROWS)
   parts[0].mark_finished()
   assert [part.is_finished for part in parts] == [True, False]
   assert [part.is_complete for part in parts] == [True, True]

@@ -156,6 +156,26 @@ def test_fire_projects_all_kernels(settings):
   )
 
 
+def test_the_position_embedding_of_a_vit_is_no_kernel():
+  params = {
+    'backbone': {
+      'positions': 3 * jnp.ones((2, 2)),
+      'query': {'kernel': 3 * jnp.eye(2)},
+    },
+  }
+  projected = methods.FIRE().begin_phase(params, params, jax.random.key(0))
+  assert (projected['backbone']['positions'] == 3).all()
+  # Projected on a kernel of two inputs and two units.
+  np.testing.assert_allclose(
+    projected['backbone']['query']['kernel'], np.eye(2), atol=1e-5
+  )
+  optimizer = methods.Parseval(1.0).wrap_optimizer(optax.identity())
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+  assert not updates['backbone']['positions'].any()
+  assert updates['backbone']['query']['kernel'].any()
+
+
 def test_parseval_leaves_the_output_layer_out():
   params = {
     'backbone': {'hidden': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}},

@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -68,6 +70,46 @@ def test_who_is_killed_by_the_kernel(tmp_path, kills, outcome):
   attempt = make(tmp_path, 'import os; os.kill(os.getpid(), 9)', changes)
   assert (attempt.exit_code, attempt.outcome) == (-9, outcome)
   assert attempt.last_line == 'ended by SIGKILL'
+
+
+def test_a_second_ctrl_c_is_no_failure(tmp_path):
+  code = (
+    'import signal, time\n'
+    'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
+    'print("deaf", flush=True)\n'
+    'time.sleep(600)'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code],
+    cwd=ROOT,
+  )
+  log = tmp_path / 'logs' / '1.log'
+  deadline = time.monotonic() + 300
+  while not log.exists() or log.read_text() != 'deaf\n':
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  while process.poll() is None:  # The first ones may come as one.
+    assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+  attempt = history.read(tmp_path).attempts[-1]
+  assert (attempt.outcome, attempt.last_line) == ('stopped', 'ended by SIGINT')
+
+
+@pytest.mark.parametrize(
+  ('line', 'outcome'),
+  [
+    (
+      'Allocator (GPU_0_bfc) ran out of memory trying to allocate 2.1GiB. The '
+      'caller indicates that this is not a failure, but more could be faster.',
+      'failed',
+    ),
+    ('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.', 'out of memory'),
+  ],
+)
+def test_what_is_out_of_memory(tmp_path, line, outcome):
+  code = f'print({line!r}); raise SystemExit("No space left on device")'
+  assert make(tmp_path, code).outcome == outcome
 
 
 def test_the_memory_of_a_gpu_is_recorded_while_it_runs(tmp_path):

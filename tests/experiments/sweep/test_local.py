@@ -142,6 +142,9 @@ def test_gpus_are_filled_by_what_is_measured(two_gpus):
   [
     ('CUDA_VISIBLE_DEVICES', '1', ['1']),
     ('CUDA_VISIBLE_DEVICES', 'GPU-b,GPU-a', ['GPU-b', 'GPU-a']),
+    ('CUDA_VISIBLE_DEVICES', '0, 1', ['0', '1']),
+    ('CUDA_VISIBLE_DEVICES', 'GPU-', ['GPU-']),  # The beginning of a UUID.
+    ('CUDA_VISIBLE_DEVICES', 'MIG-1234', ['MIG-1234']),
     ('CUDA_VISIBLE_DEVICES', '', []),
     ('JAX_PLATFORMS', 'cpu', []),
     ('JAX_PLATFORMS', 'cuda,cpu', ['0', '1']),
@@ -150,3 +153,10 @@ def test_gpus_are_filled_by_what_is_measured(two_gpus):
 def test_gpus_that_the_user_names(two_gpus, monkeypatch, name, value, gpus):
   monkeypatch.setenv(name, value)
   assert devices.gpus() == gpus
+
+
+def test_a_gpu_that_does_not_report_its_memory(monkeypatch):
+  monkeypatch.setattr(
+    devices.accelerators, 'nvidia_smi', lambda *_: ['[N/A], [N/A]']
+  )
+  assert devices.memory_in_use('0') == 0

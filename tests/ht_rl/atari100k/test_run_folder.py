@@ -246,6 +246,18 @@ class TestMetrics:
       '{"step": 1}\n{"step": 2, "x": 1}\n{"step": 3, "x": 2}\n'
     )
 
+  def test_drops_an_evaluation_that_the_checkpoint_does_not_know(self, run):
+    first, rest, last = (
+      '{"step": 1, "evaluation_return": 3}\n',
+      '{"step": 2, "loss": 1}\n',
+      '{"step": 2, "evaluation_return": 4}\n',
+    )
+    write(run.metrics_file, first + rest + last)
+    run.open_metrics(keep_until=2)
+    assert run.metrics_file.read_text() == first + rest + last
+    run.open_metrics(keep_until=2, is_evaluated=False)
+    assert run.metrics_file.read_text() == first + rest
+
   def test_ends_a_line_that_lost_its_end(self, run):
     write(run.metrics_file, '{"step": 1}')
     run.open_metrics(keep_until=1).write({'step': 2})

@@ -5,8 +5,11 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
+import ht_rl
 from ht_rl.transforms import checks
 
 
@@ -50,3 +53,35 @@ def test_a_wrong_leaf_of_a_module_is_named():
   params = eqx.filter(MODEL, eqx.is_array)
   with pytest.raises(ValueError, match=r'^mask must be .* it has the leaf 1'):
     checks.broadcast_mask('mask', jax.tree.map(lambda x: [1], MODEL), params)
+
+
+@pytest.mark.parametrize('value', [2**31, np.int64(2**32 + 1), 2**64, 0, True])
+def test_an_interval_fits_in_an_int32(value):
+  # np.int64(2**32 + 1) as an int32 is 1.
+  for rule in ({'reset_every': value}, {'update_every': value}):
+    with pytest.raises(ValueError, match=rf'^{next(iter(rule))} must be '):
+      ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.5, **rule)
+  ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.5, reset_every=2**31 - 1)
+
+
+KEYS = {
+  'integer': 5,
+  'of numpy': np.int64(5),
+  'array': jnp.array(5),
+  'key': jax.random.key(5),
+}
+
+
+@pytest.mark.parametrize('key', KEYS.values(), ids=KEYS)
+def test_keys(key):
+  assert checks.as_key('key', key) == jax.random.key(5)
+
+
+@pytest.mark.parametrize(
+  'key',
+  # The low 32 bits of the second one are 5.
+  [-1, 2**32 + 5, 2**64, True, 0.5, None, jax.random.split(jax.random.key(0))],
+)
+def test_what_is_no_key(key):
+  with pytest.raises(ValueError, match=r'^key must be '):
+    checks.as_key('key', key)

@@ -717,3 +717,22 @@ def test_step_names_what_does_not_fit():
   for count in (0.5, jnp.array([1, 2])):
     with pytest.raises(ValueError, match=r'^count must be an integer scalar'):
       step(jnp.ones(3), jnp.ones(3), count)
+
+
+def test_a_step_keeps_both_dtypes():
+  hare, tortoise = {'n': jnp.int8(1)}, {'n': jnp.array([300], jnp.int32)[0]}
+  for count in (1, 2):
+    new = ht_rl.hare_tortoise_step(
+      hare, tortoise, count, momentum=0.5, reset_every=2
+    )
+    assert [x['n'].dtype for x in new] == [jnp.int8, jnp.int32]
+    assert [int(x['n']) for x in new] == [1, 1]
+
+
+def test_a_copy_forgets_what_is_not_finite():
+  optimizer = ht_rl.hare_tortoise(optax.sgd(0.5), momentum=0.0)
+  hare = jnp.array([2.0, 4.0])
+  state = optimizer.init(hare)
+  state = state._replace(tortoise=jnp.array([jnp.inf, jnp.nan]))
+  updates, state = optimizer.update(hare, state, hare)
+  np.testing.assert_array_equal(state.tortoise, hare + updates)

@@ -144,6 +144,29 @@ def test_injected_numbers_change_without_a_trace():
   assert len(traces) == 1
 
 
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_injected_restarts_leave_both_equal(dtype):
+  rng = np.random.default_rng(0)
+  hare = jnp.asarray(rng.normal(size=1000), dtype)
+  gradient = jnp.asarray(rng.normal(size=1000), dtype)
+  injected = optax.inject_hyperparams(
+    ht_rl.hare_tortoise, hyperparam_dtype=jnp.float32
+  )(optax.adam(0.01), momentum=0.9, reset_every=3)
+  state = injected.init(hare)
+  update = jax.jit(injected.update)
+  for t in range(1, 7):
+    updates, state = update(gradient, state, hare)
+    hare = optax.apply_updates(hare, updates)
+    equal = ht_rl.tortoise_params(state) == hare.astype(jnp.float32)
+    assert equal.all() if t % 3 == 0 else not equal.all()
+  # Half of the way only.
+  state.hyperparams['reset_strength'] = jnp.float32(0.5)
+  for _ in range(3):
+    updates, state = update(gradient, state, hare)
+    hare = optax.apply_updates(hare, updates)
+  assert not (ht_rl.tortoise_params(state) == hare.astype(jnp.float32)).all()
+
+
 def test_inject_hyperparams_gives_schedules_and_keeps_static_arguments():
   schedule = optax.linear_schedule(0.5, 0.9, 4)
   rule = {

@@ -1,5 +1,7 @@
 """Optimizers that keep the value and the gradient of the last weights."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,8 +78,13 @@ def test_no_value_and_gradient_of_other_weights_is_used(inner, make, compile):
   assert len(computed) == 3
 
 
+class Pair(NamedTuple):
+  value: jax.Array
+  grad: jax.Array
+
+
 def test_parameters_with_the_same_names_are_left_alone():
-  params = {'value': jnp.ones(2), 'grad': jnp.ones(2)}
+  params = Pair(value=jnp.ones(2), grad=jnp.ones(2))
   optimizer = ht_rl.hare_tortoise(optax.adam(0.1), momentum=0.9, reset_every=1)
   state = optimizer.init(params)
   _, state = optimizer.update(params, state, params)

@@ -1,4 +1,4 @@
-"""Every transform under JAX's strict modes, with every kind of number."""
+"""The transforms under JAX's strict modes, with every kind of number."""
 
 import jax
 import jax.numpy as jnp
@@ -71,3 +71,62 @@ def test_strict_promotion_and_debug_nans(make, dtype, number):
       params = optax.apply_updates(params, updates)
       assert params.dtype == dtype
       np.testing.assert_array_equal(params, jnp.full((2, 3), expected, dtype))
+
+
+LAYERS = {'layer': ht_rl.Units(incoming='w', outgoing='out')}
+
+
+def layers_of(dtype):
+  rng = np.random.default_rng(0)
+  return {
+    'w': jnp.asarray(rng.normal(size=(2, 3)), dtype),
+    'out': jnp.asarray(rng.normal(size=(3, 2)), dtype),
+  }
+
+
+OTHERS = {
+  'elastic_reset': lambda fresh: ht_rl.elastic_reset(
+    SGD, momentum=0.5, reset_every=np.int32(2), return_strength=0.25
+  ),
+  'fire': lambda fresh: ht_rl.fire(SGD, reset_every=2),
+  'parseval': lambda fresh: optax.chain(ht_rl.parseval(0.1), SGD),
+  'redo': lambda fresh: ht_rl.redo(
+    SGD, fresh, layers=LAYERS, threshold=0.5, reset_every=2
+  ),
+  'self_normalized_resets': lambda fresh: ht_rl.self_normalized_resets(
+    SGD,
+    fresh,
+    layers=LAYERS,
+    rejection=0.25,
+    max_interval=2,
+    refresh_every=2,
+  ),
+  'continual_backprop': lambda fresh: ht_rl.continual_backprop(
+    SGD, fresh, layers=LAYERS, replacement_rate=0.5, maturity=0
+  ),
+}
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float32', 'float64'])
+@pytest.mark.parametrize('make', OTHERS.values(), ids=OTHERS)
+def test_strict_promotion_changes_nothing(make, dtype):
+  def train():
+    params = layers_of(dtype)
+    optimizer = make(lambda key: layers_of(dtype))
+    optimizer = optax.with_extra_args_support(optimizer)
+    state = optimizer.init(params)
+    hidden = {'layer': jnp.array([[0, 1, 2], [0, 2, 0]], dtype)}
+    for _ in range(3):
+      updates, state = optimizer.update(
+        params, state, params, activations=hidden
+      )
+      params = optax.apply_updates(params, updates)
+    return params
+
+  with jax.enable_x64(dtype == 'float64'):
+    expected = train()
+    with jax.numpy_dtype_promotion('strict'):
+      params = train()
+    for name, array in params.items():
+      assert array.dtype == dtype
+      np.testing.assert_array_equal(array, expected[name])

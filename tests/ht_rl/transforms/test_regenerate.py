@@ -156,3 +156,11 @@ def test_update_needs_the_parameters():
   regenerate = ht_rl.regenerate(0.1)
   with pytest.raises(ValueError, match='`update` needs the parameters'):
     regenerate.update(PARAMS, regenerate.init(PARAMS))
+
+
+def test_parameters_unlike_the_initial_ones_are_named():
+  regenerate = ht_rl.regenerate(0.1)
+  state = regenerate.init(jnp.ones(3))
+  for params in (jnp.ones((2, 3)), {'w': jnp.ones(3)}):
+    with pytest.raises(ValueError, match=r'^params must have the '):
+      regenerate.update(params, state, params)

@@ -542,3 +542,14 @@ def test_wrong_arguments_of_continual_backprop_are_named(
   }
   with pytest.raises(ValueError, match=f'^{argument} ?{wanted}'):
     ht_rl.continual_backprop(**{**arguments, argument: value})
+
+
+@pytest.mark.parametrize('params', [{}, {'conv': optax.MaskedNode()}])
+def test_parameters_without_an_array(params):
+  optimizer = ht_rl.redo(
+    optax.sgd(0.1), init, layers=LAYERS, threshold=0.1, reset_every=2
+  )
+  state = optimizer.init(params)
+  hidden = activations_of(np.random.default_rng(0))
+  with pytest.raises(ValueError, match='but the parameters hold no array'):
+    optimizer.update(params, state, params, activations=hidden)
