@@ -28,7 +28,7 @@ from ht_rl.atari100k import games
 class Protocol:
   """The Atari-100k protocol (Kaiser et al., 2020; Schwarzer et al., 2023).
 
-  A shorter run passes its own numbers. Fields with `init=False` are fixed.
+  Another run passes its own numbers. Fields with `init=False` are fixed.
 
   >>> Protocol(training_steps=500).as_dict()['frames']
   2000
@@ -43,12 +43,12 @@ class Protocol:
     eval_episodes: full games played after training (a life loss is no
       terminal), scored without clipping.
     epsilon_eval: probability of a random action in evaluation.
+    stack: number of frames that the agent stacks.
     frame_skip: emulator frames per agent step.
     pooled_frames: number of last frames of the skip that are max-pooled.
     screen_size: height and width of an observation, in pixels.
     color: 'grayscale'.
     resize: OpenCV's interpolation.
-    stack: number of frames that the agent stacks.
     sticky_actions: probability that the emulator repeats the last action.
     action_set: 'minimal', the actions that have an effect in the game.
   """
@@ -60,12 +60,12 @@ class Protocol:
   reward_clip: float = 1.0
   eval_episodes: int = 100
   epsilon_eval: float = 0.001
+  stack: int = 4
   frame_skip: int = dataclasses.field(default=4, init=False)
   pooled_frames: int = dataclasses.field(default=2, init=False)
   screen_size: int = dataclasses.field(default=84, init=False)
   color: str = dataclasses.field(default='grayscale', init=False)
   resize: str = dataclasses.field(default='INTER_AREA', init=False)
-  stack: int = dataclasses.field(default=4, init=False)
   sticky_actions: float = dataclasses.field(default=0.0, init=False)
   action_set: str = dataclasses.field(default='minimal', init=False)
 

@@ -321,10 +321,12 @@ class RecordedRun:
   @property
   def protocol(self) -> atari.Protocol:
     """The protocol of this run's training and evaluation."""
+    learner = self.driver.loop.learner
     return atari.Protocol(
       training_steps=self._settings.training_steps,
       eval_episodes=self._settings.num_eval_episodes,
-      epsilon_eval=self.driver.loop.learner.epsilon_eval,
+      epsilon_eval=learner.epsilon_eval,
+      stack=learner.stack_size,
     )
 
   def finish(

@@ -39,7 +39,8 @@ class LocalLauncher(SharedDevices):
     self._cores = machine.cores()
     fit = max(1, int(0.9 * machine.main_memory() / memory))
     at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
-    super().__init__(runs_per_device, at_once, bool(self._gpus))
+    each = max(1, at_once // max(1, len(self._gpus)))
+    super().__init__(runs_per_device, each, bool(self._gpus))
     self._width = max(1, len(self._cores) // self.runs_per_device)
     self._running: dict[str, _Running] = {}
     self._not_started: list[Ended] = []

@@ -65,16 +65,24 @@ class RayLauncher(SharedDevices):
     self._memory = min(
       [memory, *(node.get('memory', memory) for node in nodes)]
     )
+    gpus = [int(node.get('GPU', 0)) for node in nodes]
+    self._num_gpus = sum(gpus)
     super().__init__(
       runs_per_device,
-      fit=max(1, int(self._cores)),
-      has_gpus=any(node.get('GPU') for node in nodes),
+      fit=max(1, int(self._cores) // max(1, *gpus)),
+      has_gpus=self._num_gpus > 0,
     )
     self._task = ray.remote(max_retries=_MAX_RETRIES)(_execute)
     self._running: dict[Any, str] = {}
 
   def room(self, waiting: int) -> int:
-    """See `base.Launcher`; Ray queues all of them."""
+    """See `base.Launcher`; Ray queues all of them.
+
+    While one run has a GPU to itself, only as many as there are GPUs: a queued
+    one would have one to itself, too.
+    """
+    if self._is_measured:
+      return max(0, min(waiting, self._num_gpus - len(self._running)))
     return waiting
 
   def start(self, commands: Sequence[Command]) -> None:

@@ -15,13 +15,14 @@ class SharedDevices:
 
     Args:
       asked: how many commands shall share a device; None for as many as fit.
-      fit: how many fit on the cores, where there are no GPUs.
+      fit: how many fit on the cores and in main memory, for each GPU if there
+        are some.
       has_gpus: whether the devices are GPUs. One command runs on each until
         `fit` says how much of its memory a command needs.
     """
     self._is_auto = asked is None
     self._has_gpus = has_gpus
-    self._limit = asked or 1_000_000
+    self._limit = asked or fit
     self.runs_per_device = asked or (1 if has_gpus else fit)
 
   @property

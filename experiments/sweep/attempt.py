@@ -8,7 +8,7 @@ memory. Exit codes: those of the command; 75 also if another process holds the
 unit; 74, the attempt could not be recorded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import json
 import os
@@ -135,10 +135,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     )
     oom_kills = _oom_kills()
 
-    def measured(used: float) -> None:
-      history.append(folder, 'measured', number=number, gpu_fraction=used)
-
-    code = _run(argv, log, measured)
+    code, gpu_fraction = _run(argv, log)
     text = _NO_FAILURE.sub('', _tail(log))
     lines = text.splitlines() or ['']
     if code < 0:
@@ -161,22 +158,21 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
       outcome=outcome,
       last_line=lines[-1][:500],
       memory=_peak_memory(),
+      gpu_fraction=gpu_fraction,
     )
   return code if code >= 0 else 128 - code
 
 
-def _run(
-  argv: Sequence[str], log: pathlib.Path, measured: Callable[[float], None]
-) -> int:
+def _run(argv: Sequence[str], log: pathlib.Path) -> tuple[int, float | None]:
   """Runs the command to its end; signals to stop are passed on to it.
 
   Args:
     argv: the command.
     log: file for its output.
-    measured: called with the fraction of the GPU's memory in use, when it grew.
 
   Returns:
-    The exit code; -N if signal N ended it, or if it was killed since N came.
+    The exit code, -N if signal N ended it, or if it was killed since N came;
+    and the peak fraction of the GPU's memory in use, None if not measured.
   """
   process: subprocess.Popen | None = None
   asked: list[int] = []
@@ -207,12 +203,12 @@ def _run(
   while True:
     try:
       code = process.wait(_MEASURE_SECONDS if gpu else None)
-      return -asked[-1] if asked and code == -signal.SIGKILL else code
     except subprocess.TimeoutExpired:
-      used = devices.memory_in_use(gpu)
-      if used > 1.02 * most:
-        most = used
-        measured(used)
+      most = max(most, devices.memory_in_use(gpu))
+      continue
+    if asked and code == -signal.SIGKILL:
+      code = -asked[-1]
+    return code, most or None
 
 
 def _say(line: str) -> None:

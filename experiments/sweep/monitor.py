@@ -84,9 +84,14 @@ class Monitor:
       Main memory in bytes, and the fraction of a GPU's memory; 0 if unknown.
     """
     attempts = [x for look in self._own.values() for x in look.history.attempts]
+    # One that did not come to its end may not have begun to train. That of
+    # another version may have been measured beside others.
+    measured = [
+      x.gpu_fraction or 0.0 for x in attempts if x.outcome is Outcome.DONE
+    ]
     return (
       max((x.memory or 0 for x in attempts), default=0),
-      max((x.gpu_fraction or 0.0 for x in attempts), default=0.0),
+      max(measured, default=0.0),
     )
 
 

@@ -7,8 +7,15 @@ import numpy as np
 import optax
 import pytest
 
-from agents import configurables, emulators, evaluation, population
-from agents.errors import StoppedError
+from agents import (
+  agent_state,
+  configurables,
+  emulators,
+  evaluation,
+  population,
+)
+from agents.errors import CheckpointError, ReplayError, StoppedError
+from agents.recorded_run import RecordedRun
 from agents.run_settings import RunSettings
 import ht_rl
 from ht_rl.atari100k.run_folder import RunFolder
@@ -188,3 +195,37 @@ def test_stopped_while_all_are_evaluated(tmp_path, whole):
   group.execute()
   assert_equal_runs(stopped.runs, whole)
   assert not list(tmp_path.glob('*/episodes.jsonl'))
+
+
+def test_the_protocol_has_the_agents_own_numbers():
+  run = object.__new__(RecordedRun)
+  run._settings = RunSettings(training_steps=7, num_eval_episodes=3)
+  learner = SimpleNamespace(epsilon_eval=0.5, stack_size=2)
+  run.driver = SimpleNamespace(loop=SimpleNamespace(learner=learner))
+  protocol = run.protocol.as_dict()
+  assert (protocol['stack'], protocol['epsilon_eval']) == (2, 0.5)
+  assert (protocol['training_steps'], protocol['eval_episodes']) == (7, 3)
+
+
+@pytest.mark.parametrize(
+  ('fault', 'message'),
+  [
+    (KeyError('last_return'), "has no 'last_return': it is of another version"),
+    (ReplayError('the saved episode does not'), 'does not fit: the saved epis'),
+  ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(
+  tmp_path, monkeypatch, fault, message
+):
+  run = RecordedRun(RunFolder(tmp_path), GAME, 3, RunSettings())
+  run._checkpoints = SimpleNamespace(directory=tmp_path / 'checkpoints')
+  run.step, run.driver = 60, None
+
+  def restore(driver, arrays):
+    raise fault
+
+  monkeypatch.setattr(agent_state, 'restore', restore)
+  with pytest.raises(CheckpointError) as caught:
+    run._restore({'agent.x': np.zeros(1)})
+  assert str(tmp_path / 'checkpoints' / '60') in str(caught.value)
+  assert message in str(caught.value)

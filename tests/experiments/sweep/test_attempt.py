@@ -112,24 +112,31 @@ def test_what_is_out_of_memory(tmp_path, line, outcome):
   assert make(tmp_path, code).outcome == outcome
 
 
-def test_the_memory_of_a_gpu_is_recorded_while_it_runs(tmp_path):
+def test_the_peak_memory_of_a_gpu_is_recorded_at_the_end(tmp_path):
+  seen = tmp_path / 'seen'
   changes = (
+    'import pathlib\n'
     'attempt._MEASURE_SECONDS = 0.01\n'
-    'used = iter([0.1, 0.3, 0.2, 0.3] + [0.3] * 10**6)\n'
-    'attempt.devices.memory_in_use = lambda gpu: next(used)'
+    'used = iter([0.1, 0.3, 0.2])\n'
+    'def memory_in_use(gpu):\n'
+    '  for fraction in used:\n'
+    '    return fraction\n'
+    f'  pathlib.Path({str(seen)!r}).touch()\n'
+    '  return 0.2\n'
+    'attempt.devices.memory_in_use = memory_in_use'
   )
-  # It ends when it sees that the second measurement is recorded.
+  # It ends when all is measured.
   code = (
     'import pathlib, time\n'
-    f'file = pathlib.Path({str(tmp_path / history.FILE)!r})\n'
-    'while file.read_text().count("measured") < 2: time.sleep(0.01)'
+    f'while not pathlib.Path({str(seen)!r}).exists(): time.sleep(0.01)'
   )
   attempt = make(tmp_path, code, changes, HT_RL_MEASURE_GPU='0')
   assert attempt.outcome == 'done'
   assert attempt.gpu_fraction == 0.3
   events = (tmp_path / history.FILE).read_text().splitlines()
   fractions = [json.loads(line).get('gpu_fraction') for line in events]
-  assert [x for x in fractions if x] == [0.1, 0.3]
+  assert fractions == [None, 0.3]  # Of the start and of the end.
+  assert make(tmp_path, 'pass').gpu_fraction is None
 
 
 def test_locks(tmp_path):

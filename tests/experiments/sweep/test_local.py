@@ -120,7 +120,8 @@ def test_shares_of_gpus(two_gpus):
     assert float(place['XLA_PYTHON_CLIENT_MEM_FRACTION']) == 0.45
 
 
-def test_gpus_are_filled_by_what_is_measured(two_gpus):
+def test_gpus_are_filled_by_what_is_measured(two_gpus, monkeypatch):
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(64)))
   launcher = LocalLauncher(None, 1)
   places = told(launcher, 2)
   # The first take memory as they need it, so that it can be measured.
@@ -135,6 +136,17 @@ def test_gpus_are_filled_by_what_is_measured(two_gpus):
   launcher.limit(3)
   launcher.fit(0.1)
   assert launcher.room(1000) == 6
+
+
+def test_a_gpu_has_no_more_runs_than_cores(two_gpus, monkeypatch):
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(6)))
+  launcher = LocalLauncher(None, 1)
+  assert launcher.room(1000) == 2
+  launcher.fit(0.01)
+  assert launcher.room(1000) == 6
+  launcher = LocalLauncher(None, int(0.3 * machine.main_memory()))
+  launcher.fit(0.01)  # Three runs fit into main memory.
+  assert launcher.room(1000) == 2
 
 
 @pytest.mark.parametrize(

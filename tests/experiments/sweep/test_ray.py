@@ -5,11 +5,23 @@ import time
 import pytest
 
 from experiments.launchers.ray_launcher import RayLauncher
+from experiments.launchers.sharing import SharedDevices
 from experiments.sweep.driver import Driver
 from experiments.sweep.monitor import Monitor
 
 ray = pytest.importorskip('ray')
 cluster_utils = pytest.importorskip('ray.cluster_utils')
+
+
+def test_no_run_is_queued_for_a_gpu_before_one_is_measured():
+  launcher = object.__new__(RayLauncher)
+  SharedDevices.__init__(launcher, None, fit=8, has_gpus=True)
+  launcher._num_gpus, launcher._running = 2, {}
+  assert launcher.room(9) == 2
+  launcher._running = {'first': 'a', 'second': 'b'}
+  assert launcher.room(9) == 0
+  launcher.fit(0.2)
+  assert launcher.room(9) == 9
 
 
 @pytest.fixture
