@@ -67,7 +67,7 @@ def as_key(name: str, key: Any) -> jax.Array:
       return key
     if jnp.issubdtype(dtype, jnp.integer):
       return jax.random.key(key)
-  wanted = 'one random key, from jax.random.key, or an integer'
+  wanted = 'a random key, from jax.random.key, or an integer'
   raise ValueError(f'{name} must be {wanted}, not {key!r}')
 
 

@@ -80,7 +80,7 @@ WRONG_SETTINGS = {
   'DrQAgent.network = 3': 'DrQAgent.network must',
   'DrQAgent.optimizer = 3': 'DrQAgent.optimizer must',
   'DrQAgent.optimizer = @hare_tortoise': 'DrQAgent.optimizer must',
-  'DrQAgent.optimizer = @adam()': 'exactly one HareTortoiseState',
+  'DrQAgent.optimizer = @adam()': 'must hold exactly one @hare_tortoise()',
   **{
     f'DrQAgent.{name} = {value}': f'DrQAgent.{name} must be {what}'
     for what, names, values in (
