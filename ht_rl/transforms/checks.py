@@ -28,7 +28,7 @@ _FRACTIONS = (
 def check_interval(name: str, value: Any, wanted: str) -> None:
   """Raises ValueError unless `value` is an int32 scalar of at least 1."""
   arguments.check_scalar(name, value, wanted, lambda n: n >= 1, integer=True)
-  if not isinstance(value, jax.core.Tracer) and value >= 2**31:
+  if not isinstance(value, jax.core.Tracer) and int(value) >= 2**31:
     arguments.refuse(name, 'below 2147483648 (2**31)', value)
 
 

@@ -295,7 +295,7 @@ def _averaging(
   is_copy = not isinstance(mu, jax.core.Tracer) and np.asarray(mu) == 0
 
   def average(h: jax.Array, s: jax.Array) -> jax.Array:
-    mean = h.astype(s.dtype)
+    mean = h if h.dtype == s.dtype else h.astype(s.dtype)
     # 0 * NaN is NaN, so copy instead of multiplying.
     if not is_copy and jnp.issubdtype(s.dtype, jnp.inexact):
       wide = dtypes.at_least_float32(s)
