@@ -43,10 +43,7 @@ def comparison(first: str, second: str) -> str:
   compared = compare(summary, first, second)
   theirs = [paper.SCORES[name] for name in (first, second)]
   won = sum(theirs[0][game] > theirs[1][game] for game in summary.games)
-  number = len(summary.games)
-  title = (
-    f'**{first} and {second} in small, on {number} of {len(GAMES)} games**'
-  )
+  title = f'**{first} and {second} in small, on {summary.extent}**'
   sentences = [
     *compared.sentences,
     f"In the paper's Table 8 {first} has the higher mean on {won} of these "

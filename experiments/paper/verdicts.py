@@ -182,10 +182,9 @@ def scores(
     else:
       wins, losses, p = compared.sign_test
       numbers += f'; better on {wins} games, worse on {losses}, {format_p(p)}'
-    sizes = [len(runs) for of in pair.values() for runs in of.values()]
-    runs = '1 run' if max(sizes) == 1 else f'{min(sizes)} to {max(sizes)} runs'
-    if min(sizes) == max(sizes) > 1:
-      runs = f'{max(sizes)} runs'
+    sizes = {len(runs) for of in pair.values() for runs in of.values()}
+    runs = ' to '.join(map(str, sorted({min(sizes), max(sizes)})))
+    runs += ' run' if sizes == {1} else ' runs'
     return Verdict(
       CONFIRMED if compared.better == first and value > 0 else NOT_CONFIRMED,
       f'in small, {len(needs.games)} games, {runs} a game',
