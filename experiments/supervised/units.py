@@ -99,7 +99,7 @@ class PhaseRun:
 
   @property
   def has_end(self) -> bool:
-    """Whether there is a complete checkpoint of the last epoch."""
+    """Whether the last epoch has a complete checkpoint."""
     return (self.checkpoints / str(self._epochs) / 'sha256').exists()
 
   @property

@@ -329,6 +329,7 @@ def _toward(strength: ArrayLike, h: jax.Array, s: jax.Array) -> jax.Array:
   wide = dtypes.at_least_float32(h, s)
   fast, slow = h.astype(wide), s.astype(wide)
   part = _cast(fast + jnp.asarray(strength, wide) * (slow - fast), h.dtype)
+  # h + 1 * (s - h) may differ from s by a rounding.
   return jnp.where(strength == 1, _cast(s, h.dtype), part)
 
 

@@ -1,4 +1,4 @@
-"""How a command refuses what is typed."""
+"""Checks that a command refuses what is typed."""
 
 
 def assert_refused(capfd, code, message):

@@ -15,7 +15,7 @@ PyTree: TypeAlias = Any
 
 
 def is_kernel(path: Any) -> bool:
-  """Whether a path of `jax.tree_util` leads to a kernel of Flax."""
+  """Returns whether a path of `jax.tree_util` leads to a kernel of Flax."""
   return bool(path) and path[-1] == DictKey('kernel')
 
 

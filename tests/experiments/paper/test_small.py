@@ -1,20 +1,29 @@
 """The pages' numbers in small, from scores made by hand."""
 
+import pytest
+
 from experiments.paper import atari, small
 
 
-def test_two_methods_are_compared_on_the_games_of_both(tmp_path, monkeypatch):
-  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
-  (tmp_path / 'small.csv').write_text(
-    'algorithm,game,seed,score\n'
-    # Normalised: 0.5, 1 and 0 against 0.25, 0.5 and 1.
-    'small_drq_ht,Boxing,0,6.1\n'
-    'small_drq_ht,Assault,0,742.0\n'
-    'small_drq_ht,RoadRunner,0,11.5\n'
-    'small_drq,Boxing,0,3.1\n'
-    'small_drq,Assault,0,482.2\n'
-    'small_drq,RoadRunner,0,7845\n'
-    'small_drq,Krull,0,3000\n'
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+  """Writes the committed scores, from rows."""
+  file = tmp_path / 'small.csv'
+  monkeypatch.setattr(atari, 'SMALL', file)
+  head = 'algorithm,game,seed,score'
+  return lambda *rows: file.write_text('\n'.join([head, *rows, '']))
+
+
+def test_two_methods_are_compared_on_the_games_of_both(commit):
+  # Normalised: 0.5, 1 and 0 against 0.25, 0.5 and 1.
+  commit(
+    'small_drq_ht,Boxing,0,6.1',
+    'small_drq_ht,Assault,0,742.0',
+    'small_drq_ht,RoadRunner,0,11.5',
+    'small_drq,Boxing,0,3.1',
+    'small_drq,Assault,0,482.2',
+    'small_drq,RoadRunner,0,7845',
+    'small_drq,Krull,0,3000',
   )
   scores, title, table, sentences = small.text().split('\n\n')
   assert len(scores.splitlines()) == 2 + 4
@@ -37,12 +46,7 @@ def test_two_methods_are_compared_on_the_games_of_both(tmp_path, monkeypatch):
   ]
 
 
-def test_methods_without_a_common_game_are_not_compared(tmp_path, monkeypatch):
-  monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
-  (tmp_path / 'small.csv').write_text(
-    'algorithm,game,seed,score\n'
-    'small_drq_ht,Boxing,0,6.1\n'
-    'small_drq,Krull,0,3000\n'
-  )
+def test_methods_without_a_common_game_are_not_compared(commit):
+  commit('small_drq_ht,Boxing,0,6.1', 'small_drq,Krull,0,3000')
   assert '**' not in small.text()
   assert small.text() == small.table()
