@@ -5,6 +5,7 @@
     python -m experiments.paper list --html=paper.html
     python -m experiments.paper claims
     python -m experiments.paper small
+    python -m experiments.paper full
     python -m experiments.paper restarts
 
 `list` names all tables and figures with the runs that each needs and the number
@@ -12,9 +13,9 @@ that are there. The name of one prints it: our numbers beside the paper's, and
 the command that runs the rest. Results are read from --base_dir, and from the
 tables in docs/results; nothing is trained. --html writes a page with the
 pictures, of one item or, after `list`, of all. `claims` prints the table of
-docs/results/index.md, `small` those of docs/results/atari100k.md, `restarts`
-that of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be read or
-written; 2, a setting is wrong (one line says which).
+docs/results/index.md, `small` and `full` those of docs/results/atari100k.md,
+`restarts` that of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be
+read or written; 2, a setting is wrong (one line says which).
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from experiments.command import (
   print_out,
   say,
 )
-from experiments.paper import claims, restarts, small
+from experiments.paper import claims, full, restarts, small
 from experiments.paper.items import ITEMS
 from experiments.paper.page import page
 from experiments.paper.rendered import (
@@ -55,6 +56,7 @@ flags.adopt_module_key_flags(gin_flags)
 _COMMITTED = {
   'claims': claims.table,
   'small': small.text,
+  'full': full.text,
   'restarts': restarts.table,
 }
 

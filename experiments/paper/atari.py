@@ -1,13 +1,14 @@
 """Tables 1 and 8: scores on Atari-100k, beside the paper's."""
 
+import collections
 from collections.abc import Mapping, Sequence
-import functools
 import pathlib
 import shlex
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.paper.finished import config_name, finished
 from experiments.paper.rendered import (
   NOT_RUN,
   RESULTS,
@@ -18,18 +19,18 @@ from experiments.paper.rendered import (
   Rows,
   Table,
 )
-from experiments.sweep import preflight
 from ht_rl import drawing
 from ht_rl.atari100k import paper, score_files, tables
 from ht_rl.atari100k.figures import games_plot, interval_plot
 from ht_rl.atari100k.games import REFERENCE_SCORES
 from ht_rl.atari100k.readers.checks import clashes
-from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.summary import Summary, summarize
 
-# The scores of small networks: a row a run, with the columns algorithm (the gin
-# file's name, or that of the paper's method), game, seed and score.
+# The committed scores, a row a run, with the columns algorithm (the gin file's
+# name, or that of the paper's method), game, seed and score: of the paper's
+# networks, and of small ones.
+FULL = RESULTS / 'atari100k_full.csv'
 SMALL = RESULTS / 'atari100k_small.csv'
 
 _PAPER = ': paper'
@@ -59,8 +60,8 @@ class Seen(NamedTuple):
 
   Attributes:
     parts: the state.
-    scores: by method, those of the runs below the folder.
-    small: by method, the committed ones of small networks.
+    scores: by method, those of the paper's networks.
+    small: by method, those of small networks.
     remarks: what is left out and why.
     commands: run the rest.
   """
@@ -84,19 +85,15 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
     RunFolderError: a run is damaged.
     ScoreFileError: the committed scores are wrong.
   """
-  runs, remarks = _below(needs, needs.full, base_dir)
-  scores = by_method(runs)
-  own, others = _below(needs, needs.small, base_dir)
-  there = {(run.method, run.game, run.seed) for run in own}
-  committed = [
-    run
-    for run in _committed(needs)
-    if (run.method, run.game, run.seed) not in there
-  ]
-  small = by_method([*own, *committed])
-  unknown = [name for name in small if name not in needs.full]
+  full = _found(needs, needs.full, FULL, base_dir)
+  # DrQ(eps) is committed too, but is not a method of the paper.
+  scores = by_method([run for run in full.runs if run.method in needs.full])
+  in_small = _found(needs, needs.small, SMALL, base_dir)
+  small = by_method(in_small.runs)
+  remarks = [*full.left_out, *in_small.left_out]
+  unknown = [method for method in small if method not in needs.full]
   if unknown:
-    others.append(
+    remarks.append(
       f'{SMALL}: the paper has no method {", ".join(unknown)}; left out.'
     )
   parts = {
@@ -104,30 +101,29 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
       config,
       len(needs.games) * len(needs.seeds),
       _count(scores.get(config, {})),
-      (str(base_dir / _name(file)),),
+      full.sources.get(config, ()),
     )
-    for config, file in needs.full.items()
+    for config in needs.full
   }
-  sources = [str(base_dir)] * bool(own) + [str(SMALL)] * bool(committed)
-  in_small = {}
+  small_parts = {}
   for config in needs.full:
     of = small.get(config, {})
     if of or config in needs.small:
-      in_small[config] = Part(
+      small_parts[config] = Part(
         f'{config}, in small',
         max((len(runs) for runs in of.values()), default=1) * len(needs.games),
         _count(of),
-        tuple(sources),
+        in_small.sources.get(config, ()),
         is_papers=False,
       )
   return Seen(
-    [*parts.values(), *in_small.values()],
+    [*parts.values(), *small_parts.values()],
     scores,
     small,
-    [*remarks, *others],
+    remarks,
     [
       *_command(needs, needs.full, base_dir, parts),
-      *_command(needs, needs.small, base_dir, in_small),
+      *_command(needs, needs.small, base_dir, small_parts),
     ],
   )
 
@@ -192,21 +188,63 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
 
 def committed_scores(needs: Needs) -> dict[str, dict[str, np.ndarray]]:
   """Returns the committed scores of small networks, by method and game."""
-  return by_method(_committed(needs))
+  return by_method(_committed(needs.small, SMALL))
 
 
-def _committed(needs: Needs) -> list[Run]:
+class _Found(NamedTuple):
+  """Runs of a kind.
+
+  Attributes:
+    runs: those below a folder, and the committed others.
+    sources: by method, where they are.
+    left_out: which runs below the folder do not count, and why.
+  """
+
+  runs: list[Run]
+  sources: Mapping[str, tuple[str, ...]]
+  left_out: list[str]
+
+
+def _found(
+  needs: Needs,
+  gin_files: Mapping[str, str],
+  file: pathlib.Path,
+  base_dir: pathlib.Path,
+) -> _Found:
+  """Returns the runs of gin files, below a folder and in a committed file."""
+  own, left_out = _below(needs, gin_files, base_dir)
+  there = {(run.method, run.game, run.seed) for run in own}
+  committed = [
+    run
+    for run in _committed(gin_files, file)
+    if (run.method, run.game, run.seed) not in there
+  ]
+  # A dictionary keeps each source once, in this order.
+  sources: dict[str, dict[str, None]] = collections.defaultdict(dict)
+  for run in own:
+    folder = base_dir / config_name(gin_files[run.method])
+    sources[run.method][str(folder)] = None
+  for run in committed:
+    sources[run.method][str(file)] = None
+  return _Found(
+    [*own, *committed],
+    {method: tuple(of) for method, of in sources.items()},
+    left_out,
+  )
+
+
+def _committed(gin_files: Mapping[str, str], file: pathlib.Path) -> list[Run]:
   """Returns the committed runs, with the names of the paper's methods.
 
   Raises:
     ScoreFileError: the file is wrong, or a run is there under both names.
   """
-  if not (ROOT / SMALL).exists():
+  if not (ROOT / file).exists():
     return []
-  methods = {_name(file): config for config, file in needs.small.items()}
+  methods = {config_name(of): method for method, of in gin_files.items()}
   runs = [
     run._replace(method=methods.get(run.method, run.method))
-    for run in score_files.read([ROOT / SMALL]).runs
+    for run in score_files.read([ROOT / file]).runs
   ]
   if problems := clashes(runs):
     raise ScoreFileError(problems)
@@ -255,47 +293,23 @@ def _rendered(
 def _below(
   needs: Needs, gin_files: Mapping[str, str], base_dir: pathlib.Path
 ) -> tuple[list[Run], list[str]]:
-  """Returns the finished runs below a folder, and what is left out.
-
-  A run counts if its settings are those of its gin file.
-  """
-  found = [
-    (method, game, seed, folder)
-    for method, file in gin_files.items()
-    for game in needs.games
-    for seed in needs.seeds
-    if (folder := RunFolder.of(base_dir, _name(file), game, seed)).is_finished
+  """Returns the finished runs below a folder, and what is left out."""
+  methods = {file: method for method, file in gin_files.items()}
+  found, left_out = finished(list(methods), base_dir)
+  runs = [
+    Run(
+      methods[run.gin_file],
+      run.result['game'],
+      run.result['seed'],
+      float(run.result['score']),
+      str(run.folder.result_file),
+    )
+    for run in found
   ]
-  if not found:
-    return [], []
-  others = dict.fromkeys((method for method, *_ in found), 0)
-  asked = _settings(tuple(gin_files[method] for method in others))
-  runs = []
-  for method, game, seed, folder in found:
-    result = folder.read_result()
-    if result is None or folder.difference(asked[_name(gin_files[method])]):
-      others[method] += 1
-      continue
-    source = str(folder.result_file)
-    runs.append(Run(method, game, seed, float(result['score']), source))
-  return runs, [
-    f'{base_dir / _name(gin_files[method])}: {count} of the runs have other '
-    f'settings than {gin_files[method]} and are left out.'
-    for method, count in others.items()
-    if count
+  asked = [
+    run for run in runs if run.game in needs.games and run.seed in needs.seeds
   ]
-
-
-@functools.cache
-def _settings(gin_files: tuple[str, ...]) -> dict[str, str]:
-  """Returns the settings of configurations by their names."""
-  asked = preflight.check(
-    gin_files=[str(ROOT / file) for file in gin_files],
-    gin_bindings=[],
-    games='all',
-    seeds='0',
-  )
-  return {name: of.settings for name, of in asked.configurations.items()}
+  return asked, left_out
 
 
 def _command(
@@ -318,11 +332,6 @@ def _command(
     f'python -m experiments.sweep run --games=all --seeds={seeds} '
     f'--base_dir={shlex.quote(str(base_dir))} --gin_files={",".join(files)}'
   ]
-
-
-def _name(gin_file: str) -> str:
-  """Returns the name of a configuration, which its folder of runs has."""
-  return pathlib.Path(gin_file).stem
 
 
 def _count(scores: Scores) -> int:

@@ -1,14 +1,16 @@
-"""Collects finished runs in small into the committed tables.
+"""Collects finished runs of Atari-100k into the committed tables.
 
     python -m experiments.paper.collect --base_dir=RUNS
 
-Adds all finished runs of small networks below RUNS to:
+Adds all finished runs below RUNS that have the settings of their gin file to:
 
 - `docs/results/atari100k_small.csv`: the score of each run of
   `gin_configs/small/small_*.gin`, with what made it;
+- `docs/results/atari100k_full.csv`: the same of the paper's networks, and of
+  `gin_configs/drq_eps.gin`;
 - `docs/results/restarts_small.csv`: the same of `gin_configs/small/restarts`;
-- `docs/results/restart_gap_small.csv`: of each run with restarts, how much of
-  the hare's way they take back (`agents.core.restarts`), as the mean over each
+- `docs/results/restart_gap.csv`: of each run with restarts, how much of the
+  hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
 
 The commit is that of this checkout and the processor that of this machine,
@@ -16,7 +18,7 @@ unless --commit and --cpu name those that made the runs. A run that is in the
 tables already stays as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import csv
 import datetime
 import io
@@ -31,7 +33,9 @@ import numpy as np
 from experiments import gin_flags
 from experiments.command import SettingsError, guarded, parse_flags, say
 from experiments.paper import restarts
-from experiments.paper.atari import SMALL
+from experiments.paper.atari import FULL, SMALL
+from experiments.paper.finished import finished
+from experiments.paper.items import ATARI
 from experiments.paper.rendered import RESULTS, ROOT
 from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
@@ -40,28 +44,14 @@ _COMMIT = flags.DEFINE_string('commit', None, 'The commit that made the runs.')
 _CPU = flags.DEFINE_string('cpu', None, 'The processor that made the runs.')
 flags.adopt_module_key_flags(gin_flags)
 
-PREFIX = 'small_'
-# Agent steps of Atari-100k.
-STEPS = 100_000
 FOLDER = ROOT / RESULTS
-
-
-def finished(
-  folder: pathlib.Path,
-) -> Iterator[tuple[RunFolder, dict[str, Any]]]:
-  """Yields the finished runs in small below a folder, and their results.
-
-  A run of another length is a trial.
-  """
-  of_grid = set(restarts.configs())
-  for path in sorted(folder.glob(f'{PREFIX}*/*/*/result.json')):
-    run = RunFolder(path.parent)
-    result = run.read_result()
-    if result is None:
-      continue
-    steps = restarts.STEPS if result['config'] in of_grid else STEPS
-    if result['protocol']['training_steps'] == steps:
-      yield run, result
+# Which runs each table of scores has.
+TABLES = {
+  SMALL.name: [*ATARI.small.values()],
+  FULL.name: [*ATARI.full.values(), 'gin_configs/drq_eps.gin'],
+  restarts.GRID.name: restarts.gin_files(),
+}
+GAPS = 'restart_gap.csv'
 
 
 def score_row(
@@ -179,19 +169,26 @@ def main(argv: Sequence[str]) -> int:
       if flags.FLAGS[name].present:
         raise SettingsError(f'--{name} has no effect on this command')
     base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
-    runs = list(finished(base_dir))
-    if not runs:
-      raise SettingsError(f'--base_dir: no finished run in small in {base_dir}')
     made_by, made_on = _COMMIT.value or commit(), _CPU.value or cpu()
-    of_grid = restarts.configs()
-    rows = [score_row(*run, made_by, made_on) for run in runs]
-    in_grid = [row for row in rows if row['algorithm'] in of_grid]
-    others = [row for row in rows if row['algorithm'] not in of_grid]
-    scores = add(FOLDER / SMALL.name, others)
-    scores += add(FOLDER / restarts.GRID.name, in_grid)
-    gaps = [row for run in runs if (row := gap_row(*run)) is not None]
-    restarted = add(FOLDER / 'restart_gap_small.csv', gaps)
-    say(f'{scores} runs, {restarted} with restarts, in {FOLDER}')
+    gin_files = [file for files in TABLES.values() for file in files]
+    runs, left_out = finished(gin_files, base_dir)
+    for sentence in left_out:
+      say(f'warning: {sentence}')
+    if not runs:
+      raise SettingsError(f'--base_dir: no finished run in {base_dir}')
+    rows = {
+      name: [
+        score_row(run.folder, run.result, made_by, made_on)
+        for run in runs
+        if run.gin_file in files
+      ]
+      for name, files in TABLES.items()
+    }
+    gaps = [gap_row(run.folder, run.result) for run in runs]
+    rows[GAPS] = [row for row in gaps if row is not None]
+    for name, of_table in rows.items():
+      if of_table:
+        say(f'{FOLDER / name}: {add(FOLDER / name, of_table)} runs')
 
   return guarded(action)
 

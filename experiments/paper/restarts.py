@@ -30,9 +30,13 @@ def config(momentum: float, interval: int | None) -> str:
   return f'small_ht_{str(momentum)[2:]}_{interval or "none"}'
 
 
-def configs() -> list[str]:
-  """Returns the names of the gin files in `gin_configs/small/restarts`."""
-  return [config(m, i) for m in MOMENTA for i in INTERVALS]
+def gin_files() -> list[str]:
+  """Returns the paths of the gin files, below the repository's root."""
+  return [
+    f'gin_configs/small/restarts/{config(momentum, interval)}.gin'
+    for momentum in MOMENTA
+    for interval in INTERVALS
+  ]
 
 
 def table() -> str:

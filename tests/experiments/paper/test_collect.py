@@ -8,30 +8,37 @@ import numpy as np
 import pytest
 
 from experiments.command import parse_flags
-from experiments.paper import collect, restarts
+from experiments.paper import collect
 from ht_rl.atari100k import score_files
 from ht_rl.atari100k.run_folder import RunFolder
 
 
-def finish(base_dir, config, seed, score, steps=100_000, gaps=()):
-  run = RunFolder.of(base_dir, config, 'Pong', seed)
-  run.path.mkdir(parents=True)
-  run.write_result(
-    {
-      'config': config,
-      'game': 'Pong',
-      'seed': seed,
-      'score': score,
-      'returns': [score - 1, score + 1],
-      'protocol': {'training_steps': steps},
-      'gradient_steps': 7,
-      'training_seconds': 12.4,
-      'versions': {'jax': '0.10.2'},
-    }
-  )
-  rows = [{'step': i + 1, 'restart_gap': x} for i, x in enumerate(gaps)]
-  lines = ''.join(json.dumps(row) + '\n' for row in rows)
-  (run.path / 'metrics.jsonl').write_text(lines)
+@pytest.fixture
+def finish(settings):
+  """Returns a function that leaves a finished run, with some settings."""
+
+  def leave(base_dir, config, seed, score, of=None, gaps=()):
+    run = RunFolder.of(base_dir, config, 'Pong', seed)
+    run.path.mkdir(parents=True)
+    run.config_file.write_text(settings[of or config])
+    run.write_result(
+      {
+        'config': config,
+        'game': 'Pong',
+        'seed': seed,
+        'score': score,
+        'returns': [score - 1, score + 1],
+        'protocol': {'training_steps': 100_000},
+        'gradient_steps': 7,
+        'training_seconds': 12.4,
+        'versions': {'jax': '0.10.2'},
+      }
+    )
+    rows = [{'step': i + 1, 'restart_gap': x} for i, x in enumerate(gaps)]
+    lines = ''.join(json.dumps(row) + '\n' for row in rows)
+    run.metrics_file.write_text(lines)
+
+  return leave
 
 
 def run(*words):
@@ -46,13 +53,14 @@ def results(tmp_path, monkeypatch):
   return tmp_path / 'docs'
 
 
-def test_finished_runs_of_full_length_are_collected(results, tmp_path):
+def test_finished_runs_with_their_settings_are_collected(
+  finish, results, tmp_path, capsys
+):
   runs = tmp_path / 'runs'
   gaps = np.random.default_rng(0).random(10)
   finish(runs, 'small_drq', 0, -20.0)
   finish(runs, 'small_drq_ht', 3, 4.5, gaps=gaps)
-  finish(runs, 'small_drq', 1, 99.0, steps=1000)  # A trial.
-  finish(runs, 'drq', 0, 99.0)  # Not in small.
+  finish(runs, 'small_drq', 1, 99.0, of='drq')
   assert run(f'--base_dir={runs}', '--commit=abc') == 0
 
   scores = score_files.read([results / 'atari100k_small.csv'])
@@ -61,31 +69,39 @@ def test_finished_runs_of_full_length_are_collected(results, tmp_path):
     ('small_drq', 'Pong', 0): -20.0,
     ('small_drq_ht', 'Pong', 3): 4.5,
   }
-  with (results / 'restart_gap_small.csv').open() as file:
+  assert capsys.readouterr().err.splitlines() == [
+    f'warning: {runs}/small_drq: 1 of the runs have other settings than '
+    'gin_configs/small/small_drq.gin and are left out.',
+    f'{results}/atari100k_small.csv: 2 runs',
+    f'{results}/restart_gap.csv: 1 runs',
+  ]
+  with (results / 'restart_gap.csv').open() as file:
     (row,) = csv.DictReader(file)
   assert (row['algorithm'], row['restarts']) == ('small_drq_ht', '10')
   assert float(row['quarter_1']) == pytest.approx(gaps[:3].mean(), abs=1e-4)
   assert float(row['quarter_4']) == pytest.approx(gaps[8:].mean(), abs=1e-4)
 
 
-def test_the_grid_of_restarts_has_a_table_of_its_own(results, tmp_path):
-  of_grid = {'steps': restarts.STEPS, 'gaps': np.ones(8)}
-  finish(tmp_path / 'runs', 'small_ht_999_400', 2, 3.0, **of_grid)
-  finish(tmp_path / 'runs', 'small_ht_999_400', 3, 9.0)  # As long as the rows.
-  finish(tmp_path / 'runs', 'small_drq_ht', 2, 4.0)
-  assert run(f'--base_dir={tmp_path / "runs"}', '--commit=abc') == 0
-  for name, config in (
-    ('restarts_small', 'small_ht_999_400'),
-    ('atari100k_small', 'small_drq_ht'),
+def test_each_kind_of_run_has_a_table(finish, results, tmp_path):
+  runs = tmp_path / 'runs'
+  finish(runs, 'small_ht_999_400', 2, 3.0, gaps=np.ones(8))
+  finish(runs, 'small_drq_ht', 2, 4.0)
+  finish(runs, 'drq_eps', 2, 5.0)
+  finish(runs, 'drq', 2, 6.0)
+  assert run(f'--base_dir={runs}', '--commit=abc') == 0
+  for name, configs in (
+    ('restarts_small', ['small_ht_999_400']),
+    ('atari100k_small', ['small_drq_ht']),
+    ('atari100k_full', ['drq', 'drq_eps']),
   ):
-    (only,) = score_files.read([results / f'{name}.csv']).runs
-    assert (only.method, only.seed) == (config, 2)
-  with (results / 'restart_gap_small.csv').open() as file:
+    found = score_files.read([results / f'{name}.csv']).runs
+    assert [(x.method, x.seed) for x in found] == [(x, 2) for x in configs]
+  with (results / 'restart_gap.csv').open() as file:
     (row,) = csv.DictReader(file)
   assert row['algorithm'] == 'small_ht_999_400'
 
 
-def test_a_run_that_was_collected_stays_as_it_is(results, tmp_path):
+def test_a_run_that_was_collected_stays_as_it_is(finish, results, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
   finish(first, 'small_drq', 0, 1.0)
   assert run(f'--base_dir={first}', '--commit=abc') == 0
@@ -98,7 +114,7 @@ def test_a_run_that_was_collected_stays_as_it_is(results, tmp_path):
   assert rows == [('0', 'abc'), ('9', 'def'), ('10', 'def')]
 
 
-def test_the_processor_can_be_named(results, tmp_path):
+def test_the_processor_can_be_named(finish, results, tmp_path):
   finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
   words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc', '--cpu=Z80']
   assert run(*words) == 0
@@ -107,7 +123,7 @@ def test_the_processor_can_be_named(results, tmp_path):
   assert (row['cpu'], row['commit']) == ('Z80', 'abc')
 
 
-def test_a_damaged_file_is_one_line(results, tmp_path, capsys):
+def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
   finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
   words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc']
   table = results / 'atari100k_small.csv'

@@ -13,7 +13,6 @@ from experiments.config import load_config
 from experiments.paper import atari
 from experiments.supervised.experiment import make_experiment
 from experiments.supervised.units import phase_runs
-from experiments.sweep import preflight
 from ht_rl.atari100k import GAMES, REFERENCE_SCORES
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -170,18 +169,6 @@ def test_a_damaged_folder_is_one_line(type_command, tmp_path):
   assert str(folder) in err
 
 
-@pytest.fixture(scope='module')
-def settings():
-  """The settings of drq and of a smaller drq, as a run's folder holds them."""
-  asked = preflight.check(
-    gin_files=[f'{CONFIGS}/drq.gin', f'{CONFIGS}/small/small_drq.gin'],
-    gin_bindings=[],
-    games='all',
-    seeds='0',
-  )
-  return {name: x.settings for name, x in asked.configurations.items()}
-
-
 def write_run(base_dir, config, game, seed, score, text):
   folder = base_dir / config / game / str(seed)
   folder.mkdir(parents=True)
@@ -255,6 +242,25 @@ def test_committed_scores_in_small(type_command, rows, tmp_path, small):
   line = next(x for x in out.splitlines() if x.startswith('| table1 '))
   assert '| not run ' in line
   assert 'drq_ht, in small: 52 of 52 runs' in line
+
+
+def test_committed_scores_of_full_networks(
+  type_command, tmp_path, settings, monkeypatch
+):
+  file = tmp_path / 'full.csv'
+  monkeypatch.setattr(atari, 'FULL', file)
+  lines = ['drq,Pong,0,-3', 'drq,Hero,1,7', 'drq_eps,Alien,0,9']
+  file.write_text('\n'.join(['algorithm,game,seed,score', *lines, '']))
+  write_run(tmp_path, 'drq', 'Pong', 0, 5.0, settings['drq'])
+  code, out, _ = type_command('table8', f'--base_dir={tmp_path}')
+  assert code == 0
+  assert f'- drq: 2 of 130 runs ({tmp_path}/drq, {file})' in out
+  assert 'drq_eps' not in out
+  found = table_of(out)
+  # A run below the folder comes before a committed one.
+  assert found['Pong']['drq: here'] == '5.0 (n = 1)'
+  assert found['Hero']['drq: here'] == '7.0 (n = 1)'
+  assert found['Alien']['drq: here'] == 'not run'
 
 
 def test_wrong_committed_scores_are_one_line_each(
