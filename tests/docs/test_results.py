@@ -35,7 +35,7 @@ def test_the_demos_scores_are_those_of_the_file():
 
 
 def test_the_restart_gaps_are_those_of_the_file():
-  with (REPOSITORY / 'docs/results/restart_gap_small.csv').open() as file:
+  with (REPOSITORY / 'docs/results/restart_gap.csv').open() as file:
     rows = [
       row for row in csv.DictReader(file) if row['algorithm'] == 'small_drq_ht'
     ]

@@ -22,7 +22,12 @@ METHODS = Run('methods', items.FASHION, 'methods')
 
 
 @pytest.mark.parametrize(
-  ('word', 'page'), [('claims', 'index.md'), ('small', 'atari100k.md')]
+  ('word', 'page'),
+  [
+    ('claims', 'index.md'),
+    ('small', 'atari100k.md'),
+    ('full', 'atari100k.md'),
+  ],
 )
 def test_a_page_has_what_the_committed_results_say(word, page, type_command):
   code, out, _ = type_command(word)
