@@ -8,7 +8,7 @@ from ht_rl.atari100k import paper, score_files
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.tables import points
 
-# Of these methods of Table 8 the numbers stand beside each run.
+# The methods of Table 8 whose scores are shown beside each run.
 METHODS = ('drq', 'drq_ht')
 
 

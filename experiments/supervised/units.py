@@ -99,7 +99,7 @@ class PhaseRun:
 
   @property
   def has_end(self) -> bool:
-    """Whether the last epoch has a complete checkpoint."""
+    """Returns whether the last epoch has a complete checkpoint."""
     return (self.checkpoints / str(self._epochs) / 'sha256').exists()
 
   @property
