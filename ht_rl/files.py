@@ -1,6 +1,6 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 import errno
 import os
 import pathlib
@@ -48,6 +48,40 @@ def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes one UTF-8 file whole or not at all; see `write_files`."""
   write_files({path: text.encode()})
+
+
+def walk(
+  below: str | os.PathLike[str],
+  on_error: Callable[[OSError], None] | None = None,
+) -> Iterator[tuple[str, list[str], list[str]]]:
+  """Walks through a folder as `os.walk` does, each folder once.
+
+  It follows links, and goes in the order of the names.
+
+  Args:
+    below: the folder.
+    on_error: is given the error of a folder that can't be listed; None raises
+      it.
+
+  Yields:
+    A folder, the names of its folders and those of its files. Folders that are
+    removed from the list are not visited.
+  """
+
+  def fail(error: OSError) -> None:
+    raise error
+
+  visited = set()
+  for folder, subfolders, names in os.walk(
+    below, onerror=on_error or fail, followlinks=True
+  ):
+    subfolders.sort()
+    real = os.path.realpath(folder)
+    if real in visited:
+      subfolders.clear()
+    else:
+      visited.add(real)
+      yield folder, subfolders, sorted(names)
 
 
 def remove_unfinished(folder: pathlib.Path) -> None:

@@ -142,7 +142,9 @@ def number_in(text: str) -> int | float | str:
   number = r'[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]+)?'
   if not re.fullmatch(number, text, re.IGNORECASE):
     return text
-  return int(text) if re.fullmatch(r'[+-]?[0-9]{1,18}', text) else float(text)
+  # Python refuses to parse longer integers than 4300 digits.
+  is_whole = re.fullmatch(r'[+-]?[0-9]{1,400}', text)
+  return int(text) if is_whole else float(text)
 
 
 def protocol_of(value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ one were written before there were versions and are read too; a newer version
 than `VERSION` is refused.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import os
 import pathlib
@@ -28,6 +28,7 @@ from ht_rl.atari100k import run_metrics, run_records
 from ht_rl.atari100k.run_episodes import EpisodesFile
 from ht_rl.atari100k.run_metrics import MetricsFile, RunCurve, RunFolderError
 from ht_rl.atari100k.run_records import RESULT_KEYS, VERSION, check_result
+from ht_rl.files import walk
 
 __all__ = [
   'RESULT_KEYS',
@@ -196,7 +197,6 @@ class RunFolder:
       OSError: a file can't be written; none is, then.
     """
     run = {
-      'version': VERSION,
       'config': config,
       'game': game,
       'seed': seed,
@@ -229,7 +229,7 @@ class RunFolder:
       ValueError: something is missing in the result, or wrong.
       OSError: the file can't be written.
     """
-    content = run_records.encode({'version': VERSION, **result}, check_result)
+    content = run_records.encode(result, check_result)
     files.write_files({self.result_file: content})
 
   def read_result(self) -> dict[str, Any] | None:
@@ -371,21 +371,15 @@ def find_runs(
   Yields:
     The folders of runs.
   """
-
-  def fail(error: OSError) -> None:
-    raise error
-
-  visited = set()
-  walk = os.walk(below, onerror=on_error or fail, followlinks=True)
-  for folder, subfolders, names in walk:
-    subfolders.sort()
-    real = os.path.realpath(folder)
-    if real in visited:
-      subfolders.clear()
-    elif {_RESULT, _CONFIG, _RUN} & set(names):
+  for folder, subfolders, names in walk(below, on_error):
+    if holds_run(names):
       yield RunFolder(pathlib.Path(folder))
       subfolders[:] = [x for x in subfolders if x not in _OWN_FOLDERS]
-    visited.add(real)
+
+
+def holds_run(names: Iterable[str]) -> bool:
+  """Whether a folder with files of these names is that of a run."""
+  return not {_RESULT, _CONFIG, _RUN}.isdisjoint(names)
 
 
 def first_line_only_in(text: str, other: str) -> str | None:

@@ -94,7 +94,8 @@ def read(
     raise RunFolderError(f'{path}: {error}') from error
   except ValueError as error:
     raise RunFolderError(
-      f"{path}: {error}; remove the file, and the run's command writes it again"
+      f'{path}: {error}; if experiments.train wrote this file, remove it, and '
+      'the same command writes it again'
     ) from error
 
 
@@ -110,7 +111,7 @@ def encode(
   Raises:
     ValueError: the record is wrong.
   """
-  text = json.dumps({**record, 'version': VERSION}, indent=2, default=_plain)
+  text = json.dumps({'version': VERSION, **record}, indent=2, default=_plain)
   check(json_of(text))
   return f'{text}\n'.encode()
 

@@ -1,6 +1,6 @@
 """Scores of single runs, and their table of methods by games."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import pathlib
 from typing import Any, NamedTuple
 
@@ -89,7 +89,7 @@ def evaluations(run: Run) -> RunCurve:
   Raises:
     ScoreFileError: the file is damaged.
   """
-  return _curve(run, 'evaluation_return')
+  return _curve(run, RunFolder.evaluations)
 
 
 def training_episodes(run: Run) -> RunCurve:
@@ -104,15 +104,15 @@ def training_episodes(run: Run) -> RunCurve:
   Raises:
     ScoreFileError: the file is damaged.
   """
-  return _curve(run, 'episode_return')
+  return _curve(run, RunFolder.training_episodes)
 
 
-def _curve(run: Run, key: str) -> RunCurve:
+def _curve(run: Run, of: Callable[[RunFolder], RunCurve]) -> RunCurve:
   if run.folder is None:
     return RunCurve(np.array([], np.int64), np.array([], np.float64))
   folder = RunFolder(run.folder)
   try:
-    return folder.curve(key)
+    return of(folder)
   except RunFolderError as error:
     raise ScoreFileError([str(error)]) from error
   except OSError as error:

@@ -9,7 +9,8 @@ The content of a path decides how it is read:
   run with the columns `config` (or `algorithm`), `game`, `seed` and `score`
   (or, as released with BBF, `game`, `seed` and `GameScoreAverage`); a row a run
   and a column a game; or means. The seed `mean` marks a mean over runs. Other
-  columns are ignored. A method without a `config` has the name of the file;
+  columns are ignored, unless they may tell methods apart. A method without a
+  `config` has the name of the file;
 - a JSON list of objects with these keys, or with the steps `xs` and the scores
   `ys` of curves;
 - a JSON object of one method or, one level deeper, of several: for each game
@@ -37,7 +38,7 @@ from ht_rl.atari100k.parsing import json_of, text_of
 from ht_rl.atari100k.readers import checks
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.readers.csv_files import read_csv
-from ht_rl.atari100k.readers.dopamine import read_dopamine
+from ht_rl.atari100k.readers.dopamine import has_logs, read_dopamine
 from ht_rl.atari100k.readers.json_files import read_json
 from ht_rl.atari100k.readers.run_folders import read_runs
 from ht_rl.atari100k.run_folder import RunFolderError
@@ -105,6 +106,11 @@ def _read_path(content: Content) -> Content:
       read_runs(content)
       if not (content.runs or content.unfinished or content.problems):
         read_dopamine(content)
+      elif has_logs(path):
+        content.remarks.append(
+          "Dopamine's logs beside the runs of experiments.train are not read; "
+          'name their folder by itself.'
+        )
     elif path.exists():
       _read_file(content)
     else:

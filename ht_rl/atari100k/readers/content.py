@@ -26,6 +26,8 @@ class Content:
       None refuses curves.
     has_curves: whether a score was taken from a curve.
     remarks: what else a reader of the scores must know, one sentence each.
+    others: the first value of each column that is not used.
+    refused: names of those that have a problem.
   """
 
   path: pathlib.Path
@@ -36,6 +38,8 @@ class Content:
   last: float | None = None
   has_curves: bool = False
   remarks: list[str] = dataclasses.field(default_factory=list)
+  others: dict[str, Any] = dataclasses.field(default_factory=dict)
+  refused: set[str] = dataclasses.field(default_factory=set)
   _has_listed_games: bool = False
 
   @property

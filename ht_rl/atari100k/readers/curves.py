@@ -1,6 +1,7 @@
 """Takes scores from curves: the mean over their last part."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ def _score(row: Mapping[str, Any], last: float) -> float:
   if not isinstance(steps, list) or len(steps) != len(values) or not values:
     raise ValueError('the curve must have as many scores as steps, one or more')
   steps = [score_of(step) for step in steps]
-  end = max(steps)
-  is_last = np.array(steps) > (1 - last) * end
+  # Exactly: 1 - 0.8 is less than 0.2 in floating point.
+  end = Fraction(max(steps))
+  edge = (1 - Fraction(str(last))) * end
+  is_last = [step > edge or step == end or last == 1 for step in steps]
   return float(np.mean(np.array(values)[is_last]))

@@ -7,6 +7,8 @@ Dopamine pickles its logs, and a pickle can execute code. The reader here takes
 dictionaries, lists and numbers, and refuses everything else unread.
 """
 
+from collections.abc import Callable
+import os
 import pathlib
 import pickle
 from typing import Any
@@ -16,6 +18,8 @@ import numpy as np
 from ht_rl.atari100k.parsing import method_of, number_in, score_of, seed_of
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.readers.rows import add_row, is_game
+from ht_rl.atari100k.run_folder import holds_run
+from ht_rl.files import walk
 
 _SCORE = 'eval_average_return'
 _LAYOUT = 'METHOD/GAME/SEED/logs'
@@ -30,14 +34,14 @@ _HARMLESS = {
 
 def read_dopamine(content: Content) -> None:
   """Reads the runs in and below the folder `content.path`."""
-  newest: dict[pathlib.Path, pathlib.Path] = {}
-  for file in sorted(content.path.glob('**/logs/log_*')):
-    before = newest.get(file.parent)
-    if before is None or _iteration(file.name) > _iteration(before.name):
-      newest[file.parent] = file
-  for folder, file in newest.items():
+
+  def failed(error: OSError) -> None:
+    content.problems.append(f'{error.filename}: {error.strerror}')
+
+  newest = _newest_logs(content.path, failed)
+  for file in newest:
     try:
-      row = _of_path(content, folder.parent)
+      row = _of_path(file.parent.parent)
       row['score'] = _score(file)
     except ValueError as error:
       content.problems.append(f'{file}: {error}')
@@ -47,6 +51,34 @@ def read_dopamine(content: Content) -> None:
     content.remarks.append(
       f"each score is the {_SCORE} of the last iteration of Dopamine's log."
     )
+  # Dopamine doesn't mark a run as finished.
+  last = {file: _iteration(file.name) for file in newest}
+  shortest = min(newest, key=lambda file: last[file], default=None)
+  if shortest is not None and last[shortest] < max(last.values()):
+    content.remarks.append(
+      f'the runs end at different iterations: {shortest} at '
+      f'{last[shortest]}, others at up to {max(last.values())}; a run may be '
+      'unfinished.'
+    )
+
+
+def has_logs(path: pathlib.Path) -> bool:
+  """Whether there are logs in or below a folder, beside our own runs."""
+  return bool(_newest_logs(path, lambda error: None))
+
+
+def _newest_logs(
+  path: pathlib.Path, on_error: Callable[[OSError], None]
+) -> list[pathlib.Path]:
+  """Returns the log of the last iteration of each run, in order of paths."""
+  newest = []
+  for folder, subfolders, names in walk(path, on_error):
+    if holds_run(names):  # Its logs are no other run.
+      subfolders.clear()
+    logs = [name for name in names if name.startswith('log_')]
+    if logs and os.path.basename(os.path.abspath(folder)) == 'logs':
+      newest.append(pathlib.Path(folder, max(logs, key=_iteration)))
+  return newest
 
 
 class _ForeignError(pickle.UnpicklingError):
@@ -86,13 +118,13 @@ def _score(file: pathlib.Path) -> float:
   return float(np.mean([score_of(_plain(score)) for score in scores]))
 
 
-def _of_path(content: Content, folder: pathlib.Path) -> dict[str, Any]:
+def _of_path(folder: pathlib.Path) -> dict[str, Any]:
   """Returns method, game and seed of a run.
 
   Raises:
     ValueError: they are not in the path.
   """
-  parts = folder.absolute().parts
+  parts = pathlib.Path(os.path.abspath(folder)).parts
   places = [i for i, part in enumerate(parts) if is_game(part)]
   seeds = [number_in(part.split('_')[-1]) for part in parts]
   place = places[-1] if places else 0

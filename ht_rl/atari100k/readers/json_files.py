@@ -1,6 +1,7 @@
 """Reads JSON files of scores."""
 
 from collections.abc import Mapping, Sequence
+import re
 import reprlib
 from typing import Any
 
@@ -101,16 +102,37 @@ def _add_game(
     for place, value in enumerate(scores):
       _add_score(content, [*keys, place], method, game, place, value, is_named)
   elif isinstance(scores, dict) and 'mean' in scores:
+    if runs := [k for k, v in scores.items() if _is_of_runs(k, v)]:
+      content.problems.append(
+        f'{where}: this has both a mean and runs ({runs[0]!r}); remove the mean'
+        ' to take the runs'
+      )
+      return
     _add_score(content, keys, method, game, 'mean', scores['mean'], is_named)
   elif isinstance(scores, dict) and scores:
     for name, value in scores.items():
-      seed = number_in(name.lower().removeprefix('seed').strip(' _-'))
+      seed = _seed_in(name)
       _add_score(content, [*keys, name], method, game, seed, value, is_named)
   else:
     content.problems.append(
       f'{where}: this must be a list with the score of each run, not '
       f'{reprlib.repr(scores)}'
     )
+
+
+def _seed_in(key: str) -> int | float | str:
+  """Returns the seed in a key such as '0', 'seed_0' or 'seed 0'.
+
+  >>> _seed_in('Seed_7'), _seed_in('-1'), _seed_in('std')
+  (7, -1, 'std')
+  """
+  text = key.strip().lower()
+  return number_in(re.sub(r'^seed[ _-]*', '', text))
+
+
+def _is_of_runs(key: str, value: Any) -> bool:
+  """Whether an entry beside a mean is that of a run, or of several."""
+  return not isinstance(_seed_in(key), str) or isinstance(value, (list, dict))
 
 
 def _add_score(

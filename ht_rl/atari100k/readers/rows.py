@@ -2,11 +2,14 @@
 
 A table has one of three layouts, which its header tells:
 
-- a row a run, with the columns `game`, `seed`, `score` and `config` (or
-  `algorithm`);
+- a row a run, with the columns `config`, `game`, `seed` and `score`;
 - a row a game, with `game`, `mean` and perhaps `std` and `config`;
 - a row a run and a column a game, perhaps with `seed` and `config`. A column
   such as `Pong_mean` has means; `Pong_std` is not used.
+
+A column `algorithm` takes the place of a missing `config`. In the last layout a
+column that tells rows apart in another way is an error: the methods or the
+points of a curve would become runs of one method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +31,8 @@ from ht_rl.atari100k.runs import Run
 _MEAN = re.compile(r'([ _-](score|return))?[ _-](mean|avg|average)$')
 _SPREAD = re.compile(r'([ _-](score|return))?[ _-](std|sd|stderr|sem|ste)$')
 _MEAN_COLUMNS = ('mean', 'score_mean', 'mean_score')
+# Names of the place of a row in its run.
+_PLACES = {'step', 'steps', 'frame', 'frames', 'iteration', 'epoch'}
 
 # Takes the place of a row, for messages, and its cells by column.
 AddRow = Callable[[str, Mapping[str, Any]], None]
@@ -50,7 +55,7 @@ def row_reader(
   if 'game' in names and not {'score', 'gamescoreaverage', 'seed'} & names:
     means = [name for name in _MEAN_COLUMNS if name in names]
     if means:
-      columns = _columns(header, ['game', means[0]], ['config'])
+      columns = _columns(header, ['game', means[0]], [], has_method=False)
       return lambda where, cells: add_row(
         content,
         where,
@@ -79,24 +84,20 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
     header: names of the columns.
 
   Returns:
-    The name of the column of each of `config`, `game`, `seed` and `score`. A
-    column `algorithm` takes the place of a missing `config`. There is neither
-    in the layout of BBF's release.
+    The name of the column of each of `config`, `game`, `seed` and `score`.
+    There need be no `config` in the layout of BBF's release.
 
   Raises:
     ValueError: a column is missing, or comes twice.
   """
   names = [name.strip().lower() for name in header]
   if 'gamescoreaverage' in names and not {'config', 'score'} & set(names):
-    columns = _columns(header, ['game', 'seed', 'GameScoreAverage'], [])
+    columns = _columns(
+      header, ['game', 'seed', 'GameScoreAverage'], [], has_method=False
+    )
     columns['score'] = columns.pop('GameScoreAverage')
     return columns
-  method = 'config'
-  if 'algorithm' in names and 'config' not in names:
-    method = 'algorithm'
-  columns = _columns(header, [method, 'game', 'seed', 'score'], [])
-  columns['config'] = columns.pop(method)
-  return columns
+  return _columns(header, ['game', 'seed', 'score'], [], has_method=True)
 
 
 def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
@@ -162,10 +163,13 @@ def _wide_reader(
   for name in games:
     if header.count(name) > 1:
       raise ValueError(f'the header has the column {name!r} twice')
-  columns = _columns(header, [], ['seed', 'config'])
-  for name in header:
-    if name in games or name in columns.values() or is_spread(name):
-      continue
+  columns = _columns(header, [], ['seed'], has_method=False)
+  others = [
+    name
+    for name in header
+    if not (name in games or name in columns.values() or is_spread(name))
+  ]
+  for name in others:
     try:
       game_of(mean_game(name) or name)
     except UnknownGameError as error:
@@ -175,6 +179,8 @@ def _wide_reader(
 
   def add(where: str, cells: Mapping[str, Any]) -> None:
     nonlocal number
+    for name in others:
+      _check_other(content, where, name, cells[name])
     for column, game in games.items():
       cell = cells[column]
       if cell in ('', None) or (isinstance(cell, float) and math.isnan(cell)):
@@ -192,6 +198,29 @@ def _wide_reader(
   return add
 
 
+def _check_other(content: Content, where: str, name: str, cell: Any) -> None:
+  """Adds a problem if a column that is no game has another value than before.
+
+  Numbers are all right, such as those of an index, unless they are steps.
+  """
+  is_text = isinstance(cell, str) and isinstance(number_in(cell), str)
+  is_place = name.strip().lower() in _PLACES
+  if not (is_text or is_place):
+    return
+  before = content.others.setdefault(name, cell)
+  if cell == before or name in content.refused:
+    return
+  content.refused.add(name)
+  content.problems.append(
+    f'{where}: the column {name!r} has {cell!r} here and {before!r} above; '
+    + (
+      'give one row for each run'
+      if is_place
+      else "if it names the method, call it 'config', else remove it"
+    )
+  )
+
+
 def _game_columns(header: Sequence[str]) -> dict[str, str]:
   """Returns the game of each column that is named by one."""
   named = {name: mean_game(name) or name for name in header}
@@ -199,14 +228,30 @@ def _game_columns(header: Sequence[str]) -> dict[str, str]:
 
 
 def _columns(
-  header: Sequence[str], needed: Sequence[str], others: Sequence[str]
+  header: Sequence[str],
+  needed: Sequence[str],
+  others: Sequence[str],
+  *,
+  has_method: bool,
 ) -> dict[str, str]:
   """Finds columns, whatever their case.
+
+  Args:
+    header: names of the columns.
+    needed: names of those that must be there.
+    others: names of those that may be there.
+    has_method: whether `config` must be there, rather than may.
 
   Raises:
     ValueError: one that is needed is missing, or one comes twice.
   """
   names = [name.strip().lower() for name in header]
+  method = 'config'
+  if 'algorithm' in names and 'config' not in names:
+    method = 'algorithm'
+  needed, others = (
+    ([method, *needed], others) if has_method else (needed, [*others, method])
+  )
   wrong = [name for name in needed if names.count(name.lower()) != 1]
   wrong += [name for name in others if names.count(name) > 1]
   if wrong:
@@ -215,7 +260,10 @@ def _columns(
       f'reads {",".join(header)[:100]}'
     )
   there = [*needed, *(name for name in others if name in names)]
-  return {name: header[names.index(name.lower())] for name in there}
+  return {
+    'config' if name == method else name: header[names.index(name.lower())]
+    for name in there
+  }
 
 
 def _picked(

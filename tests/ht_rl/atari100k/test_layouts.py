@@ -53,6 +53,14 @@ class TestSeedsInObjects:
     write('a.json', {'x': {'Pong': {'0': 1}}, 'y': {'Pong': {'0': 2}}})
     assert scores_of('a.json')[0] == {'x': {'Pong': [1]}, 'y': {'Pong': [2]}}
 
+  def test_negative_and_large_ones(self):
+    seeds = [-1, 1, 2**64 - 2, 2**64 - 1]
+    write('a.json', {'Pong': {str(seed): 0 for seed in seeds}})
+    assert seeds_of('a.json') == seeds
+    rows = [f'a,Pong,{seed},0' for seed in seeds]
+    write('a.csv', '\n'.join(['config,game,seed,score', *rows]))
+    assert seeds_of('a.csv') == seeds
+
   def test_wrong_ones(self):
     write('a.json', {'Pong': {'first': 2, '1': 'x', '2': None}})
     assert problems_of('a.json') == [
@@ -94,8 +102,33 @@ class TestMeansOnly:
     assert scores_of('a.csv')[0] == {'a': {'Pong': [1]}}
     assert seeds_of('a.csv') == [0]
 
+  @pytest.mark.parametrize(
+    ('data', 'key'),
+    [
+      ({'0': 1, '1': 3, 'mean': 2, 'std': 1}, "'0'"),
+      ({'mean': 2, 'runs': [1, 3]}, "'runs'"),
+    ],
+  )
+  def test_beside_runs(self, data, key):
+    write('a.json', {'Pong': data})
+    assert problems_of('a.json') == [
+      f"a.json, ['Pong']: this has both a mean and runs ({key}); remove the "
+      'mean to take the runs'
+    ]
+
 
 class TestColumnOfAlgorithms:
+  @pytest.mark.parametrize(
+    'text',
+    [
+      'algorithm,game,mean\nx,Pong,1\ny,Pong,2\n',
+      'algorithm,game,seed,GameScoreAverage\nx,Pong,0,1\ny,Pong,0,2\n',
+    ],
+  )
+  def test_in_the_other_layouts(self, text):
+    write('a.csv', text)
+    assert scores_of('a.csv')[0] == {'x': {'Pong': [1]}, 'y': {'Pong': [2]}}
+
   def test_it_names_the_method(self):
     write(
       'a.csv', 'Algorithm,game,seed,score,date\nx,Pong,3,1,1\ny,Pong,3,2,1\n'
@@ -130,6 +163,47 @@ class TestColumnsOfGames:
     assert problems_of('a.csv') == [
       "a.csv: the header has the column 'Pong' twice"
     ]
+
+  @pytest.mark.parametrize('name', ['config', 'Algorithm'])
+  def test_methods(self, name):
+    write('a.csv', f'{name},Pong,Hero\nx,1,5\ny,2,6\n')
+    expected = {
+      'x': {'Hero': [5], 'Pong': [1]},
+      'y': {'Hero': [6], 'Pong': [2]},
+    }
+    assert scores_of('a.csv')[0] == expected
+    rows = [
+      {name: 'x', 'Pong': 1, 'Hero': 5},
+      {name: 'y', 'Pong': 2, 'Hero': 6},
+    ]
+    write('a.json', rows)
+    assert scores_of('a.json')[0] == expected
+
+  @pytest.mark.parametrize(
+    ('header', 'rows', 'where', 'values', 'advice'),
+    [
+      ('method,Pong', ['x,1', 'x,2', 'y,3'], 4, "'y' here and 'x'", 'config'),
+      (',Pong', ['0,1', '1,2', 'mean,3', 'std,4'], 5, "'std' here", 'config'),
+      ('Step,Pong', ['10,1', '20,2', '30,3'], 3, "'20' here", 'one row'),
+    ],
+  )
+  def test_another_column_that_tells_rows_apart(
+    self, header, rows, where, values, advice
+  ):
+    write('a.csv', '\n'.join([header, *rows]))
+    (problem,) = problems_of('a.csv')
+    assert problem.startswith(f'a.csv, line {where}: the column ')
+    assert values in problem
+    assert advice in problem
+    names = header.split(',')
+    of_json = [dict(zip(names, row.split(','), strict=True)) for row in rows]
+    write('a.json', [{**row, 'Pong': float(row['Pong'])} for row in of_json])
+    (problem,) = problems_of('a.json')
+    assert values in problem
+
+  def test_another_column_with_one_value_or_with_numbers(self):
+    write('a.csv', 'env,steps,index,Pong\nale,5,0,1\nale,5,1,2\n')
+    assert scores_of('a.csv')[0] == {'a': {'Pong': [1, 2]}}
 
   def test_seeds_and_configs(self):
     write('a.csv', 'Config,SEED,Pong,Hero\nx,3,1,5\ny,3,2,\n')
@@ -182,10 +256,47 @@ class TestDopamine:
         (
           f'{part}: each score is the eval_average_return of the last '
           "iteration of Dopamine's log.",
+          f'{part}: the runs end at different iterations: '
+          'runs/drq/ms_pacman/seed_2/logs/log_0 at 0, others at up to 10; a '
+          'run may be unfinished.',
         ),
       )
     assert seeds_of('runs') == [2, 0]
     assert scores_of('runs/drq/pong')[0] == {'drq': {'Pong': [3.5]}}
+
+  def test_links_are_followed_once(self):
+    self.write_log('elsewhere/drq/Pong/0/logs/log_0', 1.0)
+    self.write_log('runs/spr/Pong/0/logs/log_0', 2.0)
+    pathlib.Path('runs/drq').symlink_to('../elsewhere/drq')
+    pathlib.Path('runs/spr/again').symlink_to('..')
+    expected = {'drq': {'Pong': [1]}, 'spr': {'Pong': [2]}}
+    assert scores_of('runs')[0] == expected
+
+  def test_a_path_from_another_folder(self, monkeypatch):
+    self.write_log('spr/Pong/0/logs/log_0', 1.0)
+    self.write_log('spr/Breakout/1/logs/log_0', 2.0)
+    monkeypatch.chdir('spr/Pong/0')
+    assert scores_of('../../Breakout')[0] == {'spr': {'Breakout': [2]}}
+    assert seeds_of('../../Breakout/1') == [1]
+    assert scores_of('..')[0] == {'spr': {'Pong': [1]}}
+
+  def test_beside_our_own_runs_they_are_named(self):
+    path = pathlib.Path('runs/drq/Pong/0')
+    path.mkdir(parents=True)
+    result = {'config': 'drq', 'game': 'Pong', 'seed': 0, 'score': 1.0}
+    result['protocol'] = {'training_steps': 100_000}
+    write(path / 'result.json', result)
+    # As Dopamine's runner writes them for a run of ours.
+    self.write_log(path / 'logs/log_0', 1.0)
+    assert scores_of('runs') == ({'drq': {'Pong': [1]}}, ())
+    self.write_log('runs/spr/Pong/0/logs/log_0', 2.0)
+    assert scores_of('runs') == (
+      {'drq': {'Pong': [1]}},
+      (
+        "runs: Dopamine's logs beside the runs of experiments.train are not "
+        'read; name their folder by itself.',
+      ),
+    )
 
   def test_a_log_that_dopamine_wrote(self):
     logger = pytest.importorskip('dopamine.discrete_domains.logger')
@@ -292,6 +403,23 @@ class TestCurves:
       'a': {'Hero': [4], 'Pong': [5, 3]}
     }
     assert seeds_of('a.json', last=0.5) == [0, 1, 7]
+
+  @pytest.mark.parametrize(
+    ('steps', 'last', 'expected'),
+    [
+      # By hand: 1 - 0.8 is less than 0.2 in floating point.
+      ([1, 2, 3, 4, 5], 0.8, [2, 3, 4, 5]),
+      ([70, 80, 90], 0.3, [70, 80, 90]),
+      ([63, 64, 90], 0.3, [64, 90]),
+      ([0], 0.1, [0]),
+      ([0, 5], 1, [0, 5]),
+    ],
+  )
+  def test_the_edge_of_the_part(self, steps, last, expected):
+    row = {'task': 'pong', 'method': 'x', 'seed': 0, 'xs': steps, 'ys': steps}
+    write('a.json', [row])
+    mean = sum(expected) / len(expected)
+    assert scores_of('a.json', last=last)[0] == {'x': {'Pong': [mean]}}
 
   def test_objects_in_methods(self):
     run = {'xs': XS, 'ys': YS}

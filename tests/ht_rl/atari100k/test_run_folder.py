@@ -135,8 +135,8 @@ class TestResult:
     with pytest.raises(RunFolderError) as caught:
       run.read_result()
     assert str(caught.value) == (
-      f"{run.result_file}: {problem}; remove the file, and the run's command "
-      'writes it again'
+      f'{run.result_file}: {problem}; if experiments.train wrote this file, '
+      'remove it, and the same command writes it again'
     )
 
   def test_a_folder_in_its_place(self, run):
@@ -225,8 +225,9 @@ class TestProgress:
     with pytest.raises(RunFolderError) as caught:
       run.progress()
     assert str(caught.value) == (
-      f'{run.path}/run.json: the JSON is cut off at line 1; remove the file, '
-      "and the run's command writes it again"
+      f'{run.path}/run.json: the JSON is cut off at line 1; if '
+      'experiments.train wrote this file, remove it, and the same command '
+      'writes it again'
     )
 
   def test_a_wrong_run_is_not_begun(self, run):

@@ -14,7 +14,10 @@ from tests.ht_rl.atari100k.score_files.files import (
   write_run,
 )
 
-ADVICE = "; remove the file, and the run's command writes it again"
+ADVICE = (
+  '; if experiments.train wrote this file, remove it, and the same command '
+  'writes it again'
+)
 
 
 @pytest.fixture
