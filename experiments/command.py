@@ -121,7 +121,7 @@ def guarded(action: Callable[[], None]) -> int:
   except StoppedError as error:
     say(f'{one_line(error)}; the same command goes on from there')
     return EXIT_STOPPED
-  except KeyboardInterrupt:  # Outside of `on_stop_signals`.
+  except KeyboardInterrupt:  # Where there is nothing to go on from.
     say('stopped')
     return EXIT_STOPPED
   return 0

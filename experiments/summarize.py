@@ -32,6 +32,7 @@ from ht_rl.atari100k import curves, paper, score_files, tables
 from ht_rl.atari100k.comparison import Comparison, compare
 from ht_rl.atari100k.games import GAMES
 from ht_rl.atari100k.power import plan, plan_sentence
+from ht_rl.atari100k.published import SYSTEMS
 from ht_rl.atari100k.runs import ScoreFileError, by_method
 from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 from ht_rl.atari100k.suspicions import suspicions
@@ -141,6 +142,12 @@ def main(argv: Sequence[str]) -> int:
     return EXIT_WRONG_SETTING
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
+  except ModuleNotFoundError as error:  # Our own messages have no name.
+    advice = "this needs {}: pip install 'ht_rl[analysis]'"
+    return fail(
+      SettingsError(advice.format(error.name)) if error.name else error,
+      EXIT_WRONG_SETTING,
+    )
   except (OSError, MemoryError) as error:
     return fail(_explained(error), EXIT_FAILED)
   except KeyboardInterrupt:
@@ -264,6 +271,12 @@ def run(paths: Sequence[str]) -> Summary:
   except ValueError as error:
     raise SettingsError(str(error)) from error
   if 'published' in _BASELINES.value:
+    for system in SYSTEMS:
+      if system.name in {**scores, **means}:
+        raise SettingsError(
+          f'--baselines=published: there is a method {system.name} already; '
+          'give it another name'
+        )
     if len(summary.games) < len(GAMES):
       raise SettingsError(
         '--baselines=published needs scores of all 26 games, over which the '

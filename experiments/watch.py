@@ -21,7 +21,6 @@ import numpy as np
 
 from agents import atari, weights
 from agents.core.policy import Policy, make_policy
-from agents.errors import StoppedError
 from experiments.command import (
   SettingsError,
   guarded,
@@ -40,7 +39,7 @@ _EPISODES = flags.DEFINE_integer('episodes', 1, 'Number of episodes.', 1)
 _START_SEED = flags.DEFINE_integer(
   'start_seed',
   None,
-  "Seed of the no-op starts (default: the run's seed).",
+  "Seed of the no-op starts and of the exploration (default: the run's).",
   lower_bound=0,
   upper_bound=2**32 - 1,
 )
@@ -99,7 +98,7 @@ def run(path: pathlib.Path) -> list[float]:
     SettingsError: there is no finished run, or a flag is wrong.
     CheckpointError: the weights can't be read.
     OSError: the film can't be written.
-    StoppedError: a signal asked to stop.
+    KeyboardInterrupt: a signal asked to stop.
   """
   try:
     import imageio.v2 as imageio
@@ -138,7 +137,7 @@ def run(path: pathlib.Path) -> list[float]:
         max_steps=_MAX_STEPS.value,
       ):
         if stop:
-          raise StoppedError('stopped')
+          raise KeyboardInterrupt  # Nothing is kept to go on from.
         scores[scene.episode] = scene.score
         writer.append_data(draw(scene, name))
     files.write_files({output: film.read_bytes()})

@@ -19,6 +19,8 @@ from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
 
+_COUNTABLE = 2**30
+
 
 def weight_magnitude(params: PyTree) -> jax.Array:
   r"""The mean square of the weights of each layer, summed over the layers.
@@ -256,15 +258,21 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
   if not total:
     raise ValueError(f'{name} must hold at least one float, but is empty')
 
-  def count(mask: jax.Array) -> jax.Array:
-    if mask.size < 2**31:
-      return jnp.sum(mask, dtype=jnp.int32).astype(jnp.float32)
-    # An int32 would overflow.
-    rows = jnp.sum(mask, axis=-1, dtype=jnp.int32)
-    return jnp.sum(rows.astype(jnp.float32))
+  counts = [
+    jnp.sum(part, dtype=jnp.int32).astype(jnp.float32)
+    for mask in masks
+    for part in _parts(mask)
+  ]
+  return jnp.sum(jnp.stack(counts) / jnp.float32(total))
 
-  counts = jnp.stack([count(mask) for mask in masks])
-  return jnp.sum(counts / jnp.float32(total))
+
+def _parts(mask: jax.Array) -> list[jax.Array]:
+  """Returns a mask in parts whose entries an int32 can count."""
+  if mask.size <= _COUNTABLE:
+    return [mask]
+  flat = jnp.ravel(mask)
+  starts = range(0, mask.size, _COUNTABLE)
+  return [flat[start : start + _COUNTABLE] for start in starts]
 
 
 def _singular_values(features: ArrayLike) -> jax.Array:

@@ -1,7 +1,7 @@
 """Renders the tables and figures of the paper from the results at hand.
 
     python -m experiments.paper list
-    python -m experiments.paper figure5 --base_dir=runs
+    python -m experiments.paper figure5
     python -m experiments.paper list --html=paper.html
     python -m experiments.paper claims
     python -m experiments.paper small
@@ -39,13 +39,13 @@ from experiments.paper.page import page
 from experiments.paper.rendered import (
   Rendered,
   Rows,
-  markdown,
   stand_ins,
   state,
   text,
 )
 from ht_rl.atari100k.runs import ScoreFileError
 from ht_rl.files import write_text
+from ht_rl.text_tables import markdown
 
 _HTML = flags.DEFINE_string(
   'html', None, 'HTML file for the tables and pictures.'
@@ -84,7 +84,7 @@ def _show(word: str, base_dir: pathlib.Path) -> None:
   rendered = {name: ITEMS[name].render(base_dir) for name in names}
   overview = _overview(rendered)
   if word == 'list':
-    print_out(markdown(overview) + '\n')
+    print_out(markdown(overview, align='left') + '\n')
   else:
     print_out(text(word, ITEMS[word].title, rendered[word]))
   if _HTML.value is not None:

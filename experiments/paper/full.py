@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from experiments.paper.atari import FULL
-from experiments.paper.rendered import ROOT, Rows, markdown
+from experiments.paper.rendered import ROOT, Rows
 from ht_rl.atari100k import paper, score_files
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.tables import points
+from ht_rl.text_tables import markdown
 
 # The methods of Table 8 whose scores are shown beside each run.
 METHODS = ('drq', 'drq_ht')

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple, TypeAlias
 
-import tabulate
+from ht_rl.text_tables import markdown
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = pathlib.Path('docs', 'results')
@@ -135,12 +135,6 @@ def text(name: str, title: str, item: Rendered) -> str:
     lines += ['', 'To run the rest:', '']
     lines += [f'    {command}' for command in item.commands]
   return '\n'.join(lines) + '\n'
-
-
-def markdown(rows: Rows) -> str:
-  """Returns a table as Markdown, without a newline at its end."""
-  safe = [[cell.replace('|', '\\|') for cell in row] for row in rows]
-  return tabulate.tabulate(safe[1:], safe[0], 'pipe', disable_numparse=True)
 
 
 def part_lines(parts: Sequence[Part]) -> list[str]:

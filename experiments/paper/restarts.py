@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.paper.rendered import NOT_RUN, RESULTS, ROOT, Rows, markdown
+from experiments.paper.rendered import NOT_RUN, RESULTS, ROOT, Rows
 from experiments.paper.small import mean
 from ht_rl.atari100k import score_files
 from ht_rl.atari100k.games import human_normalized_score
 from ht_rl.atari100k.runs import by_method
+from ht_rl.text_tables import markdown
 
 GRID = RESULTS / 'restarts_small.csv'
 

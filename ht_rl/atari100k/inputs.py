@@ -12,6 +12,7 @@ from ht_rl.atari100k.games import (
   REFERENCE_SCORES,
   canonical_game,
 )
+from ht_rl.atari100k.parsing import method_of, score_of
 from ht_rl.atari100k.readers.checks import clashes
 from ht_rl.atari100k.readers.content import Content
 from ht_rl.atari100k.readers.rows import row_reader
@@ -19,6 +20,7 @@ from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.suspicions import looks_transposed
 
 Scores = dict[str, np.ndarray]
+Means = dict[str, float]
 
 # Names of what is no run.
 _STATISTICS = {'mean', 'average', 'avg', 'std', 'sd', 'sem', 'stderr'}
@@ -53,9 +55,32 @@ def methods_of(scores: Any) -> dict[str, Scores]:
   made = {}
   for name, of in scores.items():
     try:
-      made[name] = scores_of(name, of)
+      made[method_of(name)] = scores_of(name, of)
     except ScoreFileError:
       raise  # It names the method.
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
+  return made
+
+
+def means_of(means: Mapping[str, Mapping[str, float]]) -> dict[str, Means]:
+  """Returns the mean scores of each method by game in game points.
+
+  >>> means_of({'mine': {'ALE/Pong-v5': 12}})
+  {'mine': {'Pong': 12.0}}
+
+  Args:
+    means: for each method the mean score of each game, in any usual spelling.
+
+  Raises:
+    ValueError: it is something else, or a value is wrong.
+  """
+  made = {}
+  for name, of in means.items():
+    try:
+      method_of(name)
+      column = _of_games({game: [mean] for game, mean in of.items()})
+      made[name] = {game: score_of(x.item()) for game, x in column.items()}
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from error
   return made
@@ -77,7 +102,8 @@ def scores_of(name: str, scores: Any) -> Scores:
         game. A missing value in a column of a game is a run that isn't there.
 
   Returns:
-    float64 [runs] for each game; games without runs are left out.
+    float64 [runs] for each game; games without runs, and those that are not
+    among the 26, are left out.
 
   Raises:
     ValueError: it is something else, or a value is wrong.
@@ -103,7 +129,10 @@ def _of_games(scores: Mapping[str, Any]) -> Scores:
       if _STATISTICS & {str(key).strip().lower() for key in of}:
         raise ValueError(f'{name}: {_NO_MEANS}')
       of = list(of.values())
-    column = np.asarray(of, np.float64)
+    try:
+      column = np.asarray(of, np.float64)
+    except OverflowError as error:
+      raise ValueError(f'{name}: a score is too large') from error
     if column.ndim > 1:
       raise ValueError(
         f'{name} must have one score for each run, not an array of shape '
@@ -151,6 +180,15 @@ def _frame_runs(name: str, frame: Any) -> Iterable[Run]:
   """
   content = Content(pathlib.Path(name))
   header = [str(column) for column in frame.columns]
+  if not all(isinstance(x, (int, np.integer)) for x in _index(frame)):
+    raise ScoreFileError(
+      [
+        f'{name}: the index of the frame is not used; make it a column with '
+        'reset_index(), or drop it with reset_index(drop=True)'
+      ]
+    )
+  if twice := [x for x in header if header.count(x) > 1]:
+    raise ScoreFileError([f'{name}: the column {twice[0]!r} is there twice'])
   try:
     add = row_reader(content, header)
   except ValueError as error:
@@ -166,6 +204,11 @@ def _frame_runs(name: str, frame: Any) -> Iterable[Run]:
   if problems := clashes(content.runs):
     raise ScoreFileError(problems)
   return content.runs
+
+
+def _index(frame: Any) -> Iterable[Any]:
+  """Returns the labels of the rows; polars has none."""
+  return getattr(frame, 'index', ())
 
 
 def _plain(value: Any) -> Any:

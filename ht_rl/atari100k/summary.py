@@ -20,7 +20,7 @@ from ht_rl.atari100k.aggregates import (
   probability_of_improvement,
 )
 from ht_rl.atari100k.games import GAMES, human_normalized_score
-from ht_rl.atari100k.inputs import methods_of
+from ht_rl.atari100k.inputs import means_of, methods_of
 from ht_rl.atari100k.suspicions import suspicions
 
 METRIC_TITLES: dict[str, str] = {
@@ -136,12 +136,20 @@ class Summary:
     return f'{part}{len(GAMES)} games'
 
   @property
+  def has_intervals(self) -> bool:
+    """Whether an aggregate has an interval."""
+    ends = [e.low for m in self.methods for e in m.estimates.values()]
+    return bool(np.isfinite(ends).any())
+
+  @property
   def heading(self) -> str:
     """The games, and how the intervals were computed."""
+    title = f'Atari-100k, {self.extent}: human-normalised scores'
+    if not self.has_intervals:
+      return title
     return (
-      f'Atari-100k, {self.extent}: human-normalised scores with '
-      f'{100 * self.confidence:g}% intervals (stratified bootstrap, '
-      f'{self.replicates:,} replicates, seed {self.seed})'
+      f'{title} with {100 * self.confidence:g}% intervals (stratified '
+      f'bootstrap, {self.replicates:,} replicates, seed {self.seed})'
     )
 
 
@@ -195,10 +203,15 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
 
   Raises:
     MissingGamesError: a game is missing and `partial` is not set.
-    ValueError: no game is left, or a method is among both `scores` and `means`.
+    ValueError: no game is left, a method is among both `scores` and `means`, or
+      a value is wrong.
   """
-  scores = methods_of(scores)
-  means, published = means or {}, published or {}
+  if not 0 < confidence < 1:
+    raise ValueError(f'the confidence must be in (0, 1), not {confidence!r}')
+  if replicates < 1:
+    raise ValueError(f'the replicates must be 1 or more, not {replicates!r}')
+  scores, notes = methods_of(scores), [*notes]
+  means, published = means_of(means or {}), published or {}
   twice = [name for name in scores if name in means]
   if twice:
     raise ValueError(f'{twice[0]} has both runs and means')

@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 import numpy as np
-import tabulate
 
 from ht_rl.atari100k.aggregates import METRICS, Estimate, format_number
 from ht_rl.atari100k.comparison import Comparison, format_p
@@ -20,6 +19,7 @@ from ht_rl.atari100k.summary import (
   Summary,
   format_estimate,
 )
+from ht_rl.text_tables import markdown, tabulated
 
 # Shown where there is no number.
 UNKNOWN = '\N{EN DASH}'
@@ -184,7 +184,7 @@ def _sentences(
 
 def _table(summary: Summary, comparison: Comparison | None) -> str:
   parts = [
-    f'{title}\n\n{_tabulated(rows, "simple")}\n'
+    f'{title}\n\n{tabulated(rows, "simple")}\n'
     for title, rows in _tables(summary, comparison)
   ]
   if sentences := _sentences(summary, comparison):
@@ -193,11 +193,10 @@ def _table(summary: Summary, comparison: Comparison | None) -> str:
 
 
 def _markdown(summary: Summary, comparison: Comparison | None) -> str:
-  parts = []
-  for title, rows in _tables(summary, comparison):
-    # A bar in a name would begin a new column.
-    safe = [[cell.replace('|', '\\|') for cell in row] for row in rows]
-    parts.append(f'**{title}**\n\n{_tabulated(safe, "pipe")}\n')
+  parts = [
+    f'**{title}**\n\n{markdown(rows)}\n'
+    for title, rows in _tables(summary, comparison)
+  ]
   if sentences := _sentences(summary, comparison):
     parts.append(''.join(f'- {sentence}\n' for sentence in sentences))
   return '\n'.join(parts)
@@ -205,20 +204,12 @@ def _markdown(summary: Summary, comparison: Comparison | None) -> str:
 
 def _latex(summary: Summary, comparison: Comparison | None) -> str:
   parts = [
-    f'% {title}\n{_tabulated(rows, "latex_booktabs")}\n'
+    f'% {title}\n{tabulated(rows, "latex_booktabs")}\n'
     for title, rows in _tables(summary, comparison)
   ]
   if sentences := _sentences(summary, comparison):
     parts.append(''.join(f'% {sentence}\n' for sentence in sentences))
   return '\n'.join(parts).replace(UNKNOWN, '--')
-
-
-def _tabulated(rows: _Rows, style: str) -> str:
-  # As text, aligned here: tabulate would write its own digits.
-  align = ['left', *['right'] * (len(rows[0]) - 1)]
-  return tabulate.tabulate(
-    rows[1:], rows[0], style, disable_numparse=True, colalign=align
-  )
 
 
 def _csv(summary: Summary, comparison: Comparison | None) -> str:

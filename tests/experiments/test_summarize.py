@@ -179,8 +179,10 @@ def test_pictures_and_report(runs, tmp_path, capsys):
   page = report.read_text('utf-8')
   assert page.count('data:image/svg+xml;base64,') == 5
   assert 'drq_ht' in page
-  assert [path.name for path in report.parent.iterdir()] != []
-  assert not list(report.parent.rglob('*.unfinished'))
+  assert {path.name for path in report.parent.iterdir()} == {
+    'plots',
+    'report.html',
+  }
 
 
 def test_the_same_command_gives_the_same_bytes(runs, tmp_path, capsys):
@@ -524,12 +526,40 @@ class TestScoresThatLookWrong:
     assert type_command(path, '--partial', '--baselines=paper') == 2
     assert 'there is a method drq (paper) already' in capsys.readouterr().err
 
+  def test_a_method_with_the_name_of_a_published_system(self, tmp_path, capsys):
+    path = tmp_path / 'DrQ.json'
+    path.write_text(json.dumps({game: [1, 2] for game in atari100k.GAMES}))
+    arguments = (path, '--i_mean_it', '--baselines=published')
+    assert type_command(*arguments) == 2
+    assert 'there is a method DrQ already' in capsys.readouterr().err
+
   def test_means_are_asked_for_too(self, tmp_path, capsys):
     rows = [f'a,{game},mean,0.5\n' for game in atari100k.GAMES]
     path = tmp_path / 'a.csv'
     path.write_text('config,game,seed,score\n' + ''.join(rows))
     assert type_command(path) == 2
     assert 'error: a: are these game points? ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ('missing', 'what'), [('tabulate', 'tables need'), ('jinja2', 'this needs')]
+)
+def test_a_package_that_is_missing(
+  tmp_path, capsys, monkeypatch, missing, what
+):
+  monkeypatch.setitem(sys.modules, missing, None)
+  # So that it is imported again.
+  monkeypatch.delitem(sys.modules, 'ht_rl.atari100k.report', raising=False)
+  monkeypatch.delattr(atari100k, 'report', raising=False)
+  path = tmp_path / 'a.json'
+  path.write_text('{"Pong": [1, 2]}')
+  arguments = (path, '--partial', f'--report={tmp_path / "report.html"}')
+  style = '--format=csv' if missing == 'jinja2' else '--format=table'
+  assert type_command(*arguments, style) == 2
+  assert capsys.readouterr().err == (
+    f"error: {what} {missing}: pip install 'ht_rl[analysis]'\n"
+  )
+  assert type_command('--plan=5') == 0
 
 
 def test_curves_need_a_part(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """A finished run keeps little, and can be played and filmed."""
 
+import signal
+
 from absl.testing import flagsaver
 import gin
 import numpy as np
@@ -64,6 +66,19 @@ def test_it_plays_as_an_evaluation_does(folder):
     watch.load_policy(run, 'RoadRunner', 1), 'RoadRunner', 1, 1
   )
   assert (score, length) == (expected.returns[0], expected.lengths[0])
+
+
+def test_a_stop_leaves_nothing(folder, tmp_path, capfd, monkeypatch):
+  draw = watch.draw
+
+  def stop(*arguments):
+    signal.raise_signal(signal.SIGTERM)
+    return draw(*arguments)
+
+  monkeypatch.setattr(watch, 'draw', stop)
+  assert type_command(folder, f'--output={tmp_path}/film.gif') == 75
+  assert capfd.readouterr().err == 'stopped\n'
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('name', ['film.mp4', 'film.gif'])

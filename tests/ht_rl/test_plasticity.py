@@ -124,10 +124,18 @@ def test_zero_ratio_of_what_relu_lets_through():
   np.testing.assert_allclose(plasticity.zero_ratio(gradient), share, rtol=1e-6)
 
 
-def test_more_entries_than_an_int32_counts():
-  tree = [jax.ShapeDtypeStruct((4, 2**30), 'float32')] * 3
-  ratio = jax.eval_shape(plasticity.zero_ratio, tree)
-  assert (ratio.shape, ratio.dtype) == ((), jnp.float32)
+@pytest.mark.parametrize('countable', [1, 7, 24, 25])
+def test_more_entries_than_can_be_counted_at_once(monkeypatch, countable):
+  monkeypatch.setattr(plasticity, '_COUNTABLE', countable)
+  values = np.arange(24) % 3
+  tree = [jnp.array(values, float), jnp.array(values.reshape(2, 3, 4), float)]
+  np.testing.assert_allclose(plasticity.zero_ratio(tree), 1 / 3, rtol=1e-6)
+
+
+def test_an_int32_counts_each_part():
+  mask = jax.ShapeDtypeStruct((5 * 2**29,), bool)
+  parts = jax.eval_shape(plasticity._parts, mask)
+  assert [part.size for part in parts] == [2**30, 2**30, 2**29]
 
 
 def test_zero_ratio_of_many_entries_is_exact():

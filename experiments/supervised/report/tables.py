@@ -40,6 +40,7 @@ from experiments.supervised.results import (
   mean_over_phases,
   paired_difference,
 )
+from ht_rl import text_tables
 from ht_rl.files import write_files
 
 # Stands for a number that is not known.
@@ -126,27 +127,20 @@ def continual_table(results: Sequence[Result]) -> Table:
     results: of one dataset and one model. Unfinished ones have no numbers.
 
   Returns:
-    A row for each result, in their order: the final test accuracies of both
-    networks; of the reported one the mean over the ends of all phases, and how
-    much it loses from the end of a phase to the start of the next, in the mean.
+    A row for each result, in their order: of both networks the final test
+    accuracy and the mean over the ends of all phases; how much the reported one
+    loses from the end of a phase to the start of the next, in the mean.
 
   Raises:
     ValueError: there is more than one dataset or model.
   """
   subject(results)
-  figures = (mean_over_phases, drop_between_phases)
   rows: list[list[str | float]] = [
     [
       *(result.name, len(result.seeds)),
       *_final_of_both(result),
       result.reported,
-      *(
-        number
-        for figure in figures
-        for number in (
-          spread(figure(result)) if is_finished(result) else NOTHING
-        )
-      ),
+      *_on_the_way(result),
       *_final(result, 'train_accuracy'),
     ]
     for result in results
@@ -156,7 +150,8 @@ def continual_table(results: Sequence[Result]) -> Table:
     *_with_std('hare test accuracy'),
     *_with_std('tortoise test accuracy'),
     'reported',
-    *_with_std('mean over phase ends'),
+    *_with_std('hare mean over phase ends'),
+    *_with_std('tortoise mean over phase ends'),
     *_with_std('drop at phase starts'),
     *_with_std('train accuracy'),
   ]
@@ -170,6 +165,15 @@ def _final_of_both(result: Result) -> list[float]:
     for network in NETWORKS
     for number in _final(result, f'{network}_test_accuracy')
   ]
+
+
+def _on_the_way(result: Result) -> list[float]:
+  """Returns both networks' means over phase ends, and the drop, with stds."""
+  if not is_finished(result):
+    return [*NOTHING] * 3
+  found = [mean_over_phases(result, network) for network in NETWORKS]
+  found.append(drop_between_phases(result))
+  return [number for values in found for number in spread(values)]
 
 
 def paired_table(results: Sequence[Result]) -> Table:
@@ -296,12 +300,6 @@ def markdown(table: Table) -> str:
   Raises:
     ModuleNotFoundError: tabulate is missing.
   """
-  try:
-    import tabulate
-  except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-      "tables in Markdown need tabulate: pip install 'ht_rl[analysis]'"
-    ) from error
   shown = [name for name in table.columns if not name.endswith(_STD)]
   rows = []
   for row in table.rows:
@@ -314,16 +312,7 @@ def markdown(table: Table) -> str:
         text += f' ± {_text(name + _STD, std)}'
       texts.append(text)
     rows.append(texts)
-  # All entries are texts: tabulate would write numbers with other digits.
-  align = ['left', *['right'] * (len(shown) - 1)]
-  written = tabulate.tabulate(
-    rows,
-    shown,
-    'pipe',
-    disable_numparse=True,
-    colalign=align if rows else None,
-  )
-  return written + '\n'
+  return text_tables.markdown([shown, *rows]) + '\n'
 
 
 def csv_text(table: Table) -> str:
@@ -385,8 +374,7 @@ def _is_known(entry: str | float) -> bool:
 
 def _text(column: str, entry: str | float) -> str:
   if isinstance(entry, str):
-    # An unescaped bar would begin a new column.
-    return entry.replace('|', '\\|')
+    return entry
   if math.isnan(entry):
     return UNKNOWN
   if 'accuracy' in column and column.startswith(('paper ', 'paper, ')):

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ht_rl.atari100k.summary import Summary
 from ht_rl.drawing import MUTED, Axes, Color, shade
 
@@ -36,9 +34,8 @@ def method_color(summary: Summary, name: str) -> Color:
 
 def if_intervals(summary: Summary, sentence: str) -> str:
   """Returns `sentence` with the confidence, or '' without intervals."""
-  ends = [e.low for m in summary.methods for e in m.estimates.values()]
   confidence = f'{100 * summary.confidence:g}%'
-  return sentence.format(confidence) if np.isfinite(ends).any() else ''
+  return sentence.format(confidence) if summary.has_intervals else ''
 
 
 def if_published(summary: Summary) -> str:

@@ -45,6 +45,7 @@ def games_plot(summary: Summary) -> Figure:
   block = heading + pitch * len(methods) + gap
   columns = 1 if is_single else min(4, len(games))
   a_column = -(-len(games) // columns)
+  columns = -(-len(games) // a_column)  # Without an empty one.
   everything = np.concatenate(
     [method.normalized[game] for method in methods for game in games]
   )

@@ -277,6 +277,18 @@ def test_numbers_can_be_read_on_every_shade(all_figures):
   assert (np.diff([luminance(shade) for shade in shades]) < 0).all()
 
 
+@pytest.mark.parametrize(
+  ('games', 'expected'), [(5, [2, 2, 1]), (6, [2, 2, 2]), (9, [3, 3, 3])]
+)
+def test_games_fill_their_panels(games, expected):
+  scores = {game: [1.0, 2.0] for game in atari100k.GAMES[:games]}
+  summary = atari100k.summarize(
+    {'a': scores, 'b': scores}, partial=True, replicates=100
+  )
+  panels = figures.games_plot(summary).axes
+  assert [len(axes.patches) // 2 for axes in panels] == expected
+
+
 def test_games_plot(nine, all_figures):
   panels = all_figures['nine']['games'].axes
   bars = [bar for axes in panels for bar in axes.patches]

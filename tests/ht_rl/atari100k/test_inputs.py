@@ -103,7 +103,16 @@ def test_polars():
       np.linspace(0, 1, 26)[:, None] + np.zeros((26, 26)),
       r'not \[26, 26\]; transpose it',
     ),
-    (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'one column config and'),
+    (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'must have one column'),
+    ({'Pong': [10**400]}, 'mine: Pong: a score is too large'),
+    (
+      pd.DataFrame({'Pong': [1.0, 2.0]}, index=['x', 'y']),
+      'the index of the frame is not used; make it a column with reset_index',
+    ),
+    (
+      pd.DataFrame([[1.0, 2.0, 3.0]], columns=['Pong', 'a', 'a']),
+      "mine: the column 'a' is there twice",
+    ),
     (pd.DataFrame({'Pong': [1.0], 'Heroo': [2.0]}), 'did you mean Hero?'),
     (
       long_frame().assign(GameScoreAverage=[1, 2, np.inf, 3]),

@@ -191,6 +191,36 @@ def test_published_aggregates_are_shown_for_all_games_only():
   assert method.estimates['mean'].value == pytest.approx(expected)
 
 
+def test_means_of_any_spelling():
+  summary = summarize({}, means={'mine': {'ALE/Pong-v5': 14.6}}, partial=True)
+  assert summary.games == ('Pong',)
+  assert method_of(summary, 'mine').estimates['mean'].value == 1
+
+
+@pytest.mark.parametrize(
+  ('settings', 'message'),
+  [
+    ({'confidence': 95}, r'^the confidence must be in \(0, 1\), not 95$'),
+    ({'replicates': 0}, '^the replicates must be 1 or more, not 0$'),
+    ({'means': {'m': {'Pong': float('nan')}}}, '^m: the score must be a fini'),
+    ({'means': {'m': {'Pung': 3}}}, "^m: unknown game 'Pung'"),
+    ({'means': {1: {'Pong': 3}}}, '^1: the method must have a name, not 1$'),
+    ({'scores': {1: {'Pong': [3]}}}, '^1: the method must have a name, not 1$'),
+  ],
+)
+def test_wrong_settings(settings, message):
+  with pytest.raises(ValueError, match=message):
+    summarize(**{'scores': {}, 'partial': True} | settings)
+
+
+def test_the_heading_names_intervals_that_are_there():
+  heading = summarize({'mine': make_scores(0)}).heading
+  assert 'with 95% intervals' in heading
+  title = 'Atari-100k, 26 games: human-normalised scores'
+  assert summarize({'mine': make_scores(0, runs=1)}).heading == title
+  assert summarize({}, means={'drq': paper.SCORES['drq']}).heading == title
+
+
 def test_runs_and_means_of_one_name():
   with pytest.raises(ValueError, match=r'^drq has both runs and means$'):
     summarize({'drq': make_scores(0)}, means={'drq': paper.SCORES['drq']})
