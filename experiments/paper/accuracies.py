@@ -9,7 +9,6 @@ from typing import NamedTuple
 from experiments.paper.rendered import (
   NONE,
   NOT_RUN,
-  RESULTS,
   ROOT,
   Part,
   Picture,
@@ -26,6 +25,7 @@ from experiments.paper.supervised import (
   entries,
   read_table,
   see,
+  table_of,
 )
 from experiments.supervised import paper
 from experiments.supervised.report.correlations import (
@@ -174,15 +174,19 @@ def correlations(base_dir: pathlib.Path, panel: Panel) -> Rendered:
   for run in panel.runs:
     seen = see(run._replace(committed=''), base_dir)
     part, found = seen.part, entries(correlation_table(seen.finished))
-    path = RESULTS / f'{run.committed}.csv'
-    if not seen.finished and run.committed and (ROOT / path).exists():
-      found = read_table(path)
-      done = max(int(row['points']) for row in found)
-      part = part._replace(done=done, sources=(str(path),))
+    drawn = seen.pictures()
+    path = table_of(run)
+    if run.committed and (ROOT / path).exists():
+      there = read_table(path)
+      done = max(int(row['points']) for row in there)
+      # As elsewhere, the larger number of runs counts.
+      if done > part.done:
+        found, part = there, part._replace(done=done, sources=(str(path),))
+        drawn = committed_picture(run.committed)
     _add(rows, f'{seen.title}: here', [_correlation(row) for row in found])
     parts.append(part)
     remarks += seen.remarks
-    pictures += seen.pictures() or committed_picture(run.committed)
+    pictures += drawn
     if part.done < part.needed:
       commands.append(run.command(base_dir))
   notes = [_IN_A_PICTURE, *remarks]

@@ -187,8 +187,13 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
 
 
 def committed_scores(needs: Needs) -> dict[str, dict[str, np.ndarray]]:
+  """Returns the committed scores of full networks, by method and game."""
+  return by_method(_asked(needs, _committed(needs.full, FULL)))
+
+
+def committed_small_scores(needs: Needs) -> dict[str, dict[str, np.ndarray]]:
   """Returns the committed scores of small networks, by method and game."""
-  return by_method(_committed(needs.small, SMALL))
+  return by_method(_asked(needs, _committed(needs.small, SMALL)))
 
 
 class _Found(NamedTuple):
@@ -212,11 +217,12 @@ def _found(
   base_dir: pathlib.Path,
 ) -> _Found:
   """Returns the runs of gin files, below a folder and in a committed file."""
-  own, left_out = _below(needs, gin_files, base_dir)
+  own, left_out = _below(gin_files, base_dir)
+  own = _asked(needs, own)
   there = {(run.method, run.game, run.seed) for run in own}
   committed = [
     run
-    for run in _committed(gin_files, file)
+    for run in _asked(needs, _committed(gin_files, file))
     if (run.method, run.game, run.seed) not in there
   ]
   # A dictionary keeps each source once, in this order.
@@ -231,6 +237,13 @@ def _found(
     {method: tuple(of) for method, of in sources.items()},
     left_out,
   )
+
+
+def _asked(needs: Needs, runs: Sequence[Run]) -> list[Run]:
+  """Returns the runs of the games and seeds that are needed."""
+  return [
+    run for run in runs if run.game in needs.games and run.seed in needs.seeds
+  ]
 
 
 def _committed(gin_files: Mapping[str, str], file: pathlib.Path) -> list[Run]:
@@ -291,7 +304,7 @@ def _rendered(
 
 
 def _below(
-  needs: Needs, gin_files: Mapping[str, str], base_dir: pathlib.Path
+  gin_files: Mapping[str, str], base_dir: pathlib.Path
 ) -> tuple[list[Run], list[str]]:
   """Returns the finished runs below a folder, and what is left out."""
   methods = {file: method for method, file in gin_files.items()}
@@ -306,10 +319,7 @@ def _below(
     )
     for run in found
   ]
-  asked = [
-    run for run in runs if run.game in needs.games and run.seed in needs.seeds
-  ]
-  return asked, left_out
+  return runs, left_out
 
 
 def _command(

@@ -24,7 +24,7 @@ _TINY_IMAGENET = Data('tiny_imagenet')
 _COLOR = (_CIFAR10, _CIFAR100, _TINY_IMAGENET)
 _ALL = (_DIGITS, *_COLOR)
 # In MNIST's place: of the same size, and from Debian.
-FASHION = Data('fashion_mnist', is_papers=False)
+_FASHION = Data('fashion_mnist', is_papers=False)
 _SMALL = Data('', is_papers=False, about='small')
 
 
@@ -43,17 +43,23 @@ def _on(data: tuple[Data, ...], *experiments: str) -> tuple[Run, ...]:
   return tuple(Run(name, of) for of in data for name in experiments)
 
 
-_GRID = (*_on(_ALL, 'warm_start'), Run('warm_start', FASHION, 'warm_start'))
-_METHODS = (
-  *_on(_COLOR, 'methods_augmented'),
-  Run('methods', FASHION, 'methods'),
-)
+def on_fashion(experiment: str, committed: str = '') -> Run:
+  """Returns an experiment on Fashion-MNIST.
+
+  Args:
+    experiment: its name.
+    committed: name of the table of its results; '' for that of the experiment.
+  """
+  return Run(experiment, _FASHION, committed or experiment)
+
+
+_GRID = (*_on(_ALL, 'warm_start'), on_fashion('warm_start'))
+_METHODS = (*_on(_COLOR, 'methods_augmented'), on_fashion('methods'))
 
 
 def _each(title: str, experiment: str) -> Panel:
   """Returns a table of an experiment whose results have its name."""
-  runs = (*_on(_COLOR, experiment), Run(experiment, FASHION, experiment))
-  return Panel(title, runs)
+  return Panel(title, (*_on(_COLOR, experiment), on_fashion(experiment)))
 
 
 class Item(NamedTuple):
@@ -152,7 +158,7 @@ ITEMS: dict[str, Item] = {
           (
             *_on(_COLOR, 'hare_tortoise'),
             # Without augmentation its settings are a part of the methods'.
-            Run('hare_tortoise', FASHION, 'methods'),
+            on_fashion('hare_tortoise', 'methods'),
             Run('cifar10_small', _SMALL, 'cifar10_small'),
           ),
         ),
@@ -191,7 +197,7 @@ ITEMS: dict[str, Item] = {
       accuracies.correlations,
       panel=Panel(
         "Pearson's correlation with the final test accuracy",
-        (*_on(_ALL, 'metrics'), Run('metrics', FASHION, 'metrics')),
+        (*_on(_ALL, 'metrics'), on_fashion('metrics')),
       ),
     ),
   ),

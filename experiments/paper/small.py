@@ -1,15 +1,18 @@
 """The committed scores of small networks on Atari-100k, beside the paper's."""
 
+import csv
+
 import numpy as np
 
-from experiments.paper.atari import committed_scores
+from experiments.paper import atari
 from experiments.paper.items import ATARI
-from experiments.paper.rendered import NOT_RUN, Rows, markdown
+from experiments.paper.rendered import NOT_RUN, ROOT, Rows
 from ht_rl.atari100k import paper
 from ht_rl.atari100k.comparison import compare
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.summary import summarize
 from ht_rl.atari100k.tables import comparison_rows, points
+from ht_rl.text_tables import markdown
 
 # The first method is claimed to be the better one.
 PAIRS = (('drq_ht', 'drq'), ('drq_hr20k', 'drq_ht'))
@@ -21,7 +24,7 @@ def text() -> str:
   Raises:
     ScoreFileError: the committed scores are damaged.
   """
-  parts = [table(), *(comparison(*pair) for pair in PAIRS)]
+  parts = [table(), cost(), *(comparison(*pair) for pair in PAIRS)]
   return '\n\n'.join(part for part in parts if part)
 
 
@@ -35,7 +38,7 @@ def comparison(first: str, second: str) -> str:
   Returns:
     A title, a table and sentences, as Markdown; empty without such a game.
   """
-  scores = committed_scores(ATARI)
+  scores = atari.committed_small_scores(ATARI)
   found = {name: scores.get(name, {}) for name in (first, second)}
   if not found[first].keys() & found[second].keys():
     return ''
@@ -63,7 +66,7 @@ def table() -> str:
   Raises:
     ScoreFileError: the committed scores are damaged.
   """
-  scores = committed_scores(ATARI)
+  scores = atari.committed_small_scores(ATARI)
   head = ['game', 'random', 'human']
   for method in ATARI.small:
     head += [f'{method}: paper', f'{method}: in small']
@@ -77,6 +80,20 @@ def table() -> str:
         row.append(mean(scores.get(method, {}).get(game)))
       rows.append(row)
   return markdown(rows)
+
+
+def cost() -> str:
+  """Returns how long the runs took, in a sentence; empty without runs."""
+  path = ROOT / atari.SMALL
+  if not path.exists():
+    return ''
+  with path.open(newline='') as file:
+    seconds = [float(row['training_seconds']) for row in csv.DictReader(file)]
+  low, middle, high = (round(x / 60) for x in np.quantile(seconds, (0, 0.5, 1)))
+  return (
+    f'Training took {low} to {high} minutes a run, {middle} in the middle, and '
+    f'{sum(seconds) / 3600:.1f} hours of one core for all {len(seconds)} runs.'
+  )
 
 
 def mean(scores: np.ndarray | None) -> str:

@@ -170,9 +170,14 @@ def setting_names(run: Run) -> list[str]:
   return list(_asked(tuple(run.gin_files), run.data.bindings).settings)
 
 
+def table_of(run: Run) -> pathlib.Path:
+  """Returns the path of the table of a run's committed results."""
+  return RESULTS / f'{run.committed}.csv'
+
+
 def committed(run: Run) -> dict[str, Measured]:
   """Returns the committed results of a run, by the name of the setting."""
-  path = RESULTS / f'{run.committed}.csv'
+  path = table_of(run)
   if not run.committed or not (ROOT / path).exists():
     return {}
   settings = _asked(tuple(run.gin_files), run.data.bindings).settings

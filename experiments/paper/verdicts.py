@@ -152,9 +152,9 @@ def best_above(
 
     def verdict(settings: Settings) -> tuple[bool | None, str]:
       found = {name: minus(settings, name, 'WS') for name in names}
-      above = [name for name in names if found[name].is_above]
-      best = max(above or names, key=lambda name: found[name].value)
-      is_true = bool(above) == claimed if above or is_whole else None
+      higher = [name for name in names if found[name].is_above]
+      best = max(higher or names, key=lambda name: found[name].value)
+      is_true = bool(higher) == claimed if higher or is_whole else None
       return is_true, f'the highest, {best} - WS: {found[best]}'
 
     return supervised(run, (*names, 'WS'), verdict) if names else not_run()
@@ -163,17 +163,26 @@ def best_above(
 
 
 def scores(
-  needs: atari.Needs, first: str, second: str
+  needs: atari.Needs, first: str, second: str, *, claimed: bool = True
 ) -> Callable[[], Verdict]:
-  """Checks that a method has a higher IQM on Atari-100k than another."""
+  """Checks whether a method has a higher IQM on Atari-100k than another.
+
+  The runs of the full networks decide, or else those of small ones.
+  """
 
   def check() -> Verdict:
-    found = atari.committed_scores(needs)
-    if not all(
-      set(needs.games) <= set(found.get(x, {})) for x in (first, second)
-    ):
+    by_scale = {
+      'full': atari.committed_scores(needs),
+      'small': atari.committed_small_scores(needs),
+    }
+    complete = {
+      scale: {name: found[name] for name in (first, second)}
+      for scale, found in by_scale.items()
+      if all({*needs.games} <= {*found.get(x, {})} for x in (first, second))
+    }
+    if not complete:
       return Verdict(NOT_RUN)
-    pair = {name: found[name] for name in (first, second)}
+    scale, pair = next(iter(complete.items()))
     compared = compare(summarize(pair), first, second)
     value, low, high = (float(x) for x in compared.differences['iqm'])
     numbers = f'IQM difference {value:+.3f}'
@@ -185,9 +194,10 @@ def scores(
     sizes = {len(runs) for of in pair.values() for runs in of.values()}
     runs = ' to '.join(map(str, sorted({min(sizes), max(sizes)})))
     runs += ' run' if sizes == {1} else ' runs'
+    is_higher = compared.better == first and value > 0
     return Verdict(
-      CONFIRMED if compared.better == first and value > 0 else NOT_CONFIRMED,
-      f'in small, {len(needs.games)} games, {runs} a game',
+      CONFIRMED if is_higher == claimed else NOT_CONFIRMED,
+      f'{scale} network, {len(needs.games)} games, {runs} a game',
       numbers,
     )
 

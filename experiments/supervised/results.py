@@ -126,19 +126,20 @@ def final_accuracy(result: Result) -> np.ndarray:
   return final(result, f'{result.reported}_test_accuracy')
 
 
-def mean_over_phases(result: Result) -> np.ndarray:
+def mean_over_phases(result: Result, network: str) -> np.ndarray:
   """Returns the mean test accuracy over the ends of all phases.
 
   Args:
     result: of one setting; its run is finished.
+    network: 'hare' or 'tortoise'.
 
   Returns:
-    A float array [seeds], of the reported network.
+    A float array [seeds].
 
   Raises:
     ValueError: the run is not finished.
   """
-  figure = f'{result.reported}_test_accuracy'
+  figure = f'{network}_test_accuracy'
   ends = [at_phase_end(result, k, figure) for k in range(num_phases(result))]
   return np.mean(ends, axis=0)
 
@@ -162,7 +163,7 @@ def drop_between_phases(result: Result) -> np.ndarray:
   ...   return {**place, 'hare_test_accuracy': [accuracy]}
   >>> rows = [row(0, 'end', 0.75), row(1, 'start', 0.5), row(1, 'end', 1.0)]
   >>> result = Result('HR', {'ratios': [0.1, 1.0]}, (1,), 'hare', rows)
-  >>> drop_between_phases(result), mean_over_phases(result)
+  >>> drop_between_phases(result), mean_over_phases(result, 'hare')
   (array([0.25]), array([0.875]))
   """
   figure = f'{result.reported}_test_accuracy'

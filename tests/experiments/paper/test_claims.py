@@ -7,8 +7,7 @@ import statistics
 
 import pytest
 
-from experiments.paper import atari, claims, items, supervised
-from experiments.paper.supervised import Run
+from experiments.paper import atari, claims, items, supervised, verdicts
 from experiments.paper.verdicts import (
   above,
   best_above,
@@ -18,7 +17,7 @@ from experiments.paper.verdicts import (
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 
 ROOT = pathlib.Path(__file__).parents[3]
-METHODS = Run('methods', items.FASHION, 'methods')
+METHODS = items.on_fashion('methods')
 
 
 @pytest.mark.parametrize(
@@ -88,6 +87,26 @@ def test_the_loss_of_a_warm_start_by_hand():
   assert verdict.state == 'confirmed'
   assert verdict.scale == 'Fashion-MNIST, MLP, 5 seeds'
   assert verdict.numbers == f'fresh - WS: {loss:+.4f} ± {error:.4f}'
+
+
+def test_what_the_second_run_of_the_warm_start_changes(monkeypatch):
+  before = {claim.text: claim.check() for claim in claims.CLAIMS}
+  found = verdicts.committed
+  second = found(items.on_fashion('controls_schedule'))['WS']
+  monkeypatch.setattr(
+    verdicts,
+    'committed',
+    lambda run: {
+      name: second if name == 'WS' else one for name, one in found(run).items()
+    },
+  )
+  after = {claim.text: claim.check() for claim in claims.CLAIMS}
+  (changed,) = (x for x in after if after[x].state != before[x].state)
+  assert changed == 'L2 regularisation raises test accuracy.'
+  page = (ROOT / 'docs' / 'results' / 'index.md').read_text('utf-8')
+  said = ' '.join(page.split())
+  number = after[changed].numbers.removeprefix('the highest, L2 0.1 - WS: ')
+  assert f'L2 0.1 - WS is {number}, {after[changed].state}.' in said
 
 
 @pytest.fixture
@@ -170,8 +189,9 @@ def test_the_shown_setting_is_the_one_that_decides(committed):
 def commit(tmp_path, monkeypatch):
   """Writes normalised scores of games; a list has the seeds."""
   monkeypatch.setattr(atari, 'SMALL', tmp_path / 'small.csv')
+  monkeypatch.setattr(atari, 'FULL', tmp_path / 'full.csv')
 
-  def write(**methods):
+  def write(to='small.csv', **methods):
     lines = ['algorithm,game,seed,score']
     for name, games in methods.items():
       for game, of_game in games.items():
@@ -180,7 +200,7 @@ def commit(tmp_path, monkeypatch):
           f'{name},{game},{seed},{random + level * (human - random)}'
           for seed, level in enumerate(of_game)
         ]
-    (tmp_path / 'small.csv').write_text('\n'.join(lines) + '\n')
+    (tmp_path / to).write_text('\n'.join(lines) + '\n')
 
   return write
 
@@ -194,7 +214,7 @@ def test_scores_of_several_seeds(commit):
   high = {game: [0.8, 0.81, 0.82] for game in GAMES}
   commit(drq=low, drq_ht=high)
   assert BETTER().state == 'confirmed'
-  assert BETTER().scale == 'in small, 26 games, 3 runs a game'
+  assert BETTER().scale == 'small network, 26 games, 3 runs a game'
   assert WORSE().state == 'not confirmed'
   commit(drq=low, drq_ht={game: high[game] for game in GAMES[:-1]})
   assert BETTER().state == 'not run'
@@ -206,14 +226,37 @@ def test_scores_of_single_seeds(commit):
   commit(drq=low, drq_ht=high)
   assert BETTER() == (
     'confirmed',
-    'in small, 26 games, 1 run a game',
+    'small network, 26 games, 1 run a game',
     'IQM difference +0.400; better on 26 games, worse on 0, p < 0.001',
   )
   assert WORSE().state == 'not confirmed'
   # A second seed of one game changes little.
   commit(drq=low, drq_ht={**high, 'Alien': [0.8, 0.7]})
   assert BETTER().state == 'confirmed'
-  assert BETTER().scale == 'in small, 26 games, 1 to 2 runs a game'
+  assert BETTER().scale == 'small network, 26 games, 1 to 2 runs a game'
+
+
+def test_full_networks_decide_before_small_ones(commit):
+  low = {game: [0.4, 0.41] for game in GAMES}
+  high = {game: [0.8, 0.81] for game in GAMES}
+  commit(drq=high, drq_ht=low)
+  assert BETTER().state == 'not confirmed'
+  commit(to='full.csv', drq=low, drq_ht={'Pong': [0.8]}, drq_eps=low)
+  assert BETTER().scale == 'small network, 26 games, 2 runs a game'
+  commit(to='full.csv', drq=low, drq_ht=high, drq_eps=low)
+  assert BETTER().state == 'confirmed'
+  assert BETTER().scale == 'full network, 26 games, 2 runs a game'
+
+
+def test_a_claim_that_none_is_higher(commit):
+  low = {game: [0.4, 0.41] for game in GAMES}
+  high = {game: [0.8, 0.81] for game in GAMES}
+  not_worse = scores(items.ATARI, 'drq_hr20k', 'drq_ht', claimed=False)
+  assert not_worse().state == 'not run'
+  commit(drq_hr20k=low, drq_ht=low)
+  assert not_worse().state == 'confirmed'
+  commit(drq_hr20k=high, drq_ht=low)
+  assert not_worse().state == 'not confirmed'
 
 
 def test_many_small_wins_and_a_lower_iqm_confirm_nothing(commit):
@@ -230,7 +273,7 @@ def test_many_small_wins_and_a_lower_iqm_confirm_nothing(commit):
 def test_no_correlations_are_not_run(tmp_path, monkeypatch):
   (check,) = (x.check for x in claims.CLAIMS if x.item == 'figure8')
   # The root stays: gin files are read below it.
-  monkeypatch.setattr(claims, 'RESULTS', tmp_path)
+  monkeypatch.setattr(supervised, 'RESULTS', tmp_path)
   file = tmp_path / 'metrics.csv'
   for rows in ('', 'feature rank,,180\n'):
     file.write_text('metric,correlation,points\n' + rows)

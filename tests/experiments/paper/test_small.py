@@ -10,8 +10,13 @@ def commit(tmp_path, monkeypatch):
   """Writes the committed scores, from rows."""
   file = tmp_path / 'small.csv'
   monkeypatch.setattr(atari, 'SMALL', file)
-  head = 'algorithm,game,seed,score'
-  return lambda *rows: file.write_text('\n'.join([head, *rows, '']))
+  head = 'algorithm,game,seed,score,training_seconds'
+
+  def write(*rows):
+    timed = [f'{row},{600 * (i + 1)}' for i, row in enumerate(rows)]
+    file.write_text('\n'.join([head, *timed, '']))
+
+  return write
 
 
 def test_two_methods_are_compared_on_the_games_of_both(commit):
@@ -25,8 +30,13 @@ def test_two_methods_are_compared_on_the_games_of_both(commit):
     'small_drq,RoadRunner,0,7845',
     'small_drq,Krull,0,3000',
   )
-  scores, title, table, sentences = small.text().split('\n\n')
+  scores, cost, title, table, sentences = small.text().split('\n\n')
   assert len(scores.splitlines()) == 2 + 4
+  # 10, 20, ... 70 minutes.
+  assert cost == (
+    'Training took 10 to 70 minutes a run, 40 in the middle, and 4.7 hours of '
+    'one core for all 7 runs.'
+  )
   assert title == '**drq_ht and drq in small, on 3 of 26 games**'
   rows = {
     cells[0]: cells[1:]
@@ -49,4 +59,4 @@ def test_two_methods_are_compared_on_the_games_of_both(commit):
 def test_methods_without_a_common_game_are_not_compared(commit):
   commit('small_drq_ht,Boxing,0,6.1', 'small_drq,Krull,0,3000')
   assert '**' not in small.text()
-  assert small.text() == small.table()
+  assert small.text() == f'{small.table()}\n\n{small.cost()}'

@@ -105,13 +105,14 @@ def test_ends_and_drops_of_three_phases():
     row(2, 'end', hare_test_accuracy=[1.0, 0.75]),
   ]
   result = make(rows, ratios=(0.1, 0.5, 1.0))
-  found = results.mean_over_phases(result)
+  found = results.mean_over_phases(result, 'hare')
   np.testing.assert_array_equal(found, [0.75, 0.5])
   # (0.25 + 0.5) / 2, and (0 - 0.5) / 2.
   found = results.drop_between_phases(result)
   np.testing.assert_array_equal(found, [0.375, -0.25])
   alone = make(rows[:2], ratios=(1.0,))
-  np.testing.assert_array_equal(results.mean_over_phases(alone), [0.5, 0.25])
+  found = results.mean_over_phases(alone, 'hare')
+  np.testing.assert_array_equal(found, [0.5, 0.25])
   assert np.isnan(results.drop_between_phases(alone)).all()
   with pytest.raises(ValueError, match='the run must first come so far'):
-    results.mean_over_phases(make(rows[:-1], ratios=(0.1, 0.5, 1.0)))
+    results.mean_over_phases(make(rows[:-1], ratios=(0.1, 0.5, 1.0)), 'hare')

@@ -199,20 +199,23 @@ def test_continual_table(make):
   table = tables.continual_table(settings)
   row = by_name(table)['H&T']
   figure = 'tortoise_test_accuracy'
-  ends = [r[figure] for r in settings[0].rows if r['moment'] == 'end']
+  at_ends = [r for r in settings[0].rows if r['moment'] == 'end']
+  ends = [r[figure] for r in at_ends]
   starts = [r[figure] for r in settings[0].rows if r['moment'] == 'start']
   final = row['tortoise test accuracy']
   assert final == pytest.approx(statistics.mean(ends[-1]))
   hare = [r['hare_test_accuracy'] for r in settings[0].rows][-1]
   assert row['hare test accuracy'] == pytest.approx(statistics.mean(hare))
-  over_seeds = [statistics.mean(x) for x in zip(*ends, strict=True)]
-  mean, std = row['mean over phase ends'], row['mean over phase ends std']
-  assert mean == pytest.approx(statistics.mean(over_seeds))
-  assert std == pytest.approx(statistics.stdev(over_seeds))
+  for network in ('hare', 'tortoise'):
+    accuracies = [r[f'{network}_test_accuracy'] for r in at_ends]
+    over_seeds = [statistics.mean(x) for x in zip(*accuracies, strict=True)]
+    column = f'{network} mean over phase ends'
+    assert row[column] == pytest.approx(statistics.mean(over_seeds))
+    assert row[f'{column} std'] == pytest.approx(statistics.stdev(over_seeds))
   expected = np.mean(np.array(ends[:-1]) - np.array(starts[1:]))
   assert row['drop at phase starts'] == pytest.approx(expected)
   half = by_name(table)['HR']
-  assert math.isnan(half['mean over phase ends'])
+  assert math.isnan(half['hare mean over phase ends'])
   assert math.isnan(half['drop at phase starts'])
 
 
