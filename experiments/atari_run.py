@@ -24,7 +24,7 @@ def prepare_process() -> None:
   """Sets what JAX and XLA read as they start; call it before.
 
   Raises:
-    SettingsError: the folder for compiled programs can't be written.
+    MachineError: the folder for compiled programs can't be written.
   """
   order_operations_for_memory()
   compiled.keep_programs()

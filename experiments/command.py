@@ -40,6 +40,10 @@ class SeveralSettingsError(SettingsError):
     self.problems = tuple(problems)
 
 
+class MachineError(SettingsError):
+  """This machine can't do it now; another machine or a later attempt may."""
+
+
 class HeldError(Exception):
   """Another process holds the run; trying again later may work."""
 
@@ -87,9 +91,10 @@ def guarded(action: Callable[[], None]) -> int:
   """Runs a command's action, and prints its error in one line.
 
   Args:
-    action: raises SettingsError if a setting is wrong; CheckpointError,
-      DivergedError, RunFolderError or OSError if a run fails; StoppedError if a
-      signal stopped it; HeldError if another process holds the run.
+    action: raises SettingsError if a setting is wrong; MachineError,
+      CheckpointError, DivergedError, RunFolderError or OSError if a run fails;
+      StoppedError if a signal stopped it; HeldError if another process holds
+      the run.
 
   Returns:
     The exit code.
@@ -102,6 +107,8 @@ def guarded(action: Callable[[], None]) -> int:
     for problem in errors.problems:
       say(f'error: {problem}')
     return EXIT_WRONG_SETTING
+  except MachineError as error:
+    return fail(error, EXIT_FAILED)
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
   except HeldError as error:

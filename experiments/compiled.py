@@ -5,6 +5,10 @@ import pathlib
 import socket
 import tempfile
 
+import jax
+
+from experiments.command import MachineError, say
+
 # JAX reads it as well.
 VARIABLE = 'JAX_COMPILATION_CACHE_DIR'
 
@@ -24,13 +28,8 @@ def keep_programs() -> None:
   """Lets JAX keep the programs that it compiles; call it before it compiles.
 
   Raises:
-    SettingsError: the folder that the user names can't be written.
+    MachineError: the folder that the user names can't be written.
   """
-  # Launchers read the folder, and start fast without JAX.
-  import jax
-
-  from experiments.command import SettingsError, say
-
   path = folder()
   if not path:
     jax.config.update('jax_enable_compilation_cache', False)
@@ -41,7 +40,7 @@ def keep_programs() -> None:
       pass
   except OSError as error:
     if VARIABLE in os.environ:
-      raise SettingsError(
+      raise MachineError(
         f'{VARIABLE}: {path} cannot be written ({error.strerror})'
       ) from error
     say(

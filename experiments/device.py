@@ -4,7 +4,7 @@ import jax
 
 from agents import machine
 from experiments import accelerators
-from experiments.command import SettingsError
+from experiments.command import MachineError
 from experiments.launchers import devices
 
 
@@ -12,7 +12,7 @@ def lines() -> list[str]:
   """Returns lines for the user: this process's devices, and one it misses.
 
   Raises:
-    SettingsError: JAX_PLATFORMS names what JAX can't start.
+    MachineError: JAX_PLATFORMS names what JAX can't start here.
   """
   asked = jax.config.jax_platforms or ''  # type: ignore[attr-defined]
   try:
@@ -20,7 +20,7 @@ def lines() -> list[str]:
   except (AssertionError, RuntimeError) as error:
     # For CUDA, JAX fails in an assertion without a text.
     why = str(error).partition('\n')[0] or 'no build that is installed finds it'
-    raise SettingsError(
+    raise MachineError(
       f'JAX cannot start what JAX_PLATFORMS={asked} names: {why}'
     ) from error
   platform, kind = there[0].platform, there[0].device_kind

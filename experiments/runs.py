@@ -7,6 +7,7 @@ of processes can work on the same units, be killed and be started again.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
+import errno
 import pathlib
 import shutil
 import time
@@ -14,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from agents.errors import DivergedError, StoppedError
 from experiments import locks
-from experiments.command import SettingsError
+from experiments.command import MachineError, SettingsError
 from ht_rl import files
 
 
@@ -61,6 +62,19 @@ class Unit(Protocol):
 
 U = TypeVar('U', bound=Unit)
 
+# Errors of a path that the user named. Others, such as a full disk, are of the
+# machine and may pass.
+_OF_THE_PATH = (
+  errno.EACCES,
+  errno.EISDIR,
+  errno.ELOOP,
+  errno.ENAMETOOLONG,
+  errno.ENOENT,
+  errno.ENOTDIR,
+  errno.EPERM,
+  errno.EROFS,
+)
+
 
 @contextlib.contextmanager
 def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
@@ -78,7 +92,8 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
     Whether this process holds it; False where another one does.
 
   Raises:
-    SettingsError: the folder can't be written.
+    SettingsError: the folder can't be written; MachineError if not because of
+      its path.
   """
   with contextlib.ExitStack() as stack:
     try:
@@ -90,7 +105,8 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
       else:
         held = stack.enter_context(locks.hold(lock))
     except OSError as error:
-      raise SettingsError(
+      kind = SettingsError if error.errno in _OF_THE_PATH else MachineError
+      raise kind(
         f'--base_dir: {folder} cannot be written ({error.strerror})'
       ) from error
     if held:

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from agents import machine
-from experiments import accelerators, compiled
+from experiments import accelerators
 
 # Fraction of a GPU's memory for JAX; CUDA and the display need the rest.
 _GPU_FRACTION = 0.9
@@ -156,17 +156,10 @@ def runs_that_fit(gpu_fraction: float) -> int:
 
 
 def common_environ() -> dict[str, str]:
-  """Returns the environment variables of all runs.
-
-  They share a folder of compiled programs, and find this checkout from any
-  folder.
-  """
+  """Returns the environment variables of all runs: where this checkout is."""
   root = str(pathlib.Path(__file__).parents[2])
   path = os.environ.get('PYTHONPATH')
-  return {
-    compiled.VARIABLE: compiled.folder(),
-    'PYTHONPATH': f'{root}{os.pathsep}{path}' if path else root,
-  }
+  return {'PYTHONPATH': f'{root}{os.pathsep}{path}' if path else root}
 
 
 def ranges(numbers: list[int]) -> str:

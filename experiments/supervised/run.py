@@ -59,7 +59,8 @@ def run(
     The results that are finished.
 
   Raises:
-    SettingsError: a setting is wrong, or no compiled program can be written.
+    SettingsError: a setting is wrong.
+    MachineError: JAX can't start, or no compiled program can be written.
     StoppedError: a signal asked the process to stop.
     DivergedError: a loss was NaN or infinite; all other settings were run.
     CheckpointError: no checkpoint can be written or read.

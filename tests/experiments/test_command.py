@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments import command
-from experiments.exit_codes import EXIT_FAILED
+from experiments.exit_codes import EXIT_FAILED, EXIT_WRONG_SETTING
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,13 @@ def test_what_gin_adds_to_an_error_is_left_out(capsys):
   assert command.guarded(raising(raised.value)) == EXIT_FAILED
   printed = capsys.readouterr().err
   assert printed == "error: [Errno 17] File exists: '/runs/x'\n"
+
+
+def test_trouble_of_the_machine_is_no_wrong_setting(capsys):
+  wrong, trouble = command.SettingsError('no'), command.MachineError('no')
+  assert command.guarded(raising(wrong)) == EXIT_WRONG_SETTING
+  assert command.guarded(raising(trouble)) == EXIT_FAILED
+  assert capsys.readouterr().err == 'error: no\n' * 2
 
 
 def test_an_error_of_the_program_is_not_hidden():

@@ -1,6 +1,7 @@
 """Units of work: who takes which, and what waits for what."""
 
 import dataclasses
+import errno
 import multiprocessing
 import pathlib
 import threading
@@ -9,7 +10,7 @@ import pytest
 
 from agents.errors import CheckpointError, DivergedError, StoppedError
 from experiments import locks, runs
-from experiments.command import SettingsError
+from experiments.command import MachineError, SettingsError
 
 
 @dataclasses.dataclass
@@ -228,8 +229,23 @@ def test_a_claim_cleans_up_only_what_no_live_process_writes(
 def test_a_folder_that_can_not_be_written(tmp_path):
   (tmp_path / 'file').write_text('')
   with (
-    pytest.raises(SettingsError, match='file/run cannot be written'),
+    pytest.raises(SettingsError, match='file/run cannot be written') as raised,
     runs.claim(tmp_path / 'file' / 'run'),
+  ):
+    pass
+  assert not isinstance(raised.value, MachineError)
+
+
+def test_a_trouble_that_may_pass_is_not_the_fault_of_the_path(
+  tmp_path, monkeypatch
+):
+  def full(path):
+    raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+
+  monkeypatch.setattr(locks, 'hold', full)
+  with (
+    pytest.raises(MachineError, match=r'run cannot be written \(No space left'),
+    runs.claim(tmp_path / 'run'),
   ):
     pass
 

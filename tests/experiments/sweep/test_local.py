@@ -16,7 +16,8 @@ from experiments.launchers.local import LocalLauncher
 TELL = """
 import json, os
 names = ('CUDA_VISIBLE_DEVICES', 'XLA_PYTHON_CLIENT_MEM_FRACTION',
-         'XLA_PYTHON_CLIENT_PREALLOCATE', 'HT_RL_DEVICE', 'HT_RL_SHARING')
+         'XLA_PYTHON_CLIENT_PREALLOCATE', 'HT_RL_DEVICE', 'HT_RL_SHARING',
+         'JAX_COMPILATION_CACHE_DIR')
 told = {name: os.environ.get(name) for name in names}
 print(json.dumps({**told, 'cores': sorted(os.sched_getaffinity(0))}))
 """
@@ -70,6 +71,17 @@ def test_blocks_of_cores(monkeypatch):
   # More runs than cores share them.
   places = told(LocalLauncher(len(cores) + 1, 1), len(cores) + 1)
   assert places[-1]['cores'] == cores[:1]
+
+
+def test_only_the_user_names_a_folder_for_compiled_programs(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  for folder in ('/named', None):
+    if folder is None:
+      monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+    else:
+      monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', folder)
+    (place,) = told(LocalLauncher(1, 1), 1)
+    assert place['JAX_COMPILATION_CACHE_DIR'] == folder
 
 
 def test_as_many_as_the_memory_holds(monkeypatch):
