@@ -147,7 +147,9 @@ def load(base_dir: pathlib.Path) -> Sweep:
 
 
 def save(sweep: Sweep) -> None:
-  """Writes `sweep.json` and the gin files of the configurations.
+  """Writes the gin files of the configurations, and `sweep.json`.
+
+  `sweep.json` comes last, so that a kill leaves no run in it without settings.
 
   Raises:
     OSError: a file can't be written; none is, then.
@@ -164,11 +166,11 @@ def save(sweep: Sweep) -> None:
   }
   files.write_files(
     {
-      sweep.base_dir / FILE: (json.dumps(content, indent=1) + '\n').encode(),
       **{
         settings_file(sweep.base_dir, name): configuration.settings.encode()
         for name, configuration in sweep.configurations.items()
       },
+      sweep.base_dir / FILE: (json.dumps(content, indent=1) + '\n').encode(),
     }
   )
 
@@ -204,11 +206,13 @@ def extend(
     base_dir.mkdir(parents=True, exist_ok=True)
     with locks.wait_for(base_dir / 'sweep.lock'):
       before, after = _extended(base_dir, configurations, runs, retries)
-      if after != before:
-        save(after)
+      # `sweep.json` changes last: after a kill, the same command does it all.
       for name, configuration in before.configurations.items():
         if after.configurations[name] != configuration:
           forgive(after, [run for run in after.runs if run.config == name])
+      save(
+        after
+      )  # Even if nothing is new: a kill may have left other settings.
       return after
   except OSError as error:
     raise SettingsError(
@@ -259,7 +263,7 @@ def _check_settings(
     if before != configuration and not any(
       last.outcome is history.Outcome.WRONG_SETTING
       for folder in folders
-      for last in history.read(folder.path).counted[-1:]
+      for last in history.read(folder.path).attempts[-1:]
     ):
       here, there = (
         first_line_only_in(x.settings, y.settings)

@@ -1,5 +1,6 @@
 """What is wrong with a sweep is said before anything runs, a line each."""
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -121,26 +122,91 @@ def test_a_run_folder_of_other_settings(tmp_path):
   assert not (tmp_path / plan.FILE).exists()
 
 
-def test_a_wrong_setting_can_be_put_right(tmp_path):
+@pytest.fixture
+def wrong(tmp_path):
+  """A sweep whose runs have all ended with a wrong setting; their folders."""
   plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
-  folder = tmp_path / 'drq/Pong/0'
-  folder.mkdir(parents=True)
-  history.append(
-    folder,
-    'start',
-    number=1,
-    host='host',
-    pid=1,
-    device='gpu 0',
-    sharing=1,
-    start=history.now(),
-    log='logs/1.log',
-  )
-  history.append(folder, 'end', number=1, exit_code=2, outcome='wrong setting')
-  assert history.read(folder).verdict(2)
+  folders = [tmp_path / str(run) for run in RUNS]
+  for folder in folders:
+    folder.mkdir(parents=True)
+    history.append(
+      folder,
+      'start',
+      number=1,
+      host='host',
+      pid=1,
+      device='gpu 0',
+      sharing=1,
+      start=history.now(),
+      log='logs/1.log',
+    )
+    history.append(
+      folder, 'end', number=1, exit_code=2, outcome='wrong setting'
+    )
+    assert history.read(folder).verdict(2)
+  return folders
+
+
+class Killed(BaseException):
+  """The end of the process."""
+
+
+class Steps:
+  """Ends the process at a step of what is written."""
+
+  def __init__(self, last):
+    self.left = last
+
+  def before(self, action):
+    def wrapped(*args, **kwargs):
+      if self.left == 0:
+        raise Killed
+      self.left -= 1
+      return action(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize('last', range(5))
+@pytest.mark.parametrize('again', [OTHER, None])
+def test_a_wrong_setting_can_be_put_right(
+  tmp_path, monkeypatch, wrong, last, again
+):
+  steps = Steps(last)
+  with monkeypatch.context() as patch:
+    patch.setattr(pathlib.Path, 'replace', steps.before(pathlib.Path.replace))
+    patch.setattr(history, 'append', steps.before(history.append))
+    # It forgives two runs and writes two files.
+    with contextlib.nullcontext() if last == 4 else pytest.raises(Killed):
+      plan.extend(tmp_path, {'drq': OTHER}, RUNS, None)
+  # The same command puts it right; one without settings keeps what was there.
+  new = {} if again is None else {'drq': again}
+  sweep = plan.extend(tmp_path, new, RUNS, None)
+  expected = OTHER if again or last == 4 else DRQ
+  assert sweep.configurations['drq'] == expected
+  assert plan.load(tmp_path) == sweep
+  assert plan.settings_file(tmp_path, 'drq').read_text() == expected.settings
+  if expected is OTHER:
+    assert [history.read(folder).verdict(2) for folder in wrong] == [None] * 2
+
+
+@pytest.mark.parametrize('last', range(3))
+def test_a_kill_at_the_start_of_a_sweep(tmp_path, monkeypatch, last):
+  with monkeypatch.context() as patch:
+    replace = Steps(last).before(pathlib.Path.replace)
+    patch.setattr(pathlib.Path, 'replace', replace)
+    with contextlib.nullcontext() if last == 2 else pytest.raises(Killed):
+      plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  gin_file = plan.settings_file(tmp_path, 'drq')
+  assert gin_file.exists() or not (tmp_path / plan.FILE).exists()
+  plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
+  assert gin_file.read_text() == DRQ.settings
+
+
+def test_settings_may_change_after_a_retry(tmp_path, wrong):
+  plan.forgive(plan.load(tmp_path), RUNS)
   sweep = plan.extend(tmp_path, {'drq': OTHER}, RUNS, None)
   assert sweep.configurations['drq'] == OTHER
-  assert history.read(folder).verdict(2) is None
 
 
 @pytest.mark.parametrize('place', ['/proc/runs', 'file/runs'])
