@@ -37,10 +37,10 @@ def costs(monitor: Monitor) -> dict[str, Cost]:
       folder = monitor.sweep.folder(run)
       try:
         training = (folder.read_result() or {}).get('training_seconds', 0.0)
-      except (RunFolderError, OSError):
+        files = [path for path in folder.path.rglob('*') if path.is_file()]
+        disk = sum(path.stat().st_size for path in files)
+      except (RunFolderError, OSError):  # It may be removing its checkpoints.
         continue
-      files = [path for path in folder.path.rglob('*') if path.is_file()]
-      disk = sum(path.stat().st_size for path in files)
       sample.append(Cost(training, max(0.0, sum(seconds) - training), disk))
   return {
     config: Cost(*(sum(of) / len(sample) for of in zip(*sample, strict=True)))

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pathlib
 import pty
 import re
 import subprocess
@@ -118,6 +119,27 @@ def test_what_is_left_by_hand(stub_sweep):
   assert 'in all: 0:10:50, one run after another' in lines
   assert lines[-1].startswith('disk: 20 MB and what is unknown to be written')
   assert not any(sweep.base_dir.glob('bbf/Pong/*'))
+
+
+def test_the_cost_of_a_run_that_removes_its_checkpoints(
+  stub_sweep, monkeypatch
+):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  assert sweep.command('attempt', sweep.base_dir, 0)[0] == 0
+  monitor = looked_at(sweep)
+  (sweep.base_dir / 'drq/Pong/0/checkpoint').touch()
+  is_file = pathlib.Path.is_file
+
+  def remove(path):
+    there = is_file(path)
+    if path.name == 'checkpoint':
+      path.unlink(missing_ok=True)
+    return there
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pathlib.Path, 'is_file', remove)
+    assert estimate.costs(monitor) == {}
+  assert estimate.costs(monitor).keys() == {'drq'}
 
 
 def test_on_a_terminal(stub_sweep):
