@@ -35,7 +35,8 @@ class RayLauncher(SharedDevices):
       runs_per_device: how many commands share a GPU or, without GPUs, the
         cores of a node; None for as many as fit.
       memory: main memory of a command in bytes, measured or guessed.
-      address: address of a running cluster; None starts Ray on this machine.
+      address: address of a running cluster; None starts Ray on this machine,
+        even if there is a cluster.
 
     Raises:
       SettingsError: Ray is not installed, or no cluster answers.
@@ -50,7 +51,7 @@ class RayLauncher(SharedDevices):
     if not ray.is_initialized():
       try:
         ray.init(
-          address=address,
+          address=address or 'local',
           include_dashboard=None if address else False,
           log_to_driver=False,
           logging_level=logging.ERROR,
@@ -61,7 +62,10 @@ class RayLauncher(SharedDevices):
           f'({last_line(str(error))})'
         ) from error
     nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
-    self._cores = min(node.get('CPU', 1.0) for node in nodes)
+    # A head node may offer no cores, and then runs nothing.
+    self._cores = min(
+      (node['CPU'] for node in nodes if node.get('CPU')), default=1.0
+    )
     self._memory = min(
       [memory, *(node.get('memory', memory) for node in nodes)]
     )
@@ -74,6 +78,7 @@ class RayLauncher(SharedDevices):
     )
     self._task = ray.remote(max_retries=_MAX_RETRIES)(_execute)
     self._running: dict[Any, str] = {}
+    self._is_stopping = False
 
   def room(self, waiting: int) -> int:
     """See `base.Launcher`; Ray queues all of them.
@@ -97,6 +102,8 @@ class RayLauncher(SharedDevices):
     for command in commands:
       ref = task.remote(command.argv, os.getcwd(), sharing, self._is_measured)
       self._running[ref] = command.name
+      if self._is_stopping:  # The signal came in the meantime.
+        self._ray.cancel(ref)
 
   def ended(self) -> list[Ended]:
     """See `base.Launcher`."""
@@ -108,6 +115,7 @@ class RayLauncher(SharedDevices):
 
   def stop(self) -> str | None:
     """See `base.Launcher`."""
+    self._is_stopping = True
     for ref in self._running:
       self._ray.cancel(ref)
     return None
@@ -156,9 +164,11 @@ def _execute(
     text=True,
     start_new_session=True,
   )
+  signum = signal.SIGTERM
   while True:
     try:
       text, _ = process.communicate()
       return process.returncode, last_line(text)
     except KeyboardInterrupt:  # How Ray cancels a task.
-      process.send_signal(signal.SIGTERM)
+      process.send_signal(signum)
+      signum = signal.SIGINT  # The second time, it does not wait.

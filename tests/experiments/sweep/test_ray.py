@@ -1,9 +1,14 @@
 """A sweep on a Ray cluster of several nodes, of which one is lost."""
 
+import pathlib
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from experiments.launchers.base import Command
 from experiments.launchers.ray_launcher import RayLauncher
 from experiments.launchers.sharing import SharedDevices
 from experiments.sweep.driver import Driver
@@ -22,6 +27,123 @@ def test_no_run_is_queued_for_a_gpu_before_one_is_measured():
   assert launcher.room(9) == 0
   launcher.fit(0.2)
   assert launcher.room(9) == 9
+
+
+class FakeRay:
+  """Ray and its only task, as far as a launcher asks them."""
+
+  def __init__(self, *nodes):
+    self._nodes = [{'Alive': True, 'Resources': node} for node in nodes]
+    self.address = None
+    self.needs = None
+    self.canceled = []
+    self.while_submitting = lambda: None
+    self._count = 0
+
+  def is_initialized(self):
+    return False
+
+  def init(self, address, **_):
+    self.address = address
+
+  def nodes(self):
+    return self._nodes
+
+  def remote(self, *_, max_retries=None):
+    if max_retries is not None:  # Of `ray`: it makes a task of a function.
+      return lambda function: self
+    self.while_submitting()
+    self._count += 1
+    return self._count
+
+  def options(self, **needs):
+    self.needs = needs
+    return self
+
+  def cancel(self, ref):
+    self.canceled.append(ref)
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+  def make(*nodes):
+    made = FakeRay(*nodes)
+    monkeypatch.setitem(sys.modules, 'ray', made)
+    return made
+
+  return make
+
+
+def test_a_head_node_without_cores_is_not_counted(fake_ray):
+  fake = fake_ray({'memory': 1e9}, {'CPU': 64.0, 'memory': 1e9})
+  launcher = RayLauncher(4, 1)
+  launcher.start([Command('a', ('true',))])
+  assert fake.needs == {'num_cpus': 16.0}
+
+
+@pytest.mark.parametrize(
+  ('asked', 'address'), [(None, 'local'), ('auto', 'auto')]
+)
+def test_only_a_named_cluster_is_joined(fake_ray, asked, address):
+  fake = fake_ray({'CPU': 1.0})
+  RayLauncher(1, 1, asked)
+  assert fake.address == address
+
+
+def test_what_is_submitted_during_a_stop_is_canceled(fake_ray):
+  fake = fake_ray({'CPU': 2.0})
+  launcher = RayLauncher(1, 1)
+  launcher.start([Command('a', ('true',))])
+  fake.while_submitting = launcher.stop  # As a signal handler does.
+  launcher.start([Command('b', ('true',))])
+  assert fake.canceled == [1, 2]
+
+
+# As Ray executes and cancels it.
+EXECUTE = """
+import signal, sys
+from experiments.launchers.ray_launcher import _execute
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print(_execute([sys.executable, '-c', sys.argv[1]], '.', 1, False))
+"""
+TOLD = """
+import pathlib, signal, time
+seen = []
+signal.signal(signal.SIGTERM, lambda *_: seen.append('term'))
+signal.signal(signal.SIGINT, lambda *_: seen.append('int'))
+file = pathlib.Path({path!r})
+while len(seen) < 2:
+  file.write_text(str(len(seen)))
+  time.sleep(0.01)
+print(seen)
+"""
+
+
+def is_asleep(number):
+  """Whether a process waits for something."""
+  status = pathlib.Path(f'/proc/{number}/status').read_text()
+  return 'State:\tS' in status
+
+
+def test_the_second_cancel_does_not_wait(tmp_path):
+  path = tmp_path / 'told'
+  process = subprocess.Popen(
+    [sys.executable, '-c', EXECUTE, TOLD.format(path=str(path))],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  deadline = time.monotonic() + 300
+  for seen in range(2):
+    while not (
+      path.exists()
+      and path.read_text() == str(seen)
+      and is_asleep(process.pid)  # It waits for the end of the command.
+    ):
+      assert time.monotonic() < deadline
+      time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+  out, _ = process.communicate(timeout=300)
+  assert out.strip() == """(0, "['term', 'int']")"""
 
 
 @pytest.fixture
