@@ -38,8 +38,8 @@ class LocalLauncher(SharedDevices):
     self._gpus = devices.gpus()
     self._cores = machine.cores()
     fit = max(1, int(0.9 * machine.main_memory() / memory))
-    at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
-    each = max(1, at_once // max(1, len(self._gpus)))
+    self._at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
+    each = max(1, self._at_once // max(1, len(self._gpus)))
     super().__init__(runs_per_device, each, bool(self._gpus))
     self._width = max(1, len(self._cores) // self.runs_per_device)
     self._running: dict[str, _Running] = {}
@@ -57,6 +57,8 @@ class LocalLauncher(SharedDevices):
       max(0, self.runs_per_device - self._load(device))
       for device in range(len(self._gpus) or 1)
     )
+    if self._is_auto:  # There may be more GPUs than runs that fit in memory.
+      free = min(free, max(0, self._at_once - len(self._running)))
     return min(waiting, free)
 
   def start(self, commands: Sequence[Command]) -> None:

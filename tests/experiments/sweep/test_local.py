@@ -161,6 +161,16 @@ def test_a_gpu_has_no_more_runs_than_cores(two_gpus, monkeypatch):
   assert launcher.room(1000) == 2
 
 
+def test_not_each_gpu_has_a_run_if_main_memory_is_too_small(
+  two_gpus, monkeypatch
+):
+  monkeypatch.setattr(machine, 'main_memory', lambda: 6 << 30)
+  launcher = LocalLauncher(None, 4 << 30)
+  assert len(told(launcher, 1)) == 1
+  assert launcher.room(1000) == 1
+  assert LocalLauncher(1, 4 << 30).room(1000) == 2  # As the user says.
+
+
 @pytest.mark.parametrize(
   ('name', 'value', 'gpus'),
   [
