@@ -12,15 +12,17 @@ from experiments.launchers.local import LocalLauncher
 
 # Time for checkpoints, between Slurm's signal and the end of a job.
 _SIGNAL_SECONDS = 120
+# Tasks of an array; Slurm refuses larger ones unless it is configured for them.
+_ARRAY_SIZE = 1000
 _TURN_SECONDS = 0.1
 
 
 class SlurmLauncher:
   """A `base.Launcher` that submits array jobs to Slurm.
 
-  A task of the array runs several commands on its part of a node. At the time
-  limit or a preemption it stops them, and Slurm puts the task back into its
-  queue. The jobs continue when this process ends.
+  A task of the array runs several commands on its part of a node. Before the
+  time limit it stops them, and Slurm puts the task back into its queue. The
+  jobs continue when this process ends.
   """
 
   def __init__(
@@ -46,26 +48,27 @@ class SlurmLauncher:
     self._memory = memory
     self._runs_per_task = runs_per_task
     self._jobs: dict[Any, list[str]] = {}
+    self._has_submitted = False
+    self._refused: list[Ended] = []
 
   def room(self, waiting: int) -> int:
     """See `base.Launcher`; Slurm has a queue of its own."""
     return waiting
 
   def start(self, commands: Sequence[Command]) -> None:
-    """See `base.Launcher`."""
+    """See `base.Launcher`.
+
+    Raises:
+      SettingsError: Slurm refuses the first jobs.
+    """
     size = self._runs_per_task
     groups = [commands[i : i + size] for i in range(0, len(commands), size)]
-    if not groups:
-      return
-    batches = [Batch(group, self._sharing, self._memory) for group in groups]
-    with self._executor.batch():
-      jobs = [self._executor.submit(batch) for batch in batches]
-    for job, group in zip(jobs, groups, strict=True):
-      self._jobs[job] = [command.name for command in group]
+    for i in range(0, len(groups), _ARRAY_SIZE):
+      self._submit(groups[i : i + _ARRAY_SIZE])
 
   def ended(self) -> list[Ended]:
     """See `base.Launcher`; commands of a task are returned together."""
-    ended: list[Ended] = []
+    ended, self._refused = self._refused, []
     for job in [job for job in self._jobs if job.done()]:
       names = self._jobs.pop(job)
       error = job.exception()
@@ -97,6 +100,25 @@ class SlurmLauncher:
       'the jobs continue without this command (scancel '
       f'{" ".join(ids)} stops them)'
     )
+
+  def _submit(self, groups: Sequence[Sequence[Command]]) -> None:
+    """Submits an array in which each task runs a group of commands."""
+    batches = [Batch(group, self._sharing, self._memory) for group in groups]
+    try:
+      with self._executor.batch():
+        jobs = [self._executor.submit(batch) for batch in batches]
+    except RuntimeError as error:  # How submitit tells that sbatch failed.
+      why = f'Slurm refuses the jobs: {last_line(str(error))}'
+      if not self._has_submitted:
+        raise SettingsError(why) from error
+      # The flags are right; the controller may be busy, or the queue full.
+      self._refused += [
+        Ended(command.name, None, why) for group in groups for command in group
+      ]
+      return
+    self._has_submitted = True
+    for job, group in zip(jobs, groups, strict=True):
+      self._jobs[job] = [command.name for command in group]
 
 
 class Batch:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.command import SettingsError
 from experiments.launchers import slurm_launcher
-from experiments.launchers.base import Command
+from experiments.launchers.base import Command, Ended
 from experiments.sweep.driver import Driver
 from experiments.sweep.monitor import Monitor
 
@@ -73,26 +73,75 @@ def test_without_slurm(tmp_path, monkeypatch):
     )
 
 
-def test_what_is_submitted(tmp_path, monkeypatch):
-  # Slurm, as far as submitit asks it at a submission.
-  for name in ('srun', 'sbatch'):
-    (tmp_path / name).write_text('#!/bin/sh\necho Submitted batch job 12\n')
-    (tmp_path / name).chmod(0o755)
+class Slurm:
+  """Slurm, as far as submitit asks it at a submission."""
+
+  def __init__(self, folder):
+    self._folder = folder
+    self.jobs = folder / 'jobs'
+    self.write('srun', '')
+    self.write('sbatch', 'echo Submitted batch job 12')
+
+  def write(self, name, script):
+    """Replaces a program of Slurm."""
+    (self._folder / name).write_text(f'#!/bin/sh\n{script}\n')
+    (self._folder / name).chmod(0o755)
+
+  def executor(self):
+    return slurm_launcher.slurm_executor(
+      self.jobs,
+      partition='gpu',
+      account='me',
+      minutes=240,
+      gpus=1,
+      cpus=4,
+      memory_gb=32,
+    )
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
-  executor = slurm_launcher.slurm_executor(
-    tmp_path / 'jobs',
-    partition='gpu',
-    account='me',
-    minutes=240,
-    gpus=1,
-    cpus=4,
-    memory_gb=32,
+  return Slurm(tmp_path)
+
+
+def test_jobs_that_slurm_refuses(slurm):
+  accepts = 'echo Submitted batch job 12'
+  refuses = 'echo sbatch: error: first >&2; echo sbatch: error: why >&2; exit 1'
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), 1, 2, 1 << 30)
+  commands = [Command(name, ('true',)) for name in ('a', 'b', 'c', 'd')]
+  slurm.write('sbatch', refuses)
+  why = 'Slurm refuses the jobs: sbatch: error: why'
+  with pytest.raises(SettingsError, match=f'^{why}$'):  # A flag is wrong.
+    launcher.start(commands[:1])
+  slurm.write('sbatch', accepts)
+  launcher.start(commands[:1])
+  slurm.write('sbatch', refuses)
+  launcher.start(commands[1:])
+  assert launcher.ended() == [
+    Ended(name, None, why) for name in ('b', 'c', 'd')
+  ]
+  assert launcher.ended() == []
+
+
+def test_arrays_are_not_too_large(slurm, monkeypatch):
+  monkeypatch.setattr(slurm_launcher, '_ARRAY_SIZE', 2)
+  slurm.write(
+    'sbatch',
+    f'cp "$1" {slurm.jobs}/script$$\necho Submitted batch job $$',
   )
-  launcher = slurm_launcher.SlurmLauncher(executor, 2, 4, 1 << 30)
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), 1, 1, 1 << 30)
+  launcher.start([Command(str(i), ('true',)) for i in range(4)])
+  scripts = [path.read_text() for path in slurm.jobs.glob('script*')]
+  assert ['#SBATCH --array=0-1%2' in script for script in scripts] == [True] * 2
+
+
+def test_what_is_submitted(slurm):
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), 2, 4, 1 << 30)
   commands = [Command(str(i), ('true',)) for i in range(10)]
   assert launcher.room(len(commands)) == 10
   launcher.start(commands)
-  (script,) = (tmp_path / 'jobs').glob('12_submission.sh')
+  (script,) = slurm.jobs.glob('12_submission.sh')
   lines = script.read_text().splitlines()
   for line in (
     '--account=me',
@@ -108,7 +157,7 @@ def test_what_is_submitted(tmp_path, monkeypatch):
   # Each task has its commands, and how many of them share its device.
   tasks = [
     submitit.core.utils.DelayedSubmission.load(path).function._arguments
-    for path in sorted((tmp_path / 'jobs').glob('12_*_submitted.pkl'))
+    for path in sorted(slurm.jobs.glob('12_*_submitted.pkl'))
   ]
   assert [[x.name for x in names] for names, _, _ in tasks] == [
     ['0', '1', '2', '3'],
