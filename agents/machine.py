@@ -1,7 +1,10 @@
 """Cores and memory of this machine that a process may use."""
 
+from collections.abc import Iterator
 import os
 import pathlib
+
+_ROOT = pathlib.Path('/')
 
 
 def cores() -> list[int]:
@@ -11,11 +14,45 @@ def cores() -> list[int]:
   return list(range(os.cpu_count() or 1))
 
 
-def main_memory() -> int:
-  """Returns the main memory of this machine or container in bytes."""
+def main_memory(root: pathlib.Path = _ROOT) -> int:
+  """Returns the main memory in bytes that this process may use.
+
+  It is that of the machine, or less in a container, a service of systemd or a
+  job of Slurm.
+
+  Args:
+    root: folder with `proc` and `sys`.
+  """
   pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-  try:  # The limit of the container.
-    limit = pathlib.Path('/sys/fs/cgroup/memory.max').read_text()
-    return min(pages, int(limit))
-  except (OSError, ValueError):  # No file, or 'max'.
-    return pages
+  return min([pages, *_limits(root)])
+
+
+def _limits(root: pathlib.Path) -> Iterator[int]:
+  """Yields the limits of this process's control group and those above it."""
+  for file in _limit_files(root):
+    try:
+      yield int(file.read_text())
+    except (OSError, ValueError):  # No file, or 'max'.
+      continue
+
+
+def _limit_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields where limits may be, by versions 1 and 2 of control groups."""
+  try:
+    lines = (root / 'proc/self/cgroup').read_text().splitlines()
+  except OSError:  # Not on Linux.
+    return
+  top = root / 'sys/fs/cgroup'
+  for line in lines:
+    _, controllers, path = line.split(':', 2)
+    if not controllers:
+      base, name = top, 'memory.max'
+    elif 'memory' in controllers.split(','):
+      base, name = top / 'memory', 'memory.limit_in_bytes'
+    else:
+      continue
+    # A container may show the path of its host. Then only the top is there.
+    group = base / path.lstrip('/')
+    for folder in (group, *group.parents):
+      if folder.is_relative_to(base):
+        yield folder / name
