@@ -78,20 +78,21 @@ class Monitor:
     return {run: self.look(run) for run in self.runs}
 
   def footprint(self) -> tuple[int, float]:
-    """Returns the largest peaks of memory of all attempts.
+    """Returns the largest peaks of memory of the attempts.
 
     Returns:
-      Main memory in bytes, and the fraction of a GPU's memory; 0 if unknown.
+      Main memory in bytes, and the fraction of a GPU's memory; 0 if unknown,
+      which they are until a run is done.
     """
     attempts = [x for look in self._own.values() for x in look.history.attempts]
-    # One that did not come to its end may not have begun to train. That of
-    # another version may have been measured beside others.
-    measured = [
-      x.gpu_fraction or 0.0 for x in attempts if x.outcome is Outcome.DONE
-    ]
+    done = [x for x in attempts if x.outcome is Outcome.DONE]
+    if not done:  # The others may not have begun to train.
+      return 0, 0.0
     return (
-      max((x.memory or 0 for x in attempts), default=0),
-      max(measured, default=0.0),
+      # One that only evaluated takes less than those that trained before it.
+      max(x.memory or 0 for x in attempts),
+      # That of another version may have been measured beside others.
+      max(x.gpu_fraction or 0.0 for x in done),
     )
 
 

@@ -121,6 +121,15 @@ def test_what_is_left_by_hand(stub_sweep):
   assert not any(sweep.base_dir.glob('bbf/Pong/*'))
 
 
+def test_memory_is_unknown_until_a_run_is_done(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  sweep.behave(drq_Pong_0=['crash'])
+  sweep.command('attempt', sweep.base_dir, 0)
+  assert looked_at(sweep).footprint() == (0, 0.0)
+  sweep.command('attempt', sweep.base_dir, 0)
+  assert looked_at(sweep).footprint()[0] > 1e6
+
+
 def test_the_cost_of_a_run_that_removes_its_checkpoints(
   stub_sweep, monkeypatch
 ):
