@@ -4,8 +4,9 @@
 
 COMMAND does the work in a process of its own; its output goes to a log file.
 This process only waits. It imports neither NumPy nor JAX, so it takes little
-memory. Exit codes: those of the command; 75 also if another process holds the
-unit; 74, the attempt could not be recorded.
+memory. Exit codes: those of the command, or of the attempt after which it is
+not tried again; 75 also if another process holds the unit; 74, the attempt
+could not be recorded.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from typing import Any
 from experiments import locks
 from experiments.exit_codes import (
   EXIT_DIVERGED,
+  EXIT_FAILED,
   EXIT_NOT_RECORDED,
   EXIT_STOPPED,
   EXIT_WRONG_SETTING,
@@ -63,11 +65,13 @@ class Unit:
       code of the command tells.
     lock: file that the process that executes the unit locks; None if there is
       none.
+    retries: how often it is tried again after a failure; None for no limit.
   """
 
   folder: str
   finished: str | None = None
   lock: str | None = None
+  retries: int | None = None
 
   @property
   def is_finished(self) -> bool:
@@ -98,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def attempt(unit: Unit, argv: Sequence[str]) -> int:
-  """Makes an attempt, unless the unit is finished or another process holds it.
+  """Makes an attempt, unless the unit is finished, has failed or is held.
 
   Args:
     unit: the unit.
@@ -118,7 +122,12 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
     if not held or unit.is_held:
       _say(f'error: another process is running in {folder}')
       return EXIT_STOPPED
-    number = len(history.read(folder).attempts) + 1
+    past = history.read(folder)
+    if unit.retries is not None and (cause := past.verdict(unit.retries)):
+      assert cause.exit_code is not None
+      _say(f'{cause.last_line} (no retry)')
+      return _shown(cause.exit_code, cause.outcome)
+    number = len(past.attempts) + 1
     log = folder / 'logs' / f'{number}.log'
     log.parent.mkdir(exist_ok=True)
     place = devices.place()
@@ -160,6 +169,15 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
       memory=_peak_memory(),
       gpu_fraction=gpu_fraction,
     )
+  return _shown(code, outcome)
+
+
+def _shown(code: int, outcome: Outcome) -> int:
+  """Returns the exit code of this process for that of a command."""
+  if outcome is Outcome.STOPPED:  # Also by a signal that it did not handle.
+    return EXIT_STOPPED
+  if outcome is Outcome.FAILED and code == 0:
+    return EXIT_FAILED
   return code if code >= 0 else 128 - code
 
 
@@ -186,8 +204,10 @@ def _run(argv: Sequence[str], log: pathlib.Path) -> tuple[int, float | None]:
       is_last = signum == signal.SIGINT and len(asked) > 1
       process.send_signal(signal.SIGKILL if is_last else signal.SIGTERM)
 
-  for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(signum, stop)
+  signal.signal(signal.SIGTERM, stop)
+  signal.signal(signal.SIGINT, stop)
+  if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # By nohup.
+    signal.signal(signal.SIGHUP, stop)
   with log.open('wb') as output:
     process = subprocess.Popen(
       child.command(argv),

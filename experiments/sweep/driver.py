@@ -20,7 +20,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclasses.dataclass
 class _Pause:
-  """The pause before a run that was stopped is started again."""
+  """The pause before a run that stopped or failed is started again."""
 
   until: float = 0.0
   seconds: float = 0.0
@@ -170,6 +170,7 @@ class Driver:
         'device)'
       )
     else:
+      self._pause(run)  # What it failed of may pass, such as a full disk.
       self._say(f'{run}: {last.outcome}: {last.last_line} (retry)')
 
   def _pause(self, run: Run) -> None:

@@ -89,6 +89,7 @@ class Sweep:
       folder=str(folder.path),
       finished=str(folder.result_file),
       lock=str(folder.lock_file),
+      retries=self.retries,
     )
     return tuple(attempt.command(unit, [sys.executable, *self.arguments(run)]))
 

@@ -96,6 +96,25 @@ def test_a_second_ctrl_c_is_no_failure(tmp_path):
   assert (attempt.outcome, attempt.last_line) == ('stopped', 'ended by SIGINT')
 
 
+def test_a_command_that_does_not_handle_signals_is_stopped(tmp_path):
+  code = 'import os; os.kill(os.getpid(), 15)'
+  argv = [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code]
+  assert subprocess.run(argv, cwd=ROOT, check=False).returncode == 75
+  assert history.read(tmp_path).attempts[-1].outcome == 'stopped'
+
+
+def test_nohup_holds_for_the_command(tmp_path):
+  code = 'import signal; print(signal.getsignal(signal.SIGHUP).name)'
+  argv = [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code]
+  subprocess.run(
+    argv,
+    cwd=ROOT,
+    check=True,
+    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+  )
+  assert history.read(tmp_path).attempts[-1].last_line == 'SIG_IGN'
+
+
 @pytest.mark.parametrize(
   ('line', 'outcome'),
   [

@@ -1,5 +1,6 @@
 """What the exit codes of runs mean to a sweep, and what it says."""
 
+import datetime
 import json
 import signal
 import time
@@ -44,11 +45,22 @@ def test_what_an_exit_code_means(stub_sweep):
     ['failed', 'diverged'],
     ['done'],
   ]
-  ends = [x for x in sweep.events('drq/Pong/0') if x['event'] == 'end']
+  starts, ends = (
+    [x for x in sweep.events('drq/Pong/0') if x['event'] == event]
+    for event in ('start', 'end')
+  )
   assert [end['exit_code'] for end in ends] == [1, -signal.SIGSEGV, 0]
   assert ends[0]['last_line'] == 'OSError: the disk has gone'
   assert ends[1]['last_line'] == 'ended by SIGSEGV'
-  log = sweep.base_dir / 'drq/Pong/0' / sweep.events('drq/Pong/0')[0]['log']
+  # After a failure it waits for a second, and then for longer.
+  waited = [
+    datetime.datetime.fromisoformat(start['start'])
+    - datetime.datetime.fromisoformat(end['end'])
+    for start, end in zip(starts[1:], ends, strict=False)
+  ]
+  assert waited[0].total_seconds() > 0.9
+  assert waited[1].total_seconds() > 1.9
+  log = sweep.base_dir / 'drq/Pong/0' / starts[0]['log']
   assert log.read_text().startswith('Traceback')
   # The end: those that said the same are told of together.
   assert '8 runs: 4 done, 0 running, 0 waiting, 4 failed' in lines
@@ -187,6 +199,24 @@ def test_one_attempt_by_its_number(stub_sweep):
   code, lines = sweep.command('attempt', sweep.base_dir, 4)
   assert code == 2
   assert lines == ['error: there is no run 4; the 4 runs count from 0']
+
+
+def test_what_has_failed_for_good_is_not_tried_by_its_number(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0, 1, 2], retries=0)
+  sweep.behave(
+    drq_Pong_0=['diverge'], drq_Pong_1=['nothing'], drq_Pong_2=['segfault']
+  )
+  for number, code in ((0, 76), (1, 1), (2, 128 + signal.SIGSEGV)):
+    for _ in range(2):
+      assert sweep.command('attempt', sweep.base_dir, number)[0] == code
+  outcomes = [sweep.outcomes(f'drq/Pong/{seed}') for seed in range(3)]
+  assert outcomes == [['diverged'], ['failed'], ['failed']]
+  _, lines = sweep.command('attempt', sweep.base_dir, 0)
+  assert lines == [
+    'error: the loss of gradient step 3 is not finite (no retry)'
+  ]
+  sweep.command('retry', sweep.base_dir)
+  assert sweep.command('attempt', sweep.base_dir, 0)[0] == 0
 
 
 def test_commands_to_print(stub_sweep):
