@@ -43,7 +43,7 @@ def gpus() -> list[str]:
   """Returns the GPUs that JAX would use; none if it would use the CPU.
 
   Returns:
-    Numbers or UUIDs, as in CUDA_VISIBLE_DEVICES.
+    Numbers of nvidia-smi or UUIDs, as in CUDA_VISIBLE_DEVICES.
   """
   if not _may_use('cuda', 'gpu') or not _has_build('cuda12', 'cuda13'):
     return []
@@ -137,6 +137,8 @@ def gpu_environ(gpu: str, sharing: int, measure: bool) -> dict[str, str]:
     _DEVICE: f'gpu {gpu}',
     _SHARING: str(sharing),
     'CUDA_VISIBLE_DEVICES': gpu,
+    # The numbers are those of nvidia-smi. CUDA's own begin with the fastest.
+    'CUDA_DEVICE_ORDER': 'PCI_BUS_ID',
   }
   if measure:
     return environ | {_MEASURE: gpu, 'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}

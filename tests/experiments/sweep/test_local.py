@@ -17,7 +17,7 @@ TELL = """
 import json, os
 names = ('CUDA_VISIBLE_DEVICES', 'XLA_PYTHON_CLIENT_MEM_FRACTION',
          'XLA_PYTHON_CLIENT_PREALLOCATE', 'HT_RL_DEVICE', 'HT_RL_SHARING',
-         'JAX_COMPILATION_CACHE_DIR')
+         'JAX_COMPILATION_CACHE_DIR', 'CUDA_DEVICE_ORDER')
 told = {name: os.environ.get(name) for name in names}
 print(json.dumps({**told, 'cores': sorted(os.sched_getaffinity(0))}))
 """
@@ -126,6 +126,7 @@ def test_shares_of_gpus(two_gpus):
   places = told(LocalLauncher(2, 1), 4)
   visible = [place['CUDA_VISIBLE_DEVICES'] for place in places]
   assert visible == ['0', '1', '0', '1']
+  assert {place['CUDA_DEVICE_ORDER'] for place in places} == {'PCI_BUS_ID'}
   assert [place['HT_RL_DEVICE'] for place in places[:2]] == ['gpu 0', 'gpu 1']
   assert {place['HT_RL_SHARING'] for place in places} == {'2'}
   for place in places:
