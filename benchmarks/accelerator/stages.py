@@ -5,6 +5,7 @@ import contextlib
 import functools
 from importlib.util import find_spec
 import multiprocessing
+import pathlib
 import queue
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from ht_rl.atari100k.run_folder import RunFolder
 # A named figure, and the function that measures it.
 Stage = tuple[str, Callable[[], Figure | None]]
 
+_ROOT = pathlib.Path(__file__).parents[2]
 WARM_UP = 100
 STEPS_OF_A_RUN = 100_000
 GAME = 'Breakout'
@@ -284,11 +286,13 @@ def real_game(config: str, base_dir: str, deadline: float) -> Figure | None:
   """Five runs of a game at full length, by the command for users.
 
   Returns:
-    Scores and times; None if the deadline came first.
+    Scores and times; None if the deadline came first, or if the command
+    failed, which has said why: a full disk, for example, is no figure.
   """
+  gin_file = _ROOT / 'gin_configs' / f'{config}.gin'
   command = (
     *(sys.executable, '-m', 'experiments.train', f'--base_dir={base_dir}'),
-    *(f'--gin_files=gin_configs/{config}.gin', f'--game={GAME}'),
+    *(f'--gin_files={gin_file}', f'--game={GAME}'),
     f'--seed=0-{SEEDS - 1}',
   )
   begun = time.monotonic()
@@ -302,7 +306,7 @@ def real_game(config: str, base_dir: str, deadline: float) -> Figure | None:
   runs = [RunFolder.of(base_dir, config, GAME, seed) for seed in range(SEEDS)]
   results = [result for run in runs if (result := run.read_result())]
   if len(results) < len(runs):
-    return {'error': f'exit code {process.returncode}: {" ".join(command)}'}
+    return None
   return {
     'scores': [result['score'] for result in results],
     'training_seconds': max(result['training_seconds'] for result in results),

@@ -1,6 +1,7 @@
 """The command for accelerators, in small on this machine."""
 
 import json
+import pathlib
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from benchmarks.accelerator.stages import (
   IMAGES,
   has_torch,
   matrix_rate,
+  real_game,
   stages,
 )
 from experiments.supervised.models import make_model
@@ -77,6 +79,26 @@ def test_a_figure_is_measured_once(tmp_path):
   again.measure('b', lambda: None)  # Stopped.
   assert again.figures.keys() == {'a'}
   assert again.figures['a']['seconds'] == 1.0
+
+
+def test_a_real_game_that_fails_is_measured_again(tmp_path, monkeypatch):
+  typed = []
+
+  def fails(command):
+    typed.append(command)
+    return subprocess_of([sys.executable, '-c', 'raise SystemExit(1)'])
+
+  subprocess_of = subprocess.Popen
+  monkeypatch.setattr(subprocess, 'Popen', fails)
+  assert real_game('drq', str(tmp_path), deadline=float('inf')) is None
+  (gin_file,) = [
+    word.removeprefix('--gin_files=')
+    for word in typed[0]
+    if word.startswith('--gin_files=')
+  ]
+  # It is found from any folder.
+  assert pathlib.Path(gin_file).is_absolute()
+  assert pathlib.Path(gin_file).exists()
 
 
 def test_too_little_memory_is_a_figure(tmp_path):
