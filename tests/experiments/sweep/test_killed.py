@@ -28,8 +28,8 @@ def test_260_runs_and_50_kills_with_two_drivers(stub_sweep):
     for i, driver in enumerate(drivers):
       if driver.poll() is not None and (moments or driver.returncode != 0):
         drivers[i] = sweep.start('--runs_per_device=2')
-    if moments and len(sweep.done()) >= moments[0]:
-      victims = sweep.processes()
+    is_due = moments and len(sweep.done()) >= moments[0]
+    if is_due and (victims := sweep.processes()):
       with contextlib.suppress(ProcessLookupError):  # It has just ended.
         os.kill(int(random.choice(victims)), signal.SIGKILL)
         moments.pop(0)
