@@ -14,6 +14,7 @@ line for each); 75, stopped.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+import contextlib
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import time
 
 from absl import app, flags
 
-from experiments import gin_flags
+from experiments import gin_flags, locks
 from experiments.command import (
   SettingsError,
   guarded,
@@ -44,6 +45,7 @@ from experiments.sweep import (
 from experiments.sweep.driver import Driver
 from experiments.sweep.history import Outcome
 from experiments.sweep.monitor import Monitor, Status, as_json
+from ht_rl.atari100k.run_folder import RunFolderError
 
 flags.adopt_module_key_flags(gin_flags)
 flags.adopt_module_key_flags(options)
@@ -113,7 +115,24 @@ def run(words: Sequence[str]) -> int:
     driver = Driver(monitor, launcher, shown.say)
     with on_stop_signals(driver.stop):
       driver.run(lambda driver: shown.show(driver.status))
+  _remove_leftovers(monitor)
   return _tell_the_end(driver)
+
+
+def _remove_leftovers(monitor: Monitor) -> None:
+  """Removes the checkpoints that a kill right after a result left."""
+  for run, look in monitor.looks().items():
+    folder = monitor.sweep.folder(run)
+    if look.status is not Status.DONE or not folder.checkpoints.exists():
+      continue
+    with (
+      contextlib.suppress(RunFolderError, OSError),  # They only take space.
+      locks.hold(folder.lock_file) as held,
+    ):
+      settings = folder.read_settings()
+      # A sweep does not parse settings: what names it may keep them.
+      if held and settings is not None and 'keep_checkpoints' not in settings:
+        folder.remove_leftovers(keep_checkpoints=False)
 
 
 def _tell_the_end(driver: Driver) -> int:

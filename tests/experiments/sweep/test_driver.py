@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from experiments import locks
 from experiments.sweep import history
 
 
@@ -199,6 +200,22 @@ def test_one_attempt_by_its_number(stub_sweep):
   code, lines = sweep.command('attempt', sweep.base_dir, 4)
   assert code == 2
   assert lines == ['error: there is no run 4; the 4 runs count from 0']
+
+
+def test_checkpoints_that_a_kill_after_the_result_left(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(4))
+  assert sweep.run()[0] == 0
+  folders = [sweep.sweep.folder(run) for run in sweep.sweep.runs]
+  for folder in folders:
+    (folder.checkpoints / '100').mkdir(parents=True)
+    folder.config_file.write_text('DrQAgent.gamma = 0.9\n')
+  keep = 'Atari100kRunner.keep_checkpoints = True\n'
+  folders[1].config_file.write_text(keep)
+  folders[2].config_file.unlink()  # Nothing says whether they are to stay.
+  with locks.hold(folders[3].lock_file):  # It is still removing its own.
+    assert sweep.run()[0] == 0
+  there = [folder.checkpoints.exists() for folder in folders]
+  assert there == [False, True, True, True]
 
 
 def test_what_has_failed_for_good_is_not_tried_by_its_number(stub_sweep):
