@@ -1,11 +1,12 @@
 """The gin configurables: agents, networks and optimizers.
 
-The core does not know gin. This module defines the names that gin files use,
-and repeats no value that the core defines.
+The core does not know gin. This module defines the names that gin files use.
+The settings of an agent and their defaults are the fields of its learner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
@@ -23,13 +24,48 @@ from agents.run_settings import RunSettings
 import ht_rl
 from ht_rl.arguments import check_bool, check_choice, check_float, check_int
 
-hare_tortoise = gin.external_configurable(ht_rl.hare_tortoise, 'hare_tortoise')
 run_settings = gin.external_configurable(RunSettings, 'Atari100kRunner')
 
 
-def restart_interval() -> int | None:
-  """Returns `hare_tortoise.reset_every`; None if it is not a number."""
-  interval = gin.get_bindings('hare_tortoise').get('reset_every')
+class HareTortoise(optax.GradientTransformationExtraArgs):
+  """The transform `ht_rl.hare_tortoise`, which can be asked for its settings.
+
+  Attributes:
+    settings: its arguments by name, defaults included.
+  """
+
+  settings: Mapping[str, Any]
+
+
+_OF_HARE_TORTOISE = inspect.signature(ht_rl.hare_tortoise)
+
+
+def _hare_tortoise(*arguments: Any, **settings: Any) -> HareTortoise:
+  transform = HareTortoise(*ht_rl.hare_tortoise(*arguments, **settings))
+  bound = _OF_HARE_TORTOISE.bind(*arguments, **settings)
+  bound.apply_defaults()
+  transform.settings = bound.arguments
+  return transform
+
+
+_hare_tortoise.__signature__ = _OF_HARE_TORTOISE  # type: ignore[attr-defined]
+hare_tortoise = gin.external_configurable(_hare_tortoise, 'hare_tortoise')
+
+
+def restart_interval(loop: Loop) -> int | None:
+  """Returns the gradient steps between two restarts of Hare & Tortoise.
+
+  Args:
+    loop: the agent.
+
+  Returns:
+    None if there are no restarts, if their interval is not a number, or if the
+    optimizer is not from the `hare_tortoise` of this module.
+  """
+  optimizer = loop.learner.optimizer
+  if not isinstance(optimizer, HareTortoise):
+    return None
+  interval = optimizer.settings['reset_every']
   return interval if isinstance(interval, int) else None
 
 
@@ -40,7 +76,7 @@ def restarts_warning(loop: Loop, training_steps: int) -> str | None:
     loop: the agent, made with the current settings.
     training_steps: environment steps of the run.
   """
-  interval = restart_interval()
+  interval = restart_interval(loop)
   if interval is None:
     return None
   cycles = loop.cycles(training_steps)
@@ -276,16 +312,30 @@ def _configurable_agent(
   return gin.configurable(name)(make)
 
 
-# By default, the target network has momentum 0.995 and no restarts.
+def _default_optimizer(**of_adam: Any) -> HareTortoise:
+  """Returns Adam with a tortoise of momentum 0.995 and without restarts.
+
+  Args:
+    **of_adam: defaults of Adam's settings. What gin sets comes before them.
+  """
+
+  def unset(name: str, **defaults: Any) -> dict[str, Any]:
+    given = gin.get_bindings(name, resolve_references=False)
+    return {key: x for key, x in defaults.items() if key not in given}
+
+  make = unset('hare_tortoise', inner=adam, momentum=0.995)
+  if 'inner' in make:
+    make['inner'] = adam(**unset('adam', **of_adam))
+  return hare_tortoise(**make)
+
+
 drq_agent = _configurable_agent(
-  DrQLearner,
-  dueling_q_network,
-  lambda: ht_rl.hare_tortoise(adam(), momentum=0.995),
+  DrQLearner, dueling_q_network, _default_optimizer
 )
 bbf_agent = _configurable_agent(
   BBFLearner,
   bbf_network,
-  lambda: ht_rl.hare_tortoise(adam(weight_decay=0.1), momentum=0.995),
+  functools.partial(_default_optimizer, weight_decay=0.1),
 )
 
 # The agents that `train.agent` can name.

@@ -163,7 +163,7 @@ def _execute_group(
     units,
     loop,
     settings,
-    restart_every=configurables.restart_interval(),
+    restart_every=configurables.restart_interval(loop),
     strategy=strategy,
     new_progress=progress.Progress,
     say=say,

@@ -68,7 +68,8 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       summary_writing_frequency=loop.summary_writing_frequency,
       seed=seed,
     )
-    self.driver = Driver(loop, self._seed, configurables.restart_interval())
+    restart_every = configurables.restart_interval(loop)
+    self.driver = Driver(loop, self._seed, restart_every)
 
   # Hooks of JaxDQNAgent's constructor.
 

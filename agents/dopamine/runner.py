@@ -15,9 +15,8 @@ from agents.dopamine import refused, reporter
 from dopamine.discrete_domains import run_experiment
 from tensorflow import errors as tf_errors
 
-from agents import atari
+from agents import atari, configurables
 from agents import evaluation as evaluation_lib
-from agents.configurables import restarts_warning
 from agents.errors import CheckpointError, StoppedError
 from agents.recorded_run import NewProgress, Progress, RecordedRun, Silent
 from agents.run_evaluation import evaluate_due, evaluate_trained
@@ -119,7 +118,7 @@ class Atari100kRunner(run_experiment.Runner):
       DivergedError: a loss was NaN or infinite.
       CheckpointError: a checkpoint could not be written.
     """
-    if line := restarts_warning(
+    if line := configurables.restarts_warning(
       self._agent.driver.loop, self._settings.training_steps
     ):
       self._say(line)

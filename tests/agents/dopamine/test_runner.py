@@ -63,7 +63,13 @@ class Lines:
 
 
 def make_runner(
-  folder, progress=None, say=print, should_stop=None, agent=None, **settings
+  folder,
+  progress=None,
+  say=print,
+  should_stop=None,
+  agent=None,
+  rule=None,
+  **settings,
 ):
   def create_agent(sess, environment, summary_writer):
     del sess, summary_writer
@@ -72,7 +78,9 @@ def make_runner(
       network=lambda num_actions: configurables.dueling_q_network(
         num_actions, channels=(4,), kernels=(12,), strides=(12,), hidden=16
       ),
-      optimizer=ht_rl.hare_tortoise(optax.adam(1e-2), momentum=0.99),
+      optimizer=configurables.hare_tortoise(
+        optax.adam(1e-2), momentum=0.99, **(rule or {})
+      ),
       min_replay_history=30,
       replay_capacity=500,
       replay_ratio=1,
@@ -415,11 +423,11 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
   ('interval', 'reset_every', 'said_of_it'),
   # 170 gradient steps: with resets at 60 and 120 no cycle is longer than 60.
   [
-    ('61', 60, '61 gradient steps, but each reset starts its count anew'),
-    ('60', 60, None),
-    ('170', None, None),
-    ('171', None, '171 gradient steps, but the run has only 170'),
-    ('%n', 60, 'and no two are more than 60 apart'),
+    (61, 60, '61 gradient steps, but each reset starts its count anew, and no'),
+    (61, 60, 'and no two are more than 60 apart'),
+    (60, 60, None),
+    (170, None, None),
+    (171, None, '171 gradient steps, but the run has only 170'),
   ],
 )
 def test_restarts_that_never_happen_are_said_at_the_start(
@@ -430,14 +438,11 @@ def test_restarts_that_never_happen_are_said_at_the_start(
     tmp_path,
     say=said.append,
     agent={'reset_every': reset_every},
+    rule={'reset_every': interval},
     should_stop=lambda: True,
   )
-  gin.parse_config(f'n = 61\nhare_tortoise.reset_every = {interval}')
-  try:
-    with pytest.raises(StoppedError):
-      runner.run_experiment()
-  finally:
-    gin.clear_config()
+  with pytest.raises(StoppedError):
+    runner.run_experiment()
   assert len(said) == (said_of_it is not None)
   for line in said:
     assert line.startswith('warning: Hare & Tortoise never restarts in this')
