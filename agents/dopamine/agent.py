@@ -46,8 +46,8 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     refused.check('dqn_agent.JaxDQNAgent', refused.JAX_DQN_AGENT, learner.name)
     if seed is not None:
       check_seed(f'{learner.name}.seed', seed)
-    # The outcome that ended the last episode, until the first frame of the next
-    # one: the learner takes the two together.
+    # The outcome that ended the last episode of training, until the first frame
+    # of the next one: the learner takes the two together.
     self._pending: Outcome | None = None
     # The policy of an evaluation, and the number of training actions before.
     self._policy: Policy | None = None
@@ -90,26 +90,29 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def training_steps(self, steps: int) -> None:
     del steps  # JaxDQNAgent's constructor sets it to 0, as the driver does.
 
-  # The interface of a Dopamine agent.
+  # The interface of a Dopamine agent. With Runner.max_steps_per_episode = None
+  # an episode goes on from training into evaluation and back: training has it
+  # as truncated where it leaves, and as a new one where it comes back.
 
   def begin_episode(self, observation: np.ndarray) -> np.ndarray:
     """Returns the first action of an episode."""
     if self.eval_mode:
-      # One policy for all episodes between two training steps, so that its
-      # exploration goes on from one episode to the next.
-      if self._policy is None or self._policy_steps != self.driver.steps:
-        self._policy = self.driver.policy(1, self._seed)
-        self._policy_steps = self.driver.steps
       return self._evaluate_one(observation, first=True)
-    if self._pending is not None:
-      pending, self._pending = self._pending, None
-      return self._advance(pending, observation)
-    return self.driver.begin(observation)
+    outcome, self._pending = self._pending, None
+    if not self.driver.steps:
+      return self.driver.begin(observation)
+    # Of a run that goes on in a new environment, the outcome may be unknown.
+    return self._advance(outcome or Outcome(0.0, truncation=True), observation)
 
   def step(self, reward: float, observation: np.ndarray) -> np.ndarray:
     """Learns from the last action and returns the next action."""
     if self.eval_mode:
-      return self._evaluate_one(observation, first=False)
+      first = not self._is_evaluating
+      if first:  # The reward is that of the last action of training.
+        self.end_episode(reward, terminal=False)
+      return self._evaluate_one(observation, first)
+    if self._pending is not None:  # The reward is that of an evaluation.
+      return self.begin_episode(observation)
     return self._advance(Outcome(reward), observation)
 
   def end_episode(self, reward: float, terminal: bool = True) -> None:
@@ -120,8 +123,13 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
       terminal: whether the environment ended (or a life was lost); otherwise
         the episode was truncated.
     """
-    if not self.eval_mode:
+    if self._pending is None and not (self.eval_mode and self._is_evaluating):
       self._pending = Outcome(reward, bool(terminal), not terminal)
+
+  @property
+  def _is_evaluating(self) -> bool:
+    """Whether an evaluation has begun since the last action of training."""
+    return self._policy is not None and self._policy_steps == self.driver.steps
 
   def _advance(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:
     action = self.driver.step(outcome, observation)
@@ -132,7 +140,11 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
   def _evaluate_one(self, observation: np.ndarray, first: bool) -> np.ndarray:
     shape = (1, *self.observation_shape)
     frame = np.reshape(observation, shape).astype(self.observation_dtype)
-    assert self._policy is not None  # From `begin_episode`.
+    # One policy for all episodes between two training steps, so that its
+    # exploration goes on from one episode to the next.
+    if self._policy is None or not self._is_evaluating:
+      self._policy = self.driver.policy(1, self._seed)
+      self._policy_steps = self.driver.steps
     return np.asarray(self._policy(frame, np.array([first])))[0]
 
   def report(self) -> None:

@@ -388,6 +388,87 @@ def test_it_trains_and_resumes_under_dopamines_runner(tmp_path):
   assert list((tmp_path / 'two').glob('**/events.out.tfevents*'))
 
 
+class Telling(atari.AtariEnvironment):
+  """A game that tells of each step; one reward differs from the next."""
+
+  def __init__(self, agents):
+    super().__init__('Breakout', seed=0, max_noops=5, max_episode_steps=25)
+    self._agents = agents
+    self._frame, self._chosen_in_training = None, None
+    self.told = []
+
+  def reset(self):
+    self._frame = super().reset()
+    self._chosen_in_training = not self._agents[-1].eval_mode
+    return self._frame
+
+  def step(self, action):
+    frame, reward = self._frame, len(self.told) % 7 / 8
+    self._frame, _, terminal, info = super().step(action)
+    training = not self._agents[-1].eval_mode
+    if self._chosen_in_training:
+      # An action of training that evaluation plays is the last of an episode.
+      end = terminal or self.game_over or not training
+      self.told.append((frame, reward, terminal, end))
+    self._chosen_in_training = training
+    return self._frame, reward, terminal, info
+
+
+@pytest.mark.parametrize('training_steps', [12, 24])
+def test_an_episode_goes_on_in_evaluation_and_back(tmp_path, training_steps):
+  """The games have 25 steps: they end before, in, and after an evaluation."""
+  agents, told = [], []
+
+  def run(num_iterations):
+    def create(sess, environment, summary_writer):
+      agents.append(make_agent(summary_writer=summary_writer))
+      return agents[-1]
+
+    environment = Telling(agents)
+    runner = run_experiment.Runner(
+      str(tmp_path),
+      create,
+      create_environment_fn=lambda: environment,
+      num_iterations=num_iterations,
+      training_steps=training_steps,
+      evaluation_steps=7,
+      max_steps_per_episode=None,
+      fine_grained_print_to_console=False,
+    )
+    runner.run_experiment()
+    told.extend(environment.told)
+
+  run(3)
+  run(4)  # Resumed, with a new game.
+  assert len(told) > 4 * training_steps
+  del told[-1]  # It is pending.
+  replay = jax.device_get(agents[-1].driver.state.replay)
+  assert replay.cursor == len(told)
+  seen, rewards, terminals, ends = map(np.array, zip(*told, strict=True))
+  padded = np.pad(seen[..., 0], ((0, 0), (4, 4), (4, 4)), 'edge')
+  np.testing.assert_array_equal(replay.frames[: len(told)], padded)
+  np.testing.assert_array_equal(replay.rewards[: len(told)], rewards)
+  np.testing.assert_array_equal(replay.terminals[: len(told)], terminals)
+  np.testing.assert_array_equal(replay.ends[: len(told)], ends)
+  assert np.sum(ends & ~terminals) >= 3
+
+
+def test_a_run_that_goes_on_in_a_new_environment_begins_an_episode():
+  agent, observations = make_agent(), frames(0)
+  agent.begin_episode(next(observations))
+  agent.step(1.0, next(observations))
+  resumed = make_agent()
+  resumed.set_state(snapshot(agent))
+  resumed.begin_episode(next(observations))
+  resumed.step(0.5, next(observations))
+  replay = resumed.driver.state.replay
+  assert replay.cursor == 3
+  # The outcome of the second action is not known.
+  assert replay.rewards[:3].tolist() == [1.0, 0.0, 0.5]
+  assert replay.ends[:3].tolist() == [False, True, False]
+  assert not replay.terminals.any()
+
+
 # --- Settings ---
 
 
