@@ -130,11 +130,10 @@ class Checkpoints:
     Raises:
       CheckpointError: there are checkpoints, and none can be read.
     """
-    steps = self.steps()
-    while last is not None and steps and steps[-1] > last:
-      self._manager.delete(steps.pop())
+    if last is not None:
+      self.remove_from(last + 1)
     damaged = []
-    for step in reversed(steps):
+    for step in reversed(self.steps()):
       try:
         folder = self._folder(step)
         if (folder / _DIGEST).read_text() != _digest(folder):
@@ -157,6 +156,16 @@ class Checkpoints:
         'to start the run again'
       )
     return None
+
+  def remove_from(self, first: int) -> None:
+    """Deletes the checkpoints of a step and of all later steps.
+
+    Args:
+      first: the step.
+    """
+    for step in reversed(self.steps()):
+      if step >= first:
+        self._manager.delete(step)
 
   def remove(self) -> None:
     """Deletes all checkpoints; call nothing else afterwards.

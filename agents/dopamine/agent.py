@@ -192,8 +192,12 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     """Writes a checkpoint for Dopamine's runners."""
     if not os.path.isdir(checkpoint_dir):
       return None
-    folder = os.path.join(checkpoint_dir, 'agent')
-    checkpoint.Checkpoints(folder).save(iteration_number, self.get_state())
+    checkpoints = checkpoint.Checkpoints(os.path.join(checkpoint_dir, 'agent'))
+    state = self.get_state()
+    # There is one of this iteration if a run was killed before the runner wrote
+    # its own file: that run goes on from an earlier iteration.
+    checkpoints.remove_from(iteration_number)
+    checkpoints.save(iteration_number, state)
     return {'training_steps': self.training_steps}
 
   def unbundle(

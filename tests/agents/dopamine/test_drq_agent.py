@@ -344,6 +344,15 @@ def test_dopamines_hooks_write_and_read_a_checkpoint(learning, tmp_path):
   play(learning, 5)
   assert learning.unbundle(str(tmp_path), 4, bundle)
   assert_bitwise(snapshot(learning), at_four)
+  # If killed before its first file, Dopamine asks for none and begins anew.
+  learning.bundle_and_checkpoint(str(tmp_path), 3)
+  play(learning, 5)
+  at_three = snapshot(learning)
+  learning.bundle_and_checkpoint(str(tmp_path), 3)
+  play(learning, 5)
+  assert learning.unbundle(str(tmp_path), 3, bundle)
+  assert_bitwise(snapshot(learning), at_three)
+  learning.bundle_and_checkpoint(str(tmp_path), 4)
   # Another iteration does not replace an unreadable checkpoint.
   (tmp_path / 'agent' / '4' / 'sha256').write_text('')
   with pytest.raises(CheckpointError, match='of iteration 4'):
