@@ -19,6 +19,7 @@ import numpy as np
 
 from agents import atari, emulators
 from agents.core import placement
+from agents.core.driver import Programs
 from agents.core.loop import Loop
 from agents.core.population import Population
 from agents.core.state import Outcome
@@ -89,6 +90,7 @@ class Group:
     new_progress: NewProgress | None = None,
     say: Callable[[str], None] = print,
     should_stop: Callable[[], bool] = lambda: False,
+    programs: Programs | None = None,
   ):
     """Loads the games, and restores the last checkpoint of each run.
 
@@ -102,6 +104,7 @@ class Group:
       say: called with each line for the user.
       should_stop: called after each step; if it returns True, the runs write
         checkpoints and `StoppedError` is raised.
+      programs: the loop's, for as many runs; None makes them.
 
     Raises:
       ValueError: a setting is wrong, or the runs do not fit in memory.
@@ -113,8 +116,9 @@ class Group:
     self._should_stop = should_stop
     self.errors: dict[int, DivergedError] = {}
     self._names = [f'{place.game}, seed {place.seed}' for place in places]
+    seeds = [place.seed for place in places]
     self._population = Population(
-      loop, [place.seed for place in places], restart_every, strategy, say
+      loop, seeds, restart_every, strategy, say, programs
     )
     self._emulators = emulators.Emulators(
       [(place.game, place.seed) for place in places],

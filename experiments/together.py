@@ -16,9 +16,8 @@ import gin
 
 from agents import atari, configurables
 from agents.core import placement
-from agents.core.driver import check_parts
+from agents.core.driver import Programs
 from agents.core.loop import Loop
-from agents.core.memory import check_memory
 from agents.errors import DivergedError
 from agents.population import Group, group_by_size
 from agents.run_settings import RunSettings
@@ -109,21 +108,20 @@ def _execute(
   device_lines = device.lines()
   try:
     settings = configurables.run_settings()
-    groups = [(group, _make_loop(group)) for group in group_by_size(units)]
+    made = [(group, _make_loop(group)) for group in group_by_size(units)]
     check_effects()
-    for group, loop in groups:
-      check_memory(loop.learner, len(group))
-      check_parts(loop.learner)
+    # Their tracing checks that the settings fit together.
+    groups = [(group, Programs(loop, len(group))) for group, loop in made]
   except (ValueError, TypeError) as error:
     raise SettingsError(explain(error)) from error
   for line in device_lines:
     say(line)
-  warning = configurables.restarts_warning(loop, settings.training_steps)
+  warning = configurables.restarts_warning(made[0][1], settings.training_steps)
   if warning is not None:
     say(warning)
   errors: list[DivergedError] = []
-  for group, loop in groups:
-    errors += _execute_group(group, loop, settings, strategy, stop)
+  for group, programs in groups:
+    errors += _execute_group(group, programs, settings, strategy, stop)
   return errors
 
 
@@ -147,11 +145,12 @@ def _make_loop(units: Sequence[atari_run.AtariRun]) -> Loop:
 
 def _execute_group(
   units: Sequence[atari_run.AtariRun],
-  loop: Loop,
+  programs: Programs,
   settings: RunSettings,
   strategy: str,
   stop: list[bool],
 ) -> list[DivergedError]:
+  loop = programs.loop
   games = ', '.join(dict.fromkeys(unit.game for unit in units))
   count = len(placement.devices(len(units)))
   say(
@@ -168,6 +167,7 @@ def _execute_group(
     new_progress=progress.Progress,
     say=say,
     should_stop=lambda: bool(stop),
+    programs=programs,
   )
   for unit, run in zip(units, group.runs, strict=True):
     unit.begin(run.protocol)

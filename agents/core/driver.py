@@ -18,7 +18,7 @@ from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
 
-def check_parts(learner: Learner) -> None:
+def _check_parts(learner: Learner) -> None:
   """Raises ValueError if network or optimizer are not what a learner needs."""
   train = jax.eval_shape(learner.init, jax.random.PRNGKey(0)).train
   groups = train.params['params'].keys()
@@ -61,7 +61,7 @@ class Programs:
     self.loop = loop
     learner = loop.learner
     check_memory(learner, num_runs)
-    check_parts(learner)
+    _check_parts(learner)
     self.init = jax.jit(learner.init)
     state = jax.eval_shape(learner.init, jax.random.PRNGKey(0))
     self.begin = jax.jit(learner.begin, donate_argnums=0)

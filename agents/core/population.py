@@ -41,6 +41,7 @@ class Population:
     restart_every: int | None = None,
     strategy: str = 'auto',
     say: Callable[[str], None] = lambda line: None,
+    programs: Programs | None = None,
   ):
     """Draws the initial states; 'auto' also compiles and times.
 
@@ -51,6 +52,7 @@ class Population:
       strategy: one of `strategies.STRATEGIES`, or 'auto' for the one that is
         fastest here ('turns' on a CPU).
       say: called with the line that says what 'auto' found.
+      programs: the loop's, for as many runs; None makes them.
 
     Raises:
       ValueError: an argument is wrong, the settings do not fit together, or the
@@ -59,7 +61,8 @@ class Population:
     check_int('the number of seeds', len(seeds), 1)
     check_choice('strategy', strategy, ('auto', *strategies.STRATEGIES))
     self.loop = loop
-    programs = Programs(loop, len(seeds))
+    if programs is None:
+      programs = Programs(loop, len(seeds))
     if strategy == 'auto':
       strategy, self._runs = _fastest(programs, len(seeds), say)
     else:

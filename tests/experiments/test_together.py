@@ -242,6 +242,9 @@ WRONG = {
   "--gin_bindings=JaxDQNAgent.collector_allowlist = ('console',)": (
     'JaxDQNAgent.collector_allowlist has no effect on several runs at once'
   ),
+  "--gin_bindings=hare_tortoise.reset_mask = {'params': {'hed': True}}": (
+    'reset_mask must be'
+  ),
   '--gin_bindings=DrQAgent.replay_capacity = 2_000_000_000': (
     'DrQAgent.replay_capacity must fit in memory'
   ),
