@@ -4,7 +4,7 @@ The core does not know gin. This module defines the names that gin files use.
 The settings of an agent and their defaults are the fields of its learner.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import functools
 import inspect
@@ -37,6 +37,17 @@ class HareTortoise(optax.GradientTransformationExtraArgs):
   settings: Mapping[str, Any]
 
 
+# Settings that only a reset of a learner or a restart of the hare reads.
+_OF_RESETS = (
+  'no_resets_after',
+  'keep_encoder',
+  'keep_head',
+  'separate_target_draw',
+  'released_counting',
+  'reset_mask',
+  'reset_strength',
+  'reset_inner_state',
+)
 _OF_HARE_TORTOISE = inspect.signature(ht_rl.hare_tortoise)
 
 
@@ -62,36 +73,68 @@ def restart_interval(loop: Loop) -> int | None:
     None if there are no restarts, if their interval is not a number, or if the
     optimizer is not from the `hare_tortoise` of this module.
   """
+  return _interval(loop, 'reset_every')
+
+
+def _interval(loop: Loop, name: str) -> int | None:
   optimizer = loop.learner.optimizer
   if not isinstance(optimizer, HareTortoise):
     return None
-  interval = optimizer.settings['reset_every']
+  interval = optimizer.settings[name]
   return interval if isinstance(interval, int) else None
 
 
-def restarts_warning(loop: Loop, training_steps: int) -> str | None:
-  """Returns a warning if Hare & Tortoise never restarts in a run.
+def warnings(loop: Loop, training_steps: int) -> list[str]:
+  """Returns a line for each setting that changes nothing in a run.
 
   Args:
-    loop: the agent, made with the current settings.
+    loop: the agent.
     training_steps: environment steps of the run.
   """
-  interval = restart_interval(loop)
-  if interval is None:
-    return None
+  return [*_never_reached(loop, training_steps), *_without_resets(loop)]
+
+
+def _never_reached(loop: Loop, training_steps: int) -> Iterator[str]:
+  """Yields a line for each interval of Hare & Tortoise that is too long."""
   cycles = loop.cycles(training_steps)
-  if interval <= max(cycles):
-    return None
   why = f'the run has only {max(cycles):,}'
   if len(cycles) > 1:
     why = (
       'each reset starts its count anew, and no two are more than '
       f'{max(cycles):,} apart'
     )
-  return (
-    'warning: Hare & Tortoise never restarts in this run: '
-    f'hare_tortoise.reset_every is {interval:,} gradient steps, but {why}'
-  )
+  for name, what in (
+    ('reset_every', 'Hare & Tortoise never restarts'),
+    ('update_every', 'the tortoise is never updated'),
+  ):
+    interval = _interval(loop, name)
+    # Without any gradient step, an interval of 1 is not the reason.
+    if interval is not None and interval > max(1, *cycles):
+      yield (
+        f'warning: {what} in this run: hare_tortoise.{name} is {interval:,} '
+        f'gradient steps, but {why}'
+      )
+
+
+def _without_resets(loop: Loop) -> Iterator[str]:
+  """Yields a line for each setting of resets or restarts if there are none."""
+  learner = loop.learner
+  owners: list[tuple[str, Any, Any]] = [
+    (learner.name, type(learner), vars(learner))
+  ]
+  if isinstance(learner.optimizer, HareTortoise):
+    settings = learner.optimizer.settings
+    owners.append(('hare_tortoise', hare_tortoise, settings))
+  for owner, make, settings in owners:
+    parameters = inspect.signature(make).parameters
+    if settings['reset_every'] is not None:
+      continue
+    for name in _OF_RESETS:
+      if name in settings and settings[name] != parameters[name].default:
+        yield (
+          f'warning: {owner}.{name} has no effect, because '
+          f'{owner}.reset_every is None'
+        )
 
 
 @gin.configurable

@@ -116,9 +116,8 @@ def _execute(
     raise SettingsError(explain(error)) from error
   for line in device_lines:
     say(line)
-  warning = configurables.restarts_warning(made[0][1], settings.training_steps)
-  if warning is not None:
-    say(warning)
+  for line in configurables.warnings(made[0][1], settings.training_steps):
+    say(line)
   errors: list[DivergedError] = []
   for group, programs in groups:
     errors += _execute_group(group, programs, settings, strategy, stop)

@@ -143,7 +143,10 @@ def make_agent(file, run_dir):
   """Returns the agent of a run, after checking that all settings matter."""
   config.load_config([str(file)], SMALL)
   run = atari_run.AtariRun(run_dir, file.stem, 'Pong', 0)
-  return run._make_runner(lambda: False)._agent.driver.loop
+  loop = run._make_runner(lambda: False)._agent.driver.loop
+  steps = configurables.run_settings().training_steps
+  assert configurables.warnings(loop, steps) == []
+  return loop
 
 
 def update_number(count, optimizer):

@@ -118,7 +118,7 @@ class Atari100kRunner(run_experiment.Runner):
       DivergedError: a loss was NaN or infinite.
       CheckpointError: a checkpoint could not be written.
     """
-    if line := configurables.restarts_warning(
+    for line in configurables.warnings(
       self._agent.driver.loop, self._settings.training_steps
     ):
       self._say(line)

@@ -100,3 +100,33 @@ def test_an_interval_without_a_number_is_not_measured():
   )
   loop = configurables.drq_agent(num_actions=2, optimizer=optimizer)
   assert configurables.restart_interval(loop) is None
+
+
+WITHOUT_RESETS = {
+  'DrQAgent': ('keep_encoder = 0.5', 'keep_head = 0.5', 'no_resets_after = 9'),
+  'BBFAgent': ('keep_encoder = 0.6', 'no_resets_after = 9'),
+  'hare_tortoise': ('reset_strength = 0.5', 'reset_inner_state = True'),
+}
+
+
+@pytest.mark.parametrize(
+  ('owner', 'setting'),
+  [(owner, x) for owner in WITHOUT_RESETS for x in WITHOUT_RESETS[owner]],
+)
+def test_a_setting_of_resets_without_a_reset_is_said(owner, setting):
+  name = setting.split()[0]
+  agent = configurables.AGENTS.get(owner, configurables.bbf_agent)
+  settings = ('BBFAgent.reset_every = None', f'{owner}.{setting}')
+  [line] = configurables.warnings(make(agent, *settings), 9000)
+  assert line == (
+    f'warning: {owner}.{name} has no effect, because {owner}.reset_every is '
+    'None'
+  )
+  every = f'{owner}.reset_every = 10'
+  assert configurables.warnings(make(agent, every), 9000) == []
+
+
+@pytest.mark.parametrize('agent', list(configurables.AGENTS.values()))
+@pytest.mark.parametrize('steps', [1, 100_000])
+def test_an_agent_of_defaults_needs_no_warning(agent, steps):
+  assert configurables.warnings(make(agent), steps) == []

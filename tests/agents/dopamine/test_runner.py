@@ -430,22 +430,29 @@ def test_no_evaluation_scores_a_network_that_was_reset_a_moment_ago(tmp_path):
     (171, None, '171 gradient steps, but the run has only 170'),
   ],
 )
-def test_restarts_that_never_happen_are_said_at_the_start(
-  tmp_path, interval, reset_every, said_of_it
+@pytest.mark.parametrize(
+  ('name', 'what'),
+  [
+    ('reset_every', 'Hare & Tortoise never restarts'),
+    ('update_every', 'the tortoise is never updated'),
+  ],
+)
+def test_an_interval_that_is_longer_than_the_run_is_said_at_the_start(
+  tmp_path, name, what, interval, reset_every, said_of_it
 ):
   said = []
   runner = make_runner(
     tmp_path,
     say=said.append,
     agent={'reset_every': reset_every},
-    rule={'reset_every': interval},
+    rule={name: interval},
     should_stop=lambda: True,
   )
   with pytest.raises(StoppedError):
     runner.run_experiment()
   assert len(said) == (said_of_it is not None)
   for line in said:
-    assert line.startswith('warning: Hare & Tortoise never restarts in this')
+    assert line.startswith(f'warning: {what} in this run: hare_tortoise.{name}')
     assert said_of_it in line
 
 
