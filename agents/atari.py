@@ -260,6 +260,15 @@ class AtariEnvironment:
     Raises:
       ReplayError: the replayed episode ends differently from the saved one.
     """
+    if not self._replays(state):
+      raise ReplayError(
+        'the saved episode does not replay as it was: it comes from another '
+        f'game than {self.game}, or from another seed, setting or version of '
+        'ale-py'
+      )
+
+  def _replays(self, state: Mapping[str, Any]) -> bool:
+    """Plays the saved episode; returns whether it is as it was."""
     self._load()
     if state['episode'] >= 0:
       for _ in range(state['resets']):
@@ -267,13 +276,10 @@ class AtariEnvironment:
       self._episode = int(state['episode']) - 1
       self.reset()
       for action in state['actions'][: state['steps']]:
+        if self.game_over or action >= len(self._action_set):
+          return False
         self.step(int(action))
-    if not np.array_equal(self._emulator.getRAM(), state['ram']):
-      raise ReplayError(
-        'the saved episode does not replay as it was: it comes from another '
-        f'game than {self.game}, or from another seed, setting or version of '
-        'ale-py'
-      )
+    return np.array_equal(self._emulator.getRAM(), state['ram'])
 
   def _load(self) -> None:
     """Creates a new emulator, in its state before the first episode."""

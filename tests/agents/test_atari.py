@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from agents import atari
+from agents.errors import ReplayError
 from ht_rl.atari100k import games
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -220,12 +221,17 @@ def test_state_of_another_run():
   play(one, [1, 2, 3, 0] * 5)
   state = one.get_state()
   one.set_state(state)
-  for other in [
-    atari.AtariEnvironment('Breakout', seed=1),
-    atari.AtariEnvironment('Pong', seed=0),
+  actions = state['actions'].copy()
+  actions[7] = 4  # Breakout has four actions.
+  for other, saved in [
+    (atari.AtariEnvironment('Breakout', seed=1), state),
+    (atari.AtariEnvironment('Pong', seed=0), state),
+    # Its game is over before the saved one.
+    (atari.AtariEnvironment('Breakout', seed=0, max_episode_steps=19), state),
+    (one, state | {'actions': actions}),
   ]:
-    with pytest.raises(ValueError, match='does not replay'):
-      other.set_state(state)
+    with pytest.raises(ReplayError, match='does not replay'):
+      other.set_state(saved)
 
 
 @pytest.mark.parametrize(
