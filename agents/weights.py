@@ -1,7 +1,7 @@
 """Stores the weights of a network in an npz file, without pickle.
 
 Each array has the name of its path in the pytree, such as
-`params.Conv_0.kernel`.
+`params.Conv_0.kernel`. NumPy has no bfloat16, which is stored as float32.
 """
 
 import io
@@ -10,6 +10,7 @@ from typing import Any
 import zipfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from agents import checkpoint
@@ -22,13 +23,16 @@ def save(path: pathlib.Path, params: Any) -> None:
 
   Args:
     path: path of the file, such as `tortoise.npz`.
-    params: pytree of arrays with dtypes of NumPy itself, so not bfloat16.
+    params: pytree of arrays.
 
   Raises:
     OSError: the file can't be written.
   """
   content = io.BytesIO()
-  arrays: dict[str, Any] = dict(checkpoint.flatten(params))
+  arrays: dict[str, Any] = {
+    name: array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
+    for name, array in checkpoint.flatten(params).items()
+  }
   np.savez(content, **arrays)
   files.write_files({path: content.getvalue()})
 
@@ -39,7 +43,7 @@ def load(path: pathlib.Path, template: Any) -> Any:
   Args:
     path: path of the file.
     template: pytree of the same structure, whose leaves have the expected
-      shapes and dtypes.
+      shapes. Floating arrays are cast to the dtypes of its leaves.
 
   Returns:
     The template's tree with the arrays as its leaves.
@@ -52,10 +56,12 @@ def load(path: pathlib.Path, template: Any) -> Any:
       arrays = dict(file)
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise CheckpointError(f'{path} cannot be read ({error})') from error
-  params = checkpoint.unflatten(template, arrays)
-  for ours, theirs in zip(
-    jax.tree.leaves(params), jax.tree.leaves(template), strict=True
-  ):
-    if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+
+  def fit(ours: np.ndarray, theirs: Any) -> np.ndarray:
+    both = (ours.dtype, theirs.dtype)
+    is_cast = all(jnp.issubdtype(dtype, jnp.floating) for dtype in both)
+    if ours.shape != theirs.shape or not (is_cast or both[0] == both[1]):
       raise CheckpointError(f'{path} is of a network with other settings')
-  return params
+    return ours.astype(theirs.dtype, copy=False)
+
+  return jax.tree.map(fit, checkpoint.unflatten(template, arrays), template)

@@ -4,6 +4,7 @@ import signal
 
 from absl.testing import flagsaver
 import gin
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -127,6 +128,22 @@ def test_damaged_weights(tmp_path):
   path.write_bytes(path.read_bytes()[:50])
   with pytest.raises(CheckpointError, match='cannot be read'):
     weights.load(path, params)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16', 'float32'])
+def test_weights_of_a_dtype(tmp_path, dtype):
+  """A tortoise may have another dtype than the network that it plays for."""
+  path = tmp_path / 'tortoise.npz'
+  numbers = {'kernel': jnp.array([1 / 3, -2.0, 1e-3], dtype)}
+  weights.save(path, numbers)
+  same = weights.load(path, numbers)['kernel']
+  assert same.dtype == dtype
+  assert same.tobytes() == np.asarray(numbers['kernel']).tobytes()
+  wide = weights.load(path, {'kernel': np.zeros(3, np.float32)})['kernel']
+  assert wide.dtype == np.float32
+  np.testing.assert_array_equal(wide, numbers['kernel'].astype(np.float32))
+  with pytest.raises(CheckpointError, match='other settings'):
+    weights.load(path, {'kernel': np.zeros(3, np.int32)})
 
 
 @pytest.fixture(autouse=True)
