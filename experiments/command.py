@@ -11,7 +11,12 @@ from typing import Any
 
 from absl import flags, logging
 
-from agents.errors import CheckpointError, DivergedError, StoppedError
+from agents.errors import (
+  CheckpointError,
+  DivergedError,
+  StoppedError,
+  is_out_of_memory,
+)
 from experiments.exit_codes import (
   EXIT_DIVERGED,
   EXIT_FAILED,
@@ -21,7 +26,6 @@ from experiments.exit_codes import (
 from ht_rl.atari100k.run_folder import RunFolderError
 
 _FROM_GIN = re.compile(r"\n\s*In call to configurable '.*")
-_OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # The status code in errors of JAX.
 
 
 class SettingsError(Exception):
@@ -118,9 +122,9 @@ def guarded(action: Callable[[], None]) -> int:
   except (CheckpointError, RunFolderError, OSError) as error:
     return fail(error, EXIT_FAILED)
   except (MemoryError, RuntimeError) as error:
-    # JAX raises a RuntimeError of many lines.
-    if isinstance(error, RuntimeError) and _OUT_OF_MEMORY not in str(error):
+    if not is_out_of_memory(error):
       raise
+    # The message of JAX has many lines.
     first = str(error).partition('\n')[0]
     shown = f'out of memory ({first})' if first else 'out of memory'
     say('; '.join([f'error: {shown}', *getattr(error, '__notes__', ())]))

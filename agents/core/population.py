@@ -11,6 +11,7 @@ from agents.core import placement, strategies
 from agents.core.driver import Driver, Programs
 from agents.core.loop import Due, Loop
 from agents.core.state import AgentState, Outcome
+from agents.errors import is_out_of_memory
 from ht_rl.arguments import check_choice, check_int
 
 # On a CPU 'auto' has no choice, so no timing decides a result. A program of
@@ -151,20 +152,31 @@ def candidates(num_runs: int, platform: str) -> list[str]:
 def _fastest(
   programs: Programs, num_runs: int, say: Callable[[str], None]
 ) -> tuple[str, placement.Divided]:
-  """Times the candidates, one after another; returns the fastest, empty."""
+  """Times the candidates, one after another; returns the fastest, empty.
+
+  Those that need more memory than there is are left out.
+  """
   share = placement.largest_share(num_runs)
   names = candidates(share, jax.default_backend())
   made = {name: placement.Divided(name, programs, num_runs) for name in names}
   if len(names) == 1:
     return names[0], made[names[0]]
-  seconds = {}
+  seconds, shown = {}, []
   for name, runs in made.items():
-    for index in range(num_runs):
-      runs.write(index, programs.init(jax.random.PRNGKey(index)))
-    seconds[name] = _seconds_of_a_step(programs.loop, num_runs, runs)
+    try:
+      for index in range(num_runs):
+        runs.write(index, programs.init(jax.random.PRNGKey(index)))
+      seconds[name] = _seconds_of_a_step(programs.loop, num_runs, runs)
+      shown.append(f'{name} {1e3 * seconds[name]:.1f} ms')
+    except (MemoryError, RuntimeError) as error:
+      # Without any that fits, the error is that of the last one.
+      is_last = name == names[-1] and not seconds
+      if is_last or not is_out_of_memory(error):
+        raise
+      shown.append(f'{name} too much memory')
     runs.clear()  # Its memory is for the next one.
   best = min(seconds, key=lambda name: seconds[name])
-  timed = ', '.join(f'{name} {1e3 * x:.1f} ms' for name, x in seconds.items())
+  timed = ', '.join(shown)
   say(f'a step of {num_runs} runs takes: {timed}; they go on by {best!r}')
   return best, made[best]
 

@@ -126,11 +126,13 @@ def test_auto_takes_the_fastest(monkeypatch):
     return runs
 
   monkeypatch.setattr(placement, 'Divided', make_and_note)
-  monkeypatch.setattr(
-    population,
-    '_seconds_of_a_step',
-    lambda loop, num_runs, runs: seconds[names[runs]],
-  )
+
+  def time(loop, num_runs, runs):
+    if isinstance(found := seconds[names[runs]], Exception):
+      raise found
+    return found
+
+  monkeypatch.setattr(population, '_seconds_of_a_step', time)
   monkeypatch.setattr(population, 'candidates', lambda *_: list(seconds))
   lines = []
   loop = make_loop('drq')
@@ -143,6 +145,19 @@ def test_auto_takes_the_fastest(monkeypatch):
     'a step of 2 runs takes: turns 0.5 ms, unrolled 1.0 ms; they go on by '
     "'turns'",
   ]
+  # One that does not fit is left out, but no other error is.
+  no_memory = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+  seconds['turns'] = no_memory
+  assert Population(loop, [1, 2], say=lines.append).strategy == 'unrolled'
+  assert lines[2:] == [
+    'a step of 2 runs takes: turns too much memory, unrolled 1.0 ms; they go '
+    "on by 'unrolled'",
+  ]
+  for last in (no_memory, jax.errors.JaxRuntimeError('INTERNAL: a driver')):
+    seconds['unrolled'] = last
+    with pytest.raises(jax.errors.JaxRuntimeError) as caught:
+      Population(loop, [1, 2])
+    assert caught.value is last
 
 
 def test_what_auto_times():
