@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import itertools
 
 import agents.dopamine  # noqa: F401
 
@@ -376,12 +375,6 @@ def test_the_hare_restarts_from_the_tortoise_when_due_and_only_then(warm):
       plain[i].params, states[i].params, rtol=1e-6, atol=1e-8
     )
   assert not equal(plain[4].params, states[4].params)
-  # Adam moves no weight by more than a few learning rates; a restart does.
-  jumps = [
-    float(optax.tree.norm(optax.tree.sub(b.params, a.params), ord=np.inf))
-    for a, b in itertools.pairwise(states)
-  ]
-  assert max(jumps[:3]) < 1.01 * LEARNING_RATE
 
 
 def trained(warm, **settings):
@@ -501,7 +494,8 @@ def test_a_population_of_three_equals_three_runs():
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_a_step_lowers_for_every_platform(dtype):
+def test_a_step_lowers_for_every_platform(dtype, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')  # Not unrolled.
   agent = drq_learner.DrQLearner(
     network=networks.DuelingQNetwork(18, dtype=jnp.dtype(dtype)),
     num_actions=18,
@@ -528,9 +522,10 @@ def test_a_step_lowers_for_every_platform(dtype):
     for line in exported.mlir_module().splitlines()
     if 'stablehlo.convolution' in line
   ]
-  # Forward thrice and backward twice but for the image's own gradient, and in
-  # acting once: each of three layers, two updates.
-  assert len(convolutions) >= 2 * 3 * 3
+  # Three in each of three passes forward and one backward, twice but for the
+  # image's own gradient, and three in acting; for each platform. Gradient steps
+  # are a loop: two are no more.
+  assert len(convolutions) == 3 * (3 * 3 + 2 * 3 - 1 + 3)
   assert all(('bf16' in line) == (dtype == 'bfloat16') for line in convolutions)
   after, *_ = jax.tree.unflatten(exported.out_tree, exported.out_avals)
   params = jax.tree.leaves(after.train.params)
