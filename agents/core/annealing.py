@@ -78,7 +78,6 @@ def discount(
 def reset_steps(
   reset_every: int,
   no_resets_after: int,
-  offset: int = 0,
   released_counting: bool = False,
 ) -> tuple[int, ...]:
   """Returns the environment steps of a run after which a reset is due.
@@ -90,15 +89,15 @@ def reset_steps(
   `no_resets_after` itself, where Atari-100k training ends: the evaluation would
   score freshly initialised layers.
 
-  BBF's release departs from the paper in two ways. It resets one step late,
-  when `reset_every` has been exceeded, and counts on from there, so each reset
-  is one step later than the previous one. And it omits a reset if the next one
-  would be due after `no_resets_after`, so the last reset is missing.
+  BBF's release departs from the paper in two ways. It resets when `reset_every`
+  has been exceeded, counted from step 1, and counts on from there: the first
+  reset is two steps late, and each later one is another step late. And it omits
+  a reset if the next one would be due after `no_resets_after`, so the last
+  reset is missing.
 
   Args:
     reset_every: environment steps between two resets.
     no_resets_after: environment step from which on no reset is due.
-    offset: added to every step (1 in the release).
     released_counting: whether to count as the release does.
 
   Returns:
@@ -109,12 +108,14 @@ def reset_steps(
 
   >>> reset_steps(20_000, no_resets_after=100_000)
   (20000, 40000, 60000, 80000)
-  >>> reset_steps(20_000, 100_000, offset=1, released_counting=True)
+  >>> reset_steps(20_000, 100_000, released_counting=True)
   (20002, 40003, 60004)
   """
   if reset_every < 1:
     raise ValueError(f'reset_every must be at least 1, not {reset_every}')
-  interval, end = reset_every, no_resets_after
   if released_counting:
-    interval, end = reset_every + 1, no_resets_after - reset_every + 1
-  return tuple(range(interval + offset, end + offset, interval))
+    interval = reset_every + 1
+    return tuple(
+      range(interval + 1, no_resets_after - reset_every + 2, interval)
+    )
+  return tuple(range(reset_every, no_resets_after, reset_every))

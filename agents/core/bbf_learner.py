@@ -169,10 +169,7 @@ class BBFLearner(learner_lib.Learner):
       return frozenset()
     return frozenset(
       annealing.reset_steps(
-        self.reset_every,
-        self.no_resets_after,
-        offset=int(self.released_counting),
-        released_counting=self.released_counting,
+        self.reset_every, self.no_resets_after, self.released_counting
       )
     )
 

@@ -55,39 +55,26 @@ def test_equal_values_stay_exactly():
   assert set(np.asarray(gamma)) == {np.float32(0.99)}
 
 
-def released_resets(reset_every, no_resets_after, offset, training_steps):
+def released_resets(reset_every, no_resets_after):
   """Returns the resets by the release's rule, counted step by step."""
-  resets, due = [], reset_every + offset
-  for step in range(training_steps):
+  resets, due = [], reset_every + 1
+  for step in range(no_resets_after + 1000):
     if step > due:
       due = step + reset_every
-      if due <= no_resets_after + offset:
+      if due <= no_resets_after + 1:
         resets.append(step)
   return resets
 
 
 @pytest.mark.parametrize(
-  ('reset_every', 'no_resets_after', 'offset'),
-  [
-    (20_000, 100_000, 1),
-    (20_000, 100_000, 0),
-    (5000, 100_000, 1),
-    (7, 100, 3),
-    (7, 98, 1),
-    (7, 97, 0),
-    (1, 20, 1),
-    (50, 60, 1),
-  ],
+  ('reset_every', 'no_resets_after'),
+  [(20_000, 100_000), (5000, 100_000), (7, 98), (7, 97), (1, 20), (50, 60)],
 )
-def test_released_counting_equals_the_rule(
-  reset_every, no_resets_after, offset
-):
+def test_released_counting_equals_the_rule(reset_every, no_resets_after):
   steps = annealing.reset_steps(
-    reset_every, no_resets_after, offset, released_counting=True
+    reset_every, no_resets_after, released_counting=True
   )
-  assert list(steps) == released_resets(
-    reset_every, no_resets_after, offset, no_resets_after + 1000
-  )
+  assert list(steps) == released_resets(reset_every, no_resets_after)
 
 
 def gradient_steps(resets):
@@ -101,18 +88,15 @@ def test_resets_of_bbf():
   assert documented == (20_000, 40_000, 60_000, 80_000)
   assert gradient_steps(documented) == [36_000, *[40_000] * 4]
   # A fourth at 80,005 would be followed by one after step 100,000.
-  released = annealing.reset_steps(20_000, 100_000, 1, released_counting=True)
+  released = annealing.reset_steps(20_000, 100_000, released_counting=True)
   assert released == (20_002, 40_003, 60_004)
   assert gradient_steps(released) == [36_004, 40_002, 40_002, 79_992]
-  # The release of 2023 had no offset.
-  earlier = annealing.reset_steps(20_000, 100_000, 0, released_counting=True)
-  assert earlier == (20_001, 40_002, 60_003)
 
 
 def test_resets_of_sr_spr():
   documented = annealing.reset_steps(5000, 100_000)
   assert documented == tuple(range(5000, 100_000, 5000))
-  released = annealing.reset_steps(5000, 100_000, 1, released_counting=True)
+  released = annealing.reset_steps(5000, 100_000, released_counting=True)
   assert len(documented) == 19
   assert len(released) == 18
   assert (released[0], released[-1]) == (5002, 90_019)
@@ -121,7 +105,6 @@ def test_resets_of_sr_spr():
 def test_documented_resets_are_multiples_within_the_limit():
   assert annealing.reset_steps(10, 30) == (10, 20)
   assert annealing.reset_steps(10, 31) == (10, 20, 30)
-  assert annealing.reset_steps(10, 31, offset=2) == (12, 22, 32)
   assert annealing.reset_steps(10, 10) == ()
 
 

@@ -102,7 +102,7 @@ def test_drq_resets_at_multiples_of_gradient_steps(replay_ratio, every, end):
 @pytest.mark.parametrize('released', [False, True])
 @pytest.mark.parametrize('every', [1, 10, 25])
 def test_bbf_resets_after_environment_steps(every, released):
-  resets = annealing.reset_steps(every, 60, int(released), released)
+  resets = annealing.reset_steps(every, 60, released)
   agent = make_bbf(
     reset_every=every, no_resets_after=60, released_counting=released
   )
