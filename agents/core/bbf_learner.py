@@ -100,6 +100,8 @@ class BBFLearner(learner_lib.Learner):
     spr_weight: weight of the SPR loss.
     priorities: 'per_sample'; 'uniform' for equal priorities; or 'batch_mean',
       as in the release: batch means, assigned to the first few examples only.
+    no_resets_after: environment step from which on there are no resets; not
+      None: the length of the run for resets until its end.
     keep_encoder: weight of old encoder and transition model in a reset.
     keep_head: weight of old head, projection and predictor in a reset.
     batches_by_age: as in the release, the batches of an environment step are

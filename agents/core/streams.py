@@ -19,7 +19,7 @@ step or of an action is below 2**31, where the constants begin.
 
 The environment draws the no-ops of its episodes from a NumPy generator, see
 `agents.atari.draw_noops`. All evaluations of a run start from the same ones, so
-that they can be compared.
+that they can be compared: episode i from those of training episode i.
 """
 
 import chex
