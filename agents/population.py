@@ -124,22 +124,22 @@ class Group:
       [(place.game, place.seed) for place in places],
       emulators.num_workers(len(places), jax.default_backend()),
     )
-    self.runs = [
-      RecordedRun(
-        place.run_folder,
-        place.game,
-        place.seed,
-        settings,
-        place.config,
-        say=_prefixed(say, name),
-        environment=environment,
-      )
-      for place, name, environment in zip(
-        places, self._names, self._emulators.environments, strict=True
-      )
-    ]
     with contextlib.ExitStack() as failing:
       failing.callback(self._emulators.close)
+      self.runs = [
+        RecordedRun(
+          place.run_folder,
+          place.game,
+          place.seed,
+          settings,
+          place.config,
+          say=_prefixed(say, name),
+          environment=environment,
+        )
+        for place, name, environment in zip(
+          places, self._names, self._emulators.environments, strict=True
+        )
+      ]
       for run, member in zip(self.runs, self._population.members, strict=True):
         run.attach(member)
       failing.pop_all()
@@ -242,8 +242,7 @@ class Group:
 
   def _report(self, run: RecordedRun) -> None:
     """Reports the learner's figures, if it is time."""
-    every = run.driver.loop.summary_writing_frequency
-    if run.reporter is None or run.driver.steps % every:
+    if run.reporter is None or not run.driver.report_is_due():
       return
     for name, value in run.driver.metrics().items():
       run.reporter.write(f'Train/{name}', value, run.driver.steps)

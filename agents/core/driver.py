@@ -198,6 +198,10 @@ class Driver:
     self.gradient_steps += due.num_updates
     self._cycle_steps += due.num_updates
 
+  def report_is_due(self) -> bool:
+    """Returns whether the last step ends with a report of the metrics."""
+    return self.steps % self.loop.summary_writing_frequency == 0
+
   def take_restart_gap(self) -> float | None:
     """Returns the `restart_gap` of the last step if it had a restart, once."""
     gap, self._restart_gap = self._restart_gap, None

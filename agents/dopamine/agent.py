@@ -133,7 +133,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
 
   def _advance(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:
     action = self.driver.step(outcome, observation)
-    if self.training_steps % self.summary_writing_frequency == 0:
+    if self.driver.report_is_due():
       self.report()
     return action
 

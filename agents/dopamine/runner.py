@@ -153,7 +153,7 @@ class Atari100kRunner(run_experiment.Runner):
       run.count(timestep)
       action = int(driver.step(timestep.outcome, timestep.observation))
       figures = run.record()
-      if driver.steps % self._agent.summary_writing_frequency == 0:
+      if driver.report_is_due():
         self._agent.report()
       if figures is not None:
         shown = {'return': run.last_return, 'loss': figures.get('loss')}

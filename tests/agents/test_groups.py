@@ -197,6 +197,15 @@ def test_stopped_while_all_are_evaluated(tmp_path, whole):
   assert not list(tmp_path.glob('*/episodes.jsonl'))
 
 
+def test_a_group_that_cannot_start_ends_its_workers(tmp_path, monkeypatch):
+  closed = []
+  monkeypatch.setattr(emulators.Emulators, 'close', lambda x: closed.append(x))
+  monkeypatch.setattr(population, 'RecordedRun', lambda *_, **__: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    make_group(tmp_path, 'turns')
+  assert len(closed) == 1
+
+
 def test_the_protocol_has_the_agents_own_numbers():
   run = object.__new__(RecordedRun)
   run._settings = RunSettings(training_steps=7, num_eval_episodes=3)
