@@ -160,12 +160,7 @@ def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
     CheckpointError: the weights can't be read.
   """
   load_config([str(folder.config_file)], [])
-  environment = atari.AtariEnvironment(game, 0)
-  loop = atari_run.agent_factory()(
-    num_actions=int(environment.action_space.n),
-    observation_shape=environment.observation_space.shape[:2],
-    observation_dtype=environment.observation_space.dtype,
-  )
+  loop = atari_run.make_loop(atari.AtariEnvironment(game, 0))
   state = jax.eval_shape(loop.learner.init, jax.random.PRNGKey(0))
   params = weights.load(folder.tortoise_file, state.train.params)
   return make_policy(loop.learner, params, 1, seed)

@@ -93,7 +93,6 @@ def main(argv: Sequence[str]) -> None:
   # Imported here, because these are slow and load TensorFlow.
   from experiments import atari_run, config  # isort: skip  (Dopamine's repair)
   import gin
-  import numpy as np
 
   from agents import atari, configurables
 
@@ -112,10 +111,8 @@ def main(argv: Sequence[str]) -> None:
       continue
     try:
       settings = configurables.run_settings()
-      # This checks types and ranges; the number of actions does not matter.
-      atari_run.agent_factory()(
-        num_actions=18, observation_shape=(84, 84), observation_dtype=np.uint8
-      )
+      # This checks types and ranges; the game does not matter.
+      atari_run.make_loop(atari.AtariEnvironment('Pong', seed=0))
     except (ValueError, TypeError) as error:
       told['problems'].append(f'{name}: {config.explain(error)}')
       continue
