@@ -1,8 +1,15 @@
 """Dtypes to compute in."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
+
+
+def is_inexact(x: Any) -> bool:
+  """Returns whether the dtype is one of floats, real or complex."""
+  return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
 def at_least_float32(*arrays: ArrayLike) -> np.dtype:
@@ -13,7 +20,7 @@ def at_least_float32(*arrays: ArrayLike) -> np.dtype:
 
   def widen(x: ArrayLike) -> np.dtype:
     dtype = jnp.result_type(x)
-    wide = jnp.issubdtype(dtype, jnp.inexact) and jnp.finfo(dtype).bits >= 32
+    wide = is_inexact(x) and jnp.finfo(dtype).bits >= 32
     return dtype if wide else np.dtype(np.float32)
 
   return np.result_type(np.float32, *map(widen, arrays))

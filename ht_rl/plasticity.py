@@ -75,7 +75,7 @@ def weight_distance(params: PyTree, initial: PyTree) -> jax.Array:
 
   pairs = zip(jax.tree.leaves(params), jax.tree.leaves(initial), strict=True)
   return weight_magnitude(
-    [difference(w, w_0) for w, w_0 in pairs if _is_inexact(w)]
+    [difference(w, w_0) for w, w_0 in pairs if dtypes.is_inexact(w)]
   )
 
 
@@ -238,14 +238,10 @@ def effective_rank(features: ArrayLike) -> jax.Array:
   return jnp.where(total == 0, 0, rank)
 
 
-def _is_inexact(x: Any) -> bool:
-  return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-
-
 def _layers(tree: PyTree) -> list[Any]:
   """Returns the arrays of floats that have an entry."""
   leaves = jax.tree.leaves(tree)
-  return [x for x in leaves if _is_inexact(x) and jnp.size(x)]
+  return [x for x in leaves if dtypes.is_inexact(x) and jnp.size(x)]
 
 
 def _wide(x: ArrayLike) -> jax.Array:

@@ -11,7 +11,9 @@ import optax
 
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
-from ht_rl.transforms.jump import Predicate, jump
+from ht_rl.transforms.checks import Predicate
+from ht_rl.transforms.fresh import lead_to
+from ht_rl.transforms.jump import jump
 
 PyTree: TypeAlias = Any
 
@@ -92,7 +94,7 @@ def fire(
         return u
       wide = dtypes.at_least_float32(p)
       goal = _project_kernel(jnp.asarray(p + u, wide), iterations)
-      return (goal - jnp.asarray(p, wide)).astype(jnp.result_type(u))
+      return lead_to(goal, p, u)
 
     return jax.tree.map(lead_leaf, mask, params, updates)
 
@@ -163,8 +165,7 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
 
 
 def _is_kernel(p: Any) -> bool:
-  is_inexact = jnp.issubdtype(jnp.result_type(p), jnp.inexact)
-  return is_inexact and jnp.ndim(p) >= 2 and jnp.size(p) > 0
+  return dtypes.is_inexact(p) and jnp.ndim(p) >= 2 and jnp.size(p) > 0
 
 
 def _project_kernel(kernel: jax.Array, iterations: int) -> jax.Array:

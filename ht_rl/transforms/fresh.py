@@ -1,4 +1,4 @@
-"""Fresh weights, drawn inside the branch of a cond that resets."""
+"""New weights, inside the branch of a cond that resets."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ht_rl import dtypes
 from ht_rl.transforms import checks
 
 PyTree: TypeAlias = Any
@@ -17,9 +18,6 @@ def draw(
 ) -> PyTree:
   """Returns ``init(key)``, checked to be like the parameters."""
 
-  def is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
   def cut(p: Any, f: Any) -> Any:
     return p if is_masked(p) else f
 
@@ -28,6 +26,17 @@ def draw(
     fresh = jax.tree.map(cut, params, fresh, is_leaf=is_masked)
   checks.check_like('init(key)', fresh, params, 'the parameters')
   return fresh
+
+
+def lead_to(goal: jax.Array, p: Any, u: Any) -> jax.Array:
+  """Returns the update that leads a leaf to the goal, in the dtype of `u`."""
+  p = jnp.asarray(p, dtypes.at_least_float32(p))
+  return (goal - p).astype(jnp.result_type(u))
+
+
+def is_masked(node: Any) -> bool:
+  """Returns whether a part of a tree is left out by `optax.masked`."""
+  return isinstance(node, optax.MaskedNode)
 
 
 def as_varying_as(like: Any, x: Any) -> Any:

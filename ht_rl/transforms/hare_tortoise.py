@@ -297,7 +297,7 @@ def _averaging(
   def average(h: jax.Array, s: jax.Array) -> jax.Array:
     mean = h if h.dtype == s.dtype else h.astype(s.dtype)
     # 0 * NaN is NaN, so copy instead of multiplying.
-    if not is_copy and jnp.issubdtype(s.dtype, jnp.inexact):
+    if not is_copy and dtypes.is_inexact(s):
       wide = dtypes.at_least_float32(s)
       h, slow = h.astype(wide), s.astype(wide)
       # Written this way, equal weights stay exactly equal.
@@ -349,7 +349,7 @@ def _restarts(
   if reset_every is None:
     return jnp.asarray(False), jax.tree.map(lambda _: False, mask)
   restarts = jax.tree.map(
-    lambda m, p: bool(m) and jnp.issubdtype(jnp.result_type(p), jnp.inexact),
+    lambda m, p: bool(m) and dtypes.is_inexact(p),
     mask,
     params,
   )
@@ -373,7 +373,7 @@ def _cast(x: jax.Array, dtype: Any) -> jax.Array:
 def _slow_dtype(p: ArrayLike, tortoise_dtype: Any) -> Any:
   """Returns the dtype of the slow weights of a leaf of the parameters."""
   dtype = jnp.result_type(p)
-  if not jnp.issubdtype(dtype, jnp.inexact):
+  if not dtypes.is_inexact(p):
     return dtype
   is_real = jnp.issubdtype(dtype, jnp.floating)
   if tortoise_dtype is not None and is_real:

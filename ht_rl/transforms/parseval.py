@@ -97,8 +97,7 @@ def parseval(
     )
 
     def add(penalised: bool, u: Any, p: Any) -> Any:
-      is_inexact = jnp.issubdtype(jnp.result_type(p), jnp.inexact)
-      if not penalised or not is_inexact or jnp.ndim(p) < 2:
+      if not penalised or not dtypes.is_inexact(p) or jnp.ndim(p) < 2:
         return u
       wide = dtypes.at_least_float32(u, p)
       kernel = jnp.asarray(p, wide).reshape(-1, jnp.shape(p)[-1])

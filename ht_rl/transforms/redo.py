@@ -10,11 +10,8 @@ import optax
 
 from ht_rl import arguments, plasticity
 from ht_rl.transforms import checks, units
-from ht_rl.transforms.jump import (
-  Predicate,
-  ReinitializeState,
-  check_reset_every,
-)
+from ht_rl.transforms.checks import Predicate
+from ht_rl.transforms.jump import ReinitializeState, check_reset_every
 
 PyTree: TypeAlias = Any
 

@@ -86,7 +86,7 @@ def regenerate(strength: ArrayLike) -> optax.GradientTransformation:
     checks.check_like('params', params, state.initial, 'the initial weights')
 
     def add(u: Any, p: Any, first: Any) -> Any:
-      if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
+      if not dtypes.is_inexact(p):
         return u
       dtype = jnp.result_type(u)
       wide = dtypes.at_least_float32(u, p)

@@ -11,8 +11,9 @@ import optax
 
 from ht_rl import dtypes
 from ht_rl.transforms import checks
-from ht_rl.transforms.fresh import draw
-from ht_rl.transforms.jump import Predicate, jump
+from ht_rl.transforms.checks import Predicate
+from ht_rl.transforms.fresh import draw, lead_to
+from ht_rl.transforms.jump import jump
 
 PyTree: TypeAlias = Any
 
@@ -294,16 +295,16 @@ def _lead_to_mixed(keep: Any, p: Any, u: Any, fresh: Any) -> Any:
   """Returns the update of a leaf that leads to the mixed weights."""
   known = not isinstance(keep, jax.core.Tracer)
   left_alone = known and np.asarray(keep) == 1
-  if left_alone or not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
+  if left_alone or not dtypes.is_inexact(p):
     return u
   wide = dtypes.at_least_float32(p)
   mixed = _mix_leaf(keep, jnp.asarray(p + u, wide), fresh)
-  return (mixed - jnp.asarray(p, wide)).astype(jnp.result_type(u))
+  return lead_to(mixed, p, u)
 
 
 def _mix_leaf(keep: Any, old: Any, fresh: Any) -> Any:
   dtype = jnp.result_type(old)
-  if not jnp.issubdtype(dtype, jnp.inexact):
+  if not dtypes.is_inexact(old):
     return old
   wide = dtypes.at_least_float32(old)
   # 1 - keep is taken before keep is rounded to a dtype.

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 import optax
 
 from ht_rl import arguments, dtypes
-from ht_rl.transforms.fresh import as_varying_as, draw
+from ht_rl.transforms.fresh import as_varying_as, draw, is_masked, lead_to
 from ht_rl.transforms.line_search import forget_values
 
 PyTree: TypeAlias = Any
@@ -186,14 +186,14 @@ def marks(
   def incoming(path: Any, p: Any) -> jax.Array:
     mark = jnp.zeros((), bool)
     for layer, units in layers.items():
-      if _is_inexact(p) and _any_under(_name(path), units.incoming):
+      if dtypes.is_inexact(p) and _any_under(_name(path), units.incoming):
         mark |= selected[layer]
     return mark
 
   def outgoing(path: Any, p: Any) -> jax.Array:
     mark = jnp.zeros((), bool)
     for layer, units in layers.items():
-      if _is_inexact(p) and _reads(_name(path), p, units):
+      if dtypes.is_inexact(p) and _reads(_name(path), p, units):
         times = jnp.shape(p)[-2] // selected[layer].size
         mark |= jnp.tile(selected[layer], times)[:, None]
     return mark
@@ -280,14 +280,13 @@ def _lead_to_new(
   p: Any, u: Any, fresh: Any, incoming: Any, outgoing: Any
 ) -> Any:
   """Returns the update of a leaf that leads to the new weights."""
-  if not _is_inexact(p):
+  if not dtypes.is_inexact(p):
     return u
   wide = dtypes.at_least_float32(p)
   goal = jnp.where(
     outgoing, 0, jnp.asarray(fresh, jnp.result_type(p)).astype(wide)
   )
-  step = (goal - jnp.asarray(p, wide)).astype(jnp.result_type(u))
-  return jnp.where(incoming | outgoing, step, u)
+  return jnp.where(incoming | outgoing, lead_to(goal, p, u), u)
 
 
 def _like_state(changed: PyTree, state: optax.OptState) -> PyTree:
@@ -298,7 +297,7 @@ def _like_state(changed: PyTree, state: optax.OptState) -> PyTree:
   """
 
   def of_leaf(x: Any, mark: Any) -> Any:
-    if _is_masked(x):
+    if is_masked(x):
       return x
     if not hasattr(x, 'dtype') or not hasattr(mark, 'dtype'):
       raise ValueError('This is no leaf of the parameters.')
@@ -306,21 +305,13 @@ def _like_state(changed: PyTree, state: optax.OptState) -> PyTree:
 
   def of_part(node: Any) -> Any:
     try:
-      return jax.tree.map(of_leaf, node, changed, is_leaf=_is_masked)
+      return jax.tree.map(of_leaf, node, changed, is_leaf=is_masked)
     except ValueError:
       return None
 
   return jax.tree.map(
     of_part, state, is_leaf=lambda node: of_part(node) is not None
   )
-
-
-def _is_masked(x: Any) -> bool:
-  return isinstance(x, optax.MaskedNode)
-
-
-def _is_inexact(x: Any) -> bool:
-  return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
 def _reads(name: str, leaf: Any, units: Units) -> bool:
