@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 import numpy as np
@@ -24,3 +25,11 @@ def at_least_float32(*arrays: ArrayLike) -> np.dtype:
     return dtype if wide else np.dtype(np.float32)
 
   return np.result_type(np.float32, *map(widen, arrays))
+
+
+def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+  """Returns the product of matrices, computed in their dtype.
+
+  By default an accelerator rounds the factors first, to TF32 or bfloat16.
+  """
+  return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

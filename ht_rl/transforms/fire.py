@@ -176,7 +176,10 @@ def _project_kernel(kernel: jax.Array, iterations: int) -> jax.Array:
   def step(_: Any, x: jax.Array) -> jax.Array:
     adjoint = x.conj().mT
     # The smaller of the two Gram matrices.
-    cubed = (x @ adjoint) @ x if inputs < outputs else x @ (adjoint @ x)
+    if inputs < outputs:
+      cubed = dtypes.matmul(dtypes.matmul(x, adjoint), x)
+    else:
+      cubed = dtypes.matmul(x, dtypes.matmul(adjoint, x))
     return 1.5 * x - 0.5 * cubed
 
   orthogonal = jax.lax.fori_loop(0, iterations, step, start)

@@ -101,10 +101,10 @@ def parseval(
         return u
       wide = dtypes.at_least_float32(u, p)
       kernel = jnp.asarray(p, wide).reshape(-1, jnp.shape(p)[-1])
-      gram = kernel.conj().T @ kernel
+      gram = dtypes.matmul(kernel.conj().T, kernel)
       excess = gram - jnp.asarray(scale, wide) * jnp.eye(len(gram), dtype=wide)
       factor = jnp.asarray(4 * strength, wide)
-      penalty = factor * (kernel @ excess).reshape(jnp.shape(p))
+      penalty = factor * dtypes.matmul(kernel, excess).reshape(jnp.shape(p))
       return (jnp.asarray(u, wide) + penalty).astype(jnp.result_type(u))
 
     return jax.tree.map(add, masked, updates, params), state

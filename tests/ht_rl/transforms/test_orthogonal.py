@@ -26,6 +26,19 @@ def draws(seed=0):
   return {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
 
 
+@pytest.mark.parametrize('name', ['tall', 'wide', 'conv'])
+def test_no_accelerator_rounds_the_factors_of_a_product(name):
+  w = jnp.asarray(draws()[name], jnp.float32)
+  parseval = ht_rl.parseval(1.0)
+  for function in (
+    fire.project,
+    lambda w: parseval.update(w, parseval.init(w), w),
+  ):
+    text = jax.jit(function).lower(w).as_text()
+    assert text.count('stablehlo.dot_general') == 2
+    assert text.count('precision = [HIGHEST, HIGHEST]') == 2
+
+
 # --- Parseval -----------------------------------------------------------------
 
 
