@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 import numpy as np
 
-from ht_rl import arguments
+from ht_rl import arguments, dtypes
 
 # Says of the number of updates whether something is due.
 Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
@@ -170,6 +170,24 @@ def check_arrays(name: str, tree: Any) -> None:
         f'{name}{jax.tree_util.keystr(path)} is {leaf!r}; filter them, as '
         '`equinox.filter(model, equinox.is_array)` does'
       )
+
+
+def is_kernel(path: Any, leaf: Any) -> bool:
+  """Returns whether a leaf of the parameters is read as a kernel.
+
+  Raises:
+    ValueError: it would be, but by its name it is a bias or a scale.
+  """
+  if not dtypes.is_inexact(leaf) or jnp.ndim(leaf) < 2 or not jnp.size(leaf):
+    return False
+  name = jax.tree_util.keystr(path[-1:], simple=True)
+  if name in ('bias', 'scale'):
+    raise ValueError(
+      f'params{jax.tree_util.keystr(path)} has the shape {jnp.shape(leaf)}, '
+      'and arrays with two axes or more are read as kernels: map over stacked '
+      'parameters, as `jax.vmap(fire.project)` does, or mask this array'
+    )
+  return True
 
 
 def check_update(state: Any, kind: type, params: Any) -> None:

@@ -51,7 +51,8 @@ def fire(
     reset_mask: which kernels are projected. A tree of bools whose structure is
       that of the parameters or a prefix of it, or a function from the
       parameters to such a tree. None: all arrays with two axes or more, so name
-      what is no kernel (an embedding, say) as False.
+      what is no kernel (an embedding, say) as False. ``project`` says how
+      kernels must be laid out.
     reset_inner_state: whether a reset also initializes the whole state of
       ``inner`` again.
 
@@ -60,7 +61,8 @@ def fire(
     :class:`ReinitializeState`.
 
   Raises:
-    ValueError: if an argument is outside its range.
+    ValueError: if an argument is outside its range; from ``update``, if what
+      would be projected is a bias or a scale.
 
   Examples:
     >>> import jax.numpy as jnp
@@ -89,14 +91,15 @@ def fire(
     mask = True if reset_mask is None else reset_mask
     mask = checks.broadcast_mask('reset_mask', mask, params)
 
-    def lead_leaf(projected: bool, p: Any, u: Any) -> Any:
-      if not projected or not _is_kernel(p):
+    def lead_leaf(path: Any, projected: bool, p: Any, u: Any) -> Any:
+      if not projected or not checks.is_kernel(path, p):
         return u
       wide = dtypes.at_least_float32(p)
       goal = _project_kernel(jnp.asarray(p + u, wide), iterations)
       return lead_to(goal, p, u)
 
-    return jax.tree.map(lead_leaf, mask, params, updates)
+    map_with_path = jax.tree_util.tree_map_with_path
+    return map_with_path(lead_leaf, mask, params, updates)
 
   return jump(
     inner,
@@ -130,6 +133,18 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
   which raises small singular values by about half in each step: those far below
   the norm of :math:`W` stay below 1.
 
+  The layout ``[..., inputs, units]`` is Flax's. No other can be told from it:
+  others give wrong weights and no error.
+
+  - Kernels that are stacked (by ``nn.vmap``, ``nn.scan`` or
+    ``jax.vmap(init)``, those of twin critics, say) are read as one kernel with
+    several positions. Map over them: ``jax.vmap(project)``, or ``jax.vmap`` of
+    ``init`` and ``update`` of a transformation. (A stacked array that is named
+    ``bias`` or ``scale`` is an error.)
+  - Kernels of ``nn.DenseGeneral``, which attention has, are ``[inputs, heads,
+    size]`` or ``[heads, size, units]``: reshape them, or mask them.
+  - Kernels of Equinox and PyTorch are ``[units, inputs, ...]``: transpose them.
+
   Args:
     params: the weights, a tree of arrays. Those with fewer than two axes stay
       as they are.
@@ -141,7 +156,8 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
     kernel that is zero stays zero.
 
   Raises:
-    ValueError: if ``iterations`` is outside its range.
+    ValueError: if ``iterations`` is outside its range, or if an array with two
+      axes or more is a bias or a scale.
 
   Examples:
     >>> import jax.numpy as jnp
@@ -155,17 +171,13 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
   """
   arguments.check_int('iterations', iterations, 1)
 
-  def of_leaf(p: Any) -> Any:
-    if not _is_kernel(p):
+  def of_leaf(path: Any, p: Any) -> Any:
+    if not checks.is_kernel(path, p):
       return p
     wide = jnp.asarray(p, dtypes.at_least_float32(p))
     return _project_kernel(wide, iterations).astype(jnp.result_type(p))
 
-  return jax.tree.map(of_leaf, params)
-
-
-def _is_kernel(p: Any) -> bool:
-  return dtypes.is_inexact(p) and jnp.ndim(p) >= 2 and jnp.size(p) > 0
+  return jax.tree_util.tree_map_with_path(of_leaf, params)
 
 
 def _project_kernel(kernel: jax.Array, iterations: int) -> jax.Array:

@@ -24,8 +24,9 @@ def parseval(
   r"""Adds the gradient of a penalty on kernels that are not orthogonal.
 
   A kernel of the shape ``[..., inputs, units]`` is the matrix :math:`W^\top`
-  with a column for each unit, ``kernel.reshape(-1, units)``. The penalty of
-  each kernel is
+  with a column for each unit, ``kernel.reshape(-1, units)``. (For other layouts
+  and stacked parameters see :func:`ht_rl.transforms.fire.project`.) The penalty
+  of each kernel is
 
   .. math::
 
@@ -57,7 +58,8 @@ def parseval(
     conjugated, as everywhere in optax.
 
   Raises:
-    ValueError: if an argument is outside its range.
+    ValueError: if an argument is outside its range; from ``update``, if what
+      would be penalised is a bias or a scale.
 
   Examples:
     >>> import jax.numpy as jnp
@@ -96,8 +98,8 @@ def parseval(
       'mask', True if mask is None else mask, params
     )
 
-    def add(penalised: bool, u: Any, p: Any) -> Any:
-      if not penalised or not dtypes.is_inexact(p) or jnp.ndim(p) < 2:
+    def add(path: Any, penalised: bool, u: Any, p: Any) -> Any:
+      if not penalised or not checks.is_kernel(path, p):
         return u
       wide = dtypes.at_least_float32(u, p)
       kernel = jnp.asarray(p, wide).reshape(-1, jnp.shape(p)[-1])
@@ -107,6 +109,7 @@ def parseval(
       penalty = factor * dtypes.matmul(kernel, excess).reshape(jnp.shape(p))
       return (jnp.asarray(u, wide) + penalty).astype(jnp.result_type(u))
 
-    return jax.tree.map(add, masked, updates, params), state
+    map_with_path = jax.tree_util.tree_map_with_path
+    return map_with_path(add, masked, updates, params), state
 
   return optax.GradientTransformation(init_fn, update_fn)

@@ -21,7 +21,8 @@ class Units(NamedTuple):
   A path names the keys that lead to an array, or to a part of the tree with
   several arrays, joined by slashes: ``'params/hidden'`` is
   ``params['params']['hidden']``, and ``''`` is all of the parameters. Kernels
-  are laid out as in Flax, ``[..., inputs, units]``.
+  are laid out as in Flax, ``[..., inputs, units]``; for other layouts and
+  stacked parameters see :func:`ht_rl.transforms.fire.project`.
 
   >>> Units(incoming='params/conv', outgoing='params/head/kernel')
   Units(incoming='params/conv', outgoing='params/head/kernel')

@@ -102,7 +102,8 @@ class FIRE(Method):
   ) -> PyTree:
     """Returns the projected weights."""
     del initial, key
-    projected = fire.project(params, self.iterations)
-    return jax.tree_util.tree_map_with_path(
-      lambda path, new, old: new if is_kernel(path) else old, projected, params
-    )
+
+    def project(path: Any, w: jax.Array) -> jax.Array:
+      return fire.project(w, self.iterations) if is_kernel(path) else w
+
+    return jax.tree_util.tree_map_with_path(project, params)

@@ -39,6 +39,41 @@ def test_no_accelerator_rounds_the_factors_of_a_product(name):
     assert text.count('precision = [HIGHEST, HIGHEST]') == 2
 
 
+@pytest.mark.parametrize('name', ['bias', 'scale'])
+@pytest.mark.parametrize(
+  'read',
+  [
+    fire.project,
+    # At the first update, long before the reset.
+    lambda p: update(ht_rl.fire(optax.sgd(0.1), reset_every=1000), p),
+    lambda p: update(ht_rl.parseval(1.0), p),
+  ],
+)
+def test_a_stacked_bias_is_no_kernel(read, name):
+  params = {'critic': {'kernel': jnp.ones((2, 3, 4)), name: jnp.ones((2, 4))}}
+  with pytest.raises(
+    ValueError,
+    match=rf"^params\['critic'\]\['{name}'\] has the shape \(2, 4\), .*"
+    r'map over stacked parameters, as `jax.vmap\(fire.project\)` does',
+  ):
+    read(params)
+  jax.vmap(read)(params)
+
+
+def test_a_masked_bias_may_have_any_shape():
+  params = {'kernel': jnp.ones((3, 4)), 'bias': jnp.ones((2, 4))}
+  mask = {'kernel': True, 'bias': False}
+  for optimizer in (
+    ht_rl.fire(optax.sgd(0.1), reset_every=1, reset_mask=mask),
+    ht_rl.parseval(1.0, mask=mask),
+  ):
+    update(optimizer, params)
+
+
+def update(optimizer, params):
+  return optimizer.update(params, optimizer.init(params), params)[0]
+
+
 # --- Parseval -----------------------------------------------------------------
 
 
