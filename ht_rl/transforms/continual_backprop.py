@@ -72,9 +72,9 @@ def continual_backprop(
 
   ``update`` needs the activations that belong to ``params``, as that of
   :func:`redo` does. A reset also starts what ``inner`` keeps of these weights
-  over: Adam's moments of the incoming and the outgoing weights become zero, as
-  in the released code. That code counts Adam's steps for each weight as well;
-  in optax all weights share the count, which stays.
+  over, as with :func:`redo`, and as in the released code. That code counts
+  Adam's steps for each weight as well; in optax all weights share the count,
+  which stays.
 
   This is the algorithm as the paper writes it. The released code also divides
   the utility by :math:`1 - \eta^{a_i}`, adds the mean contribution of a

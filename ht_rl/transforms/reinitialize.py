@@ -83,7 +83,9 @@ def shrink_and_perturb(
 
   .. warning::
     ``optax.inject_hyperparams`` calls every callable argument as a schedule, so
-    name ``init`` and other functions in its ``static_args``.
+    name ``init`` and other functions in its ``static_args``. It makes the
+    transformation anew in each update, which outside ``jit`` is then compiled
+    in each update.
 
   Args:
     inner: the transformation that trains: an optimizer, including its learning

@@ -69,8 +69,8 @@ def self_normalized_resets(
   :math:`\texttt{key}_t` is ``key`` with the number of updates folded in; its
   outgoing weights are zero. ``update`` needs the activations that belong to
   ``params``, as that of :func:`redo` does. A reset also starts what ``inner``
-  keeps of these weights over: Adam's moments of the incoming and the outgoing
-  weights become zero, as in the released code; its count stays.
+  keeps of these weights over, as with :func:`redo`, and as in the released
+  code; Adam's count stays.
 
   The paper leaves open how the distribution of :math:`A_i` is estimated. These
   limits are those of the released code, with two differences: it counts samples

@@ -213,8 +213,8 @@ def renewal(
   """Returns the function that gives selected units a new start when due.
 
   Their incoming weights become those of `init`, their outgoing weights zero.
-  What `inner` keeps of these weights, Adam's moments say, becomes what
-  `inner.init` gives; the rest of its state stays, the counts too.
+  What `inner` keeps of these weights in arrays like them, Adam's moments say,
+  becomes what `inner.init` gives; the rest of its state stays, the counts too.
 
   Args:
     inner: the transformation whose state is renewed along.
