@@ -1,4 +1,4 @@
-"""The transforms on eight devices, but for continual_backprop.
+"""The transforms on eight devices.
 
 The number of devices is fixed when JAX starts, so the checks run in a process
 of their own: this file, as a script.
@@ -37,6 +37,33 @@ OPTIMIZERS = {
   ),
   'regenerate': optax.chain(ht_rl.regenerate(0.1), optax.adam(0.1)),
 }
+
+
+def with_reader(parameters):
+  """A layer, and one that reads its units: here with the same weights."""
+  return {'layer': parameters, 'reader': parameters.T}
+
+
+def continual_backprop():
+  optimizer = ht_rl.continual_backprop(
+    optax.adam(0.1),
+    lambda key: with_reader(jax.random.normal(key, (4, 16))),
+    layers={'layer': ht_rl.Units('layer', 'reader')},
+    replacement_rate=0.1,
+    maturity=1,
+  )
+
+  def update(updates, state, params, **extra_args):
+    updates, state = optimizer.update(
+      with_reader(updates), state, with_reader(params), **extra_args
+    )
+    return updates['layer'], state
+
+  return optax.GradientTransformationExtraArgs(
+    lambda params: optimizer.init(with_reader(params)), update
+  )
+
+
 LAYER = {
   'init': lambda key: jax.random.normal(key, (4, 16)),
   'layers': {'layer': ht_rl.Units(incoming='', outgoing=())},
@@ -51,6 +78,7 @@ PER_UNIT = {
   'self_normalized_resets': ht_rl.self_normalized_resets(
     optax.adam(0.1), **LAYER, rejection=0.5, max_interval=2, refresh_every=3
   ),
+  'continual_backprop': continual_backprop(),
 }
 
 
