@@ -22,10 +22,13 @@ _PARTS = (
   'experiments/supervised/methods',
   'experiments/supervised/models',
   'experiments/supervised/training',
+  'experiments/supervised/groups.py',
   'experiments/supervised/optimizer.py',
   'experiments/supervised/phases.py',
   'experiments/supervised/preprocessing.py',
   'experiments/supervised/schedule.py',
+  'experiments/supervised/settings.py',
+  'ht_rl/dtypes.py',
   'ht_rl/plasticity.py',
   'ht_rl/transforms',
 )
@@ -49,14 +52,15 @@ def digests_of(setting: Setting) -> dict[str, str]:
 
 
 def differing(then: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-  """Returns the files whose code is not the same, sorted.
+  """Returns the recorded files whose code is not the same now, sorted.
+
+  Of a file that the record lacks it is not known whether there was another: it
+  may be that records did not hold it then.
 
   >>> differing({'a.py': '1', 'b.py': '2'}, {'b.py': '3', 'c.py': '4'})
-  ['a.py', 'b.py', 'c.py']
+  ['a.py', 'b.py']
   """
-  return sorted(
-    name for name in {*then, *now} if then.get(name) != now.get(name)
-  )
+  return sorted(name for name in then if then[name] != now.get(name))
 
 
 def digest(text: str) -> str:
