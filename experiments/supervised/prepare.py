@@ -53,6 +53,12 @@ def check_setting(setting: Setting) -> None:
     model.init_with_output, jax.random.key(0), images
   )
   models.check_outputs(model, outputs, variables['params'])
+  for method in setting.all_methods:
+    if method.renews_units and not model.hidden_layers:
+      raise ValueError(
+        f'{type(method).__name__} renews the units of hidden layers, but the '
+        'network names none: leave it off, or name them in its Classifier'
+      )
   leaves = jax.tree.leaves(variables)
   weights = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
   if weights > (available := available_memory()):

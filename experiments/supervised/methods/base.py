@@ -152,6 +152,11 @@ class Method:
     return getattr(type(self), hook) is not getattr(Method, hook)
 
   @property
+  def renews_units(self) -> bool:
+    """Whether the method needs a network that names hidden layers."""
+    return self.has('wrap_units')
+
+  @property
   def acts_within_phases(self) -> bool:
     """Whether the method changes training within a phase."""
     hooks = ('penalty', 'wrap_optimizer', 'wrap_units', 'renew')

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from flax import traverse_util
 import jax
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 import optax
 
 from experiments.supervised.methods.base import Method, Weights
-from experiments.supervised.models import HiddenLayer, Outputs
+from experiments.supervised.models import HiddenLayer, Outputs, units_of
 from ht_rl import plasticity
 from ht_rl.transforms import units
 
@@ -24,24 +24,19 @@ class ReDo(Method):
 
   Attributes:
     threshold: score up to which a unit is dormant.
-    every: epochs between two recyclings.
-    by_phase: whether these are epochs of the phase, not of the whole training
-      set.
+    renew_every: epochs between two recyclings.
+    renews_by_phase: whether these are epochs of the phase, not of the whole
+      training set.
   """
 
   threshold: float
-  every: int = 5
-  by_phase: bool = False
+  renew_every: int = 5
+  renews_by_phase: bool = False
 
   @property
-  def renew_every(self) -> int:
-    """Returns the interval."""
-    return self.every
-
-  @property
-  def renews_by_phase(self) -> bool:
-    """Returns whether the interval is in epochs of the phase."""
-    return self.by_phase
+  def renews_units(self) -> bool:
+    """Always."""
+    return True
 
   def renew(
     self,
@@ -51,55 +46,36 @@ class ReDo(Method):
     layers: Sequence[HiddenLayer],
   ) -> Weights:
     """Returns the weights without dormant units."""
-    recycled = recycle_dormant(
-      *weights, fresh, outputs.activations, layers, self.threshold
+    return recycle_dormant(
+      weights, fresh, outputs.activations, layers, self.threshold
     )
-    return Weights(recycled.params, recycled.batch_stats, recycled.opt_state)
 
 
 def unit_activations(
-  activations: jax.Array, layer: HiddenLayer, params: PyTree
-) -> jax.Array:
-  """Returns the absolute activations of a layer, one column for each unit.
+  activations: Sequence[jax.Array],
+  layers: Sequence[HiddenLayer],
+  params: PyTree,
+) -> dict[str, jax.Array]:
+  """Returns the activations of each layer by its name, [batch, ..., m, units].
 
   Args:
-    activations: [batch, ..., m units]; with CReLU m is 2, the halves of a unit.
-    layer: the layer.
+    activations: of each layer, [batch, ..., m units]; with CReLU m is 2, the
+      halves of a unit.
+    layers: where their units are in the weights.
     params: the weights of the network.
-
-  Returns:
-    [batch, ..., m, units].
   """
-  count = _at(params, layer.producer)['kernel'].shape[-1]
-  shape = (*activations.shape[:-1], -1, count)
-  return jnp.abs(activations).reshape(shape)
-
-
-class Recycled(NamedTuple):
-  """The weights and states after `recycle_dormant`.
-
-  Attributes:
-    params: the weights.
-    batch_stats: the running statistics of batch normalisation.
-    opt_state: the state of the optimizer.
-    num_dormant: how many units were dormant, int32 scalar.
-  """
-
-  params: PyTree
-  batch_stats: PyTree
-  opt_state: optax.OptState
-  num_dormant: jax.Array
+  places = units_of(layers)
+  found = dict(zip(places, activations, strict=True))
+  return units.by_unit(places, found, params)
 
 
 def recycle_dormant(
-  params: PyTree,
-  batch_stats: PyTree,
-  opt_state: optax.OptState,
+  weights: Weights,
   fresh: PyTree,
   activations: Sequence[jax.Array],
   layers: Sequence[HiddenLayer],
   threshold: ArrayLike,
-) -> Recycled:
+) -> Weights:
   """Gives dormant units new inputs and takes away their outputs (ReDo).
 
   The incoming weights of a dormant unit, its bias and its normalisation are
@@ -108,10 +84,8 @@ def recycle_dormant(
   zero.
 
   Args:
-    params: the weights.
-    batch_stats: the running statistics of batch normalisation.
-    opt_state: the state of the optimizer, in which Adam's are `mu` and `nu`.
-    fresh: newly drawn weights, a tree like the weights.
+    weights: the weights and states.
+    fresh: newly drawn weights.
     activations: of each layer on some samples, [batch, ..., m units].
     layers: where their units are in the weights.
     threshold: a unit is dormant up to this score, at least 0.
@@ -123,18 +97,18 @@ def recycle_dormant(
     Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
     Learning", algorithm 1.
   """
+  params, batch_stats, opt_state = weights
+  dormant = {
+    name: plasticity.dormant_units(of_units, threshold)
+    for name, of_units in unit_activations(activations, layers, params).items()
+  }
   stats = traverse_util.flatten_dict(batch_stats)
-  dormant = {}
-  for layer, activation in zip(layers, activations, strict=True):
-    dormant[layer.name] = plasticity.dormant_units(
-      unit_activations(activation, layer, params), threshold
-    )
-    if layer.norm is not None:
-      for name, start in (('mean', 0), ('var', 1)):
-        path = (*layer.norm, name)
+  for layer in layers:
+    for name, start in (('mean', 0), ('var', 1)):
+      path = (*(layer.norm or ()), name)
+      if path in stats:
         stats[path] = jnp.where(dormant[layer.name], start, stats[path])
-  places = {layer.name: layer.units for layer in layers}
-  incoming, outgoing = units.marks(places, dormant, params)
+  incoming, outgoing = units.marks(units_of(layers), dormant, params)
 
   def renew(into: Any, out_of: Any, w: Any, w_new: Any) -> jax.Array:
     return jnp.where(out_of, 0, jnp.where(into, w_new, w))
@@ -148,15 +122,8 @@ def recycle_dormant(
     )
     for name in ('mu', 'nu')
   }
-  return Recycled(
+  return Weights(
     jax.tree.map(renew, incoming, outgoing, params, fresh),
     traverse_util.unflatten_dict(stats),
     optax.tree.set(opt_state, **moments),
-    sum(map(jnp.sum, dormant.values()), jnp.int32(0)),
   )
-
-
-def _at(tree: PyTree, path: Sequence[str]) -> PyTree:
-  for name in path:
-    tree = tree[name]
-  return tree

@@ -5,6 +5,7 @@ import functools
 import inspect
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -13,12 +14,14 @@ from experiments.supervised.models.layers import (
   Classifier,
   HiddenLayer,
   Outputs,
+  units_of,
 )
 from experiments.supervised.models.mlp import mlp
 from experiments.supervised.models.resnet import resnet18
 from experiments.supervised.models.vgg import vgg16
 from experiments.supervised.models.vit import vit_tiny
 from ht_rl.arguments import check_float
+from ht_rl.transforms import units
 
 __all__ = [
   'Classifier',
@@ -29,6 +32,7 @@ __all__ = [
   'make_model',
   'name_of',
   'title',
+  'units_of',
 ]
 
 # From the number of classes, and from those of the options `width`, `crelu` and
@@ -131,16 +135,16 @@ def check_outputs(
       f'the network names {len(model.hidden_layers)} hidden layers, but puts '
       f'out the activations of {found}'
     )
-  for layer in model.hidden_layers:
-    for path in (layer.producer, layer.consumer):
-      at: Any = params
-      for name in (*path, 'kernel'):
-        at = at.get(name) if isinstance(at, Mapping) else None
-      if at is None:
-        raise ValueError(
-          f'the network has no kernel at {"/".join(path)}, which its hidden '
-          'layers name'
-        )
+  places = units_of(model.hidden_layers)
+  try:
+    activations = dict(zip(places, outputs.activations, strict=True))
+    jax.eval_shape(
+      functools.partial(units.by_unit, places), activations, params
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'the hidden layers that the network names do not fit it: {error}'
+    ) from error
 
 
 def name_of(model: str | MakeModel) -> str:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 import ht_rl
+from ht_rl import dtypes
 
 
 class Outputs(NamedTuple):
@@ -41,8 +42,7 @@ class HiddenLayer(NamedTuple):
 
   Attributes:
     producer: path of the module whose kernel and bias feed the units.
-    norm: path of the batch normalisation between it and the units; None for
-      none.
+    norm: path of the normalisation between it and the units; None for none.
     consumer: path of the only module that reads the units.
   """
 
@@ -62,6 +62,11 @@ class HiddenLayer(NamedTuple):
     return ht_rl.Units(
       incoming=tuple(map('/'.join, incoming)), outgoing='/'.join(self.consumer)
     )
+
+
+def units_of(layers: Sequence[HiddenLayer]) -> dict[str, ht_rl.Units]:
+  """Returns the places of the units by the names of the layers."""
+  return {layer.name: layer.units for layer in layers}
 
 
 class Classifier(nn.Module):
@@ -128,7 +133,7 @@ class Head(nn.Module):
       x = crelu(x) if self.crelu else nn.relu(x)
       activations.append(x)
     x = linear(x, self.num_classes, name='output', dtype=self.dtype)
-    return at_least_float32(x), tuple(activations)
+    return x.astype(dtypes.at_least_float32(x)), tuple(activations)
 
 
 class BatchNorm(nn.Module):
@@ -159,7 +164,7 @@ class BatchNorm(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, shape)
     running_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
     running_var = self.variable('batch_stats', 'var', jnp.ones, shape)
-    wide = at_least_float32(x)
+    wide = x.astype(dtypes.at_least_float32(x))
     if train:
       axes = tuple(range(x.ndim - 1))
       mean = jnp.mean(wide, axes)
@@ -279,8 +284,3 @@ def crelu(x: jax.Array) -> jax.Array:
 def scaled(units: int, width: float) -> int:
   """Returns the even number, at least 2, nearest to units times width."""
   return max(2, 2 * round(units * width / 2))
-
-
-def at_least_float32(x: jax.Array) -> jax.Array:
-  """Returns the array, in float32 if its dtype is narrower."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from experiments.supervised.models import layers
+from ht_rl import dtypes
 
 _DEPTH = 12
 _HEADS = 3
@@ -44,7 +45,8 @@ class TransformerLayer(nn.Module):
     qkv = qkv.reshape((*x.shape[:-1], 3, _HEADS, size // _HEADS))
     q, k, v = jnp.moveaxis(qkv, 2, 0)
     scores = jnp.einsum('bihd,bjhd->bhij', q, k) * (size / _HEADS) ** -0.5
-    weights = nn.softmax(layers.at_least_float32(scores)).astype(v.dtype)
+    scores = scores.astype(dtypes.at_least_float32(scores))
+    weights = nn.softmax(scores).astype(v.dtype)
     y = jnp.einsum('bhij,bjhd->bihd', drop(weights), v).reshape(x.shape)
     x += drop(linear(y, size, 'attention_output'))
 

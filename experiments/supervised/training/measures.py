@@ -81,15 +81,12 @@ def make_measure(network: Network) -> Callable[..., dict[str, jax.Array]]:
     def loss_of_params(params: PyTree) -> jax.Array:
       return cross_entropy(network.apply(params, stats, inputs).logits)
 
-    units = [
-      unit_activations(activation, layer, params)
-      for activation, layer in zip(
-        outputs.activations, network.model.hidden_layers, strict=True
-      )
-    ]
+    units = unit_activations(
+      outputs.activations, network.model.hidden_layers, params
+    ).values()
     features = outputs.features
     dormant = (
-      {'dormant': plasticity.dormant_ratio(units, DORMANT_THRESHOLD)}
+      {'dormant': plasticity.dormant_ratio([*units], DORMANT_THRESHOLD)}
       if units
       else {}
     )

@@ -56,7 +56,7 @@ class Network:
   @property
   def units(self) -> dict[str, ht_rl.Units]:
     """Where the units of `Outputs.activations` are in the weights."""
-    return {layer.name: layer.units for layer in self.model.hidden_layers}
+    return models.units_of(self.model.hidden_layers)
 
   def normalize(self, images: jax.Array) -> jax.Array:
     """Returns stored images as the network reads them in a test."""

@@ -1,16 +1,19 @@
 """A network, a data set and methods of a user's own module."""
 
+import dataclasses
 import json
 import pathlib
 import re
 
 from absl.testing import flagsaver
+from flax import linen as nn
 import numpy as np
 import pytest
 
 from experiments.command import parse_flags
 from experiments.supervised import __main__ as command
-from experiments.supervised import data, models, named
+from experiments.supervised import data, methods, models, named, prepare
+from experiments.supervised.settings import Setting
 
 pytestmark = pytest.mark.usefixtures('compile_fast')
 
@@ -202,6 +205,76 @@ def test_options_that_a_network_takes():
   make.__qualname__ = 'make'
   made = models.make_model(make, 3, width=0.5, dtype='bfloat16')
   assert made == models.make_model('mlp', 3, width=0.5, dtype='bfloat16')
+
+
+HIDDEN = ('backbone', 'hidden')
+NORM = ('backbone', 'norm')
+OUTPUT = ('head', 'output')
+
+
+class Backbone(nn.Module):
+  """A hidden layer with a normalisation that keeps no statistics."""
+
+  names_it: bool
+
+  @nn.compact
+  def __call__(self, images, train):
+    x = images.reshape((images.shape[0], -1))
+    x = nn.relu(nn.LayerNorm(name='norm')(nn.Dense(5, name='hidden')(x)))
+    return x, (x,) * self.names_it
+
+
+def network(*hidden_layers):
+  def make(num_classes):
+    head = models.layers.Head(num_classes)
+    return models.Classifier(Backbone(bool(hidden_layers)), head, hidden_layers)
+
+  make.__qualname__ = 'make'
+  return make
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnUnits(methods.Method):
+  def wrap_units(self, inner, init, layers):
+    return inner
+
+
+def check(make, **fields):
+  wrong_dataset.fields = {}
+  prepare.check_setting(
+    Setting(dataset=wrong_dataset, model=make, ratios=(0.5, 1.0), **fields)
+  )
+
+
+@pytest.mark.parametrize(
+  ('name', 'fields'),
+  [
+    ('ReDo', {'redo': 0.1}),
+    ('SelfNormalizedResets', {'snr': 0.02}),
+    ('ContinualBackprop', {'continual_backprop': 1e-4}),
+    ('OwnUnits', {'methods': (OwnUnits(),)}),
+  ],
+)
+def test_methods_that_need_hidden_layers(name, fields):
+  check(network())
+  check(network(models.HiddenLayer(HIDDEN, NORM, OUTPUT)), **fields)
+  with pytest.raises(ValueError, match=f'^{name} renews the units of hidden'):
+    check(network(), **fields)
+
+
+@pytest.mark.parametrize(
+  ('layer', 'message'),
+  [
+    ((HIDDEN, ('norm',), OUTPUT), "incoming names 'norm', but no array"),
+    ((HIDDEN, OUTPUT, OUTPUT), 'incoming must name arrays with the units'),
+    ((HIDDEN, None, ('head', 'out')), "outgoing names 'head/out', but no kern"),
+    ((HIDDEN, None, HIDDEN), 'last axis but one must be a multiple of the 5'),
+    ((OUTPUT, None, HIDDEN), r'activations\[.* units\] with 2 units'),
+  ],
+)
+def test_a_hidden_layer_that_is_elsewhere(layer, message):
+  with pytest.raises(ValueError, match=f'^the hidden layers that .*{message}'):
+    check(network(models.HiddenLayer(*layer)))
 
 
 def test_names_for_tables():
