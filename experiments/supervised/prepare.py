@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from agents.core.memory import available_memory
 from experiments.supervised import data, models, phases
+from experiments.supervised.methods import SelfNormalizedResets
 from experiments.supervised.schedule import Schedule
 from experiments.supervised.settings import Setting
 
@@ -68,9 +69,7 @@ def check_setting(setting: Setting) -> None:
     )
   if setting.tasks == 'classes':
     phases.check_whole_classes(setting.ratios, dataset.num_classes)
-  steps = sum(
-    make_schedule(setting, phase).steps for phase in range(setting.num_phases)
-  )
+  steps = sum(_steps(setting))
   if steps >= 2**31:  # The optimizer counts in int32.
     raise ValueError(
       f'epochs must give fewer than 2**31 gradient steps in all, not {steps:,}'
@@ -83,6 +82,24 @@ def holds_everything(setting: Setting) -> bool:
     return False
   num_train = _num_train(setting)
   return round(num_train * setting.ratios[-2]) <= setting.buffer_size
+
+
+def sets_no_limit(setting: Setting) -> bool:
+  """Returns whether SNR is on, and all phases are over before it is refreshed.
+
+  Then it compares each silence with its largest limit, whatever `snr` is.
+  """
+  longest = max(_steps(setting))
+  return any(
+    isinstance(method, SelfNormalizedResets) and longest <= method.refresh_every
+    for method in setting.all_methods
+  )
+
+
+def _steps(setting: Setting) -> list[int]:
+  """Returns the number of gradient steps of each phase."""
+  phases_ = range(setting.num_phases)
+  return [make_schedule(setting, phase).steps for phase in phases_]
 
 
 def _num_train(setting: Setting) -> int:

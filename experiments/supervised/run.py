@@ -31,6 +31,7 @@ from experiments.supervised.prepare import (
   check_setting,
   forget_own_data,
   holds_everything,
+  sets_no_limit,
 )
 from experiments.supervised.report import figures, tables
 from experiments.supervised.rows import joined
@@ -147,9 +148,7 @@ def run_experiment(
     checkpoint_seconds,
     draw=figures.curves,
   )
-  for setting in experiment.settings.values():
-    check_setting(setting)
-  experiment = _without_idle_buffers(experiment)
+  experiment = _checked(experiment)
   root = pathlib.Path(base_dir)
   _raise(_train(experiment, root), experiment)
   return collect(experiment, root)
@@ -166,15 +165,34 @@ def load_experiment(
   load_config(gin_files, gin_bindings)
   forget_own_data()
   try:
-    experiment = make_experiment()
-    for setting in experiment.settings.values():
-      check_setting(setting)
-    experiment = _without_idle_buffers(experiment)
+    experiment = _checked(make_experiment())
     check_shown(experiment)
   except (ValueError, TypeError, ImportError) as error:
     raise SettingsError(explain(error)) from error
   check_effects()
   return experiment
+
+
+def _checked(experiment: Experiment) -> Experiment:
+  """Returns it without buffers that drop nothing; says what has no effect.
+
+  Raises:
+    ValueError: a setting can't be run.
+  """
+  for setting in experiment.settings.values():
+    check_setting(setting)
+  idle = [
+    name
+    for name, setting in experiment.settings.items()
+    if sets_no_limit(setting)
+  ]
+  if idle:
+    say(
+      f'the probability of SNR has no effect in {_first(idle)}: no phase has '
+      'more gradient steps than lie between two settings of the limits '
+      '(refresh_every), so all units keep the largest limit (max_interval)'
+    )
+  return _without_idle_buffers(experiment)
 
 
 def _without_idle_buffers(experiment: Experiment) -> Experiment:

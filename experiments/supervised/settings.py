@@ -93,7 +93,8 @@ class Setting:
     fire: whether kernels become the nearest orthogonal ones after each phase
       (Han et al., 2026).
     snr: the probability of a longer silence at which a unit starts over, above
-      0 and below 1 (Farias & Jozefiak, 2025); None for never.
+      0 and below 1 (Farias & Jozefiak, 2025); None for never. It is used first
+      after 2000 gradient steps of a phase, when the limits are set.
     continual_backprop: share of the old units that starts over in a gradient
       step, the least useful ones (Dohare et al., 2024); 0 for none.
     self_distillation: weight of the divergence of the hare's predictions from

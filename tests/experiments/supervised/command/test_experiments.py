@@ -152,6 +152,26 @@ def test_an_experiment_from_python(finished, tmp_path):
     run.run_experiment(settings, (1, 1), tmp_path)
 
 
+@pytest.mark.parametrize('steps', [2000, 2001])
+def test_short_phases_make_the_probability_of_snr_idle(tmp_path, capfd, steps):
+  # A step an epoch.
+  settings = {
+    name: {
+      'snr': snr,
+      'ratios': (0.01,),
+      'noises': (0.5,),
+      'epochs': (steps,),
+    }
+    for name, snr in (('plain', None), ('a', 0.01), ('b', 0.05))
+  }
+  typed = by_hand(tmp_path, settings)
+  assert type_command(*typed, '--draw_only') == 0
+  err = capfd.readouterr().err
+  said = 'the probability of SNR has no effect in a, b: no phase has more gradi'
+  assert err.startswith(said) == (steps == 2000)
+  assert ('SNR' in err) == (steps == 2000)
+
+
 def test_a_buffer_that_holds_everything_is_none(finished, tmp_path, capfd):
   # The first phase has 50 samples.
   settings = {
