@@ -55,7 +55,7 @@ def row_reader(
   if 'game' in names and not {'score', 'gamescoreaverage', 'seed'} & names:
     means = [name for name in _MEAN_COLUMNS if name in names]
     if means:
-      columns = _columns(header, ['game', means[0]], [], has_method=False)
+      columns = _columns(header, ['game', means[0]], ['config'])
       return lambda where, cells: add_row(
         content,
         where,
@@ -78,7 +78,7 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
   """Finds the columns of game, seed and score, and of config if it is there.
 
   >>> columns_of(['when', 'Score ', 'seed', 'GAME', 'config'])
-  {'game': 'GAME', 'seed': 'seed', 'score': 'Score ', 'config': 'config'}
+  {'config': 'config', 'game': 'GAME', 'seed': 'seed', 'score': 'Score '}
 
   Args:
     header: names of the columns.
@@ -92,12 +92,10 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
   """
   names = [name.strip().lower() for name in header]
   if 'gamescoreaverage' in names and not {'config', 'score'} & set(names):
-    columns = _columns(
-      header, ['game', 'seed', 'GameScoreAverage'], [], has_method=False
-    )
+    columns = _columns(header, ['game', 'seed', 'GameScoreAverage'], ['config'])
     columns['score'] = columns.pop('GameScoreAverage')
     return columns
-  return _columns(header, ['game', 'seed', 'score'], [], has_method=True)
+  return _columns(header, ['config', 'game', 'seed', 'score'], [])
 
 
 def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
@@ -163,7 +161,7 @@ def _wide_reader(
   for name in games:
     if header.count(name) > 1:
       raise ValueError(f'the header has the column {name!r} twice')
-  columns = _columns(header, [], ['seed'], has_method=False)
+  columns = _columns(header, [], ['seed', 'config'])
   others = [
     name
     for name in header
@@ -228,11 +226,7 @@ def _game_columns(header: Sequence[str]) -> dict[str, str]:
 
 
 def _columns(
-  header: Sequence[str],
-  needed: Sequence[str],
-  others: Sequence[str],
-  *,
-  has_method: bool,
+  header: Sequence[str], needed: Sequence[str], others: Sequence[str]
 ) -> dict[str, str]:
   """Finds columns, whatever their case.
 
@@ -240,29 +234,29 @@ def _columns(
     header: names of the columns.
     needed: names of those that must be there.
     others: names of those that may be there.
-    has_method: whether `config` must be there, rather than may.
+
+  Returns:
+    The column in the header of each name. `algorithm` may stand for `config`.
 
   Raises:
     ValueError: one that is needed is missing, or one comes twice.
   """
   names = [name.strip().lower() for name in header]
-  method = 'config'
-  if 'algorithm' in names and 'config' not in names:
-    method = 'algorithm'
-  needed, others = (
-    ([method, *needed], others) if has_method else (needed, [*others, method])
-  )
-  wrong = [name for name in needed if names.count(name.lower()) != 1]
-  wrong += [name for name in others if names.count(name) > 1]
+  written = {name: name for name in (*needed, *others)}
+  if 'config' in written and 'config' not in names and 'algorithm' in names:
+    written['config'] = 'algorithm'
+  wrong = [name for name in needed if names.count(written[name].lower()) != 1]
+  wrong += [name for name in others if names.count(written[name].lower()) > 1]
   if wrong:
     raise ValueError(
-      f'the header must have one column {" and one column ".join(wrong)}; it '
-      f'reads {",".join(header)[:100]}'
+      'the header must have one column '
+      f'{" and one column ".join(written[name] for name in wrong)}; it reads '
+      f'{",".join(header)[:100]}'
     )
-  there = [*needed, *(name for name in others if name in names)]
   return {
-    'config' if name == method else name: header[names.index(name.lower())]
-    for name in there
+    name: header[names.index(written[name].lower())]
+    for name in (*needed, *others)
+    if written[name].lower() in names
   }
 
 
