@@ -111,7 +111,8 @@ def encode(
   Raises:
     ValueError: the record is wrong.
   """
-  text = json.dumps({'version': VERSION, **record}, indent=2, default=_plain)
+  others = {key: value for key, value in record.items() if key != 'version'}
+  text = json.dumps({'version': VERSION, **others}, indent=2, default=_plain)
   check(json_of(text))
   return f'{text}\n'.encode()
 
