@@ -15,15 +15,12 @@ from ht_rl.atari100k.aggregates import (
 from ht_rl.atari100k.games import human_normalized_score
 from ht_rl.atari100k.run_folder import RunCurve
 from ht_rl.atari100k.runs import Run
-from ht_rl.atari100k.summary import Curve, Summary
+from ht_rl.atari100k.summary import BAND_REPLICATES, Curve, Summary
 
 # A curve of training episodes has this many points; each is the mean over this
 # share of the run.
 _POINTS = 20
 _WINDOW = 0.1
-
-# Enough for a band that is only drawn.
-_REPLICATES = 2000
 
 
 def with_curves(summary: Summary, runs: Sequence[Run]) -> Summary:
@@ -151,7 +148,7 @@ def _iqm(
 ) -> Estimate:
   """Estimates the IQM at each step from each game's scores [runs, steps]."""
   first = {game: of[:, 0] for game, of in scores.items()}
-  counts = bootstrap_counts(first, rng, _REPLICATES)
+  counts = bootstrap_counts(first, rng, BAND_REPLICATES)
   num_steps = len(next(iter(scores.values()))[0])
 
   def at_each_step(statistic: Callable[..., np.ndarray]) -> np.ndarray:

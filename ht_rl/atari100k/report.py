@@ -20,7 +20,12 @@ from ht_rl.atari100k import figures, tables
 from ht_rl.atari100k.aggregates import METRICS, Estimate, format_number
 from ht_rl.atari100k.comparison import Comparison
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.summary import Method, Summary
+from ht_rl.atari100k.summary import (
+  BAND_REPLICATES,
+  PAIR_REPLICATES,
+  Method,
+  Summary,
+)
 
 _TEMPLATE = pathlib.Path(__file__).with_name('report.html.jinja')
 
@@ -79,6 +84,8 @@ def render(
     summary=summary,
     confidence=f'{100 * summary.confidence:g}%',
     all_games=len(GAMES),
+    pair_replicates=PAIR_REPLICATES,
+    band_replicates=BAND_REPLICATES,
     missing=[game for game in GAMES if game not in summary.games],
     metrics=[figures.METRIC_TITLES[metric] for metric in METRICS],
     aggregates=[_aggregate_row(method) for method in methods],

@@ -34,8 +34,8 @@ THRESHOLDS: np.ndarray = np.linspace(0, 8, 161)
 
 # Fewer replicates where there is much to compute: pairs of methods, of which
 # there may be many, and bands of profiles, which have many points.
-_PAIR_REPLICATES = 10_000
-_BAND_REPLICATES = 2000
+PAIR_REPLICATES = 10_000
+BAND_REPLICATES = 2000
 
 # With fewer games, intervals mean little.
 _FEW_GAMES = 10
@@ -107,8 +107,8 @@ class Summary:
     improvement: the probability that a run of the first method beats one of the
       second, for each ordered pair of methods with runs.
     notes: sentences about the data that a reader must know.
-    replicates: of the bootstrap; improvements use at most 10,000 of them,
-      profiles and curves at most 2000.
+    replicates: of the bootstrap; improvements use at most `PAIR_REPLICATES` of
+      them, profiles and curves at most `BAND_REPLICATES`.
     confidence: of the intervals.
     seed: of the bootstrap.
     with_published: whether to show the published systems of `published` beside
@@ -242,7 +242,7 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
     if name in counts:
       replicated = aggregate(normalized[name], counts[name])
       profiles = performance_profile(
-        normalized[name], THRESHOLDS, counts[name][:_BAND_REPLICATES]
+        normalized[name], THRESHOLDS, counts[name][:BAND_REPLICATES]
       )
     return Method(
       name=name,
@@ -279,8 +279,8 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
       drawn = probability_of_improvement(
         raw[x],
         raw[y],
-        counts[x][:_PAIR_REPLICATES],
-        counts[y][:_PAIR_REPLICATES],
+        counts[x][:PAIR_REPLICATES],
+        counts[y][:PAIR_REPLICATES],
       )
     return estimate(probability_of_improvement(raw[x], raw[y]), drawn)
 
