@@ -101,7 +101,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
     outcome, self._pending = self._pending, None
     if not self.driver.steps:
       return self.driver.begin(observation)
-    # Of a run that goes on in a new environment, the outcome may be unknown.
+    # The outcome is unknown where a resumed run begins in a new environment.
     return self._advance(outcome or Outcome(0.0, truncation=True), observation)
 
   def step(self, reward: float, observation: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
 
   @property
   def _is_evaluating(self) -> bool:
-    """Whether an evaluation has begun since the last action of training."""
+    """Returns whether an evaluation has begun since the last action of training."""
     return self._policy is not None and self._policy_steps == self.driver.steps
 
   def _advance(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:

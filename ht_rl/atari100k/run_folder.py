@@ -378,7 +378,7 @@ def find_runs(
 
 
 def holds_run(names: Iterable[str]) -> bool:
-  """Whether a folder with files of these names is that of a run."""
+  """Returns whether a folder with files of these names is that of a run."""
   return not {_RESULT, _CONFIG, _RUN}.isdisjoint(names)
 
 

@@ -137,7 +137,7 @@ class Summary:
 
   @property
   def has_intervals(self) -> bool:
-    """Whether an aggregate has an interval."""
+    """Returns whether an aggregate has an interval."""
     ends = [e.low for m in self.methods for e in m.estimates.values()]
     return bool(np.isfinite(ends).any())
 

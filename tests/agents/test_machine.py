@@ -1,4 +1,4 @@
-"""What a container or a job allows counts, not what the machine has."""
+"""The limit of a container or a job counts, not the machine's memory."""
 
 import os
 

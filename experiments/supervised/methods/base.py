@@ -153,7 +153,7 @@ class Method:
 
   @property
   def renews_units(self) -> bool:
-    """Whether the method needs a network that names hidden layers."""
+    """Returns whether the method needs a network that names hidden layers."""
     return self.has('wrap_units')
 
   @property

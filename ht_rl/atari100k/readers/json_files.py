@@ -131,7 +131,7 @@ def _seed_in(key: str) -> int | float | str:
 
 
 def _is_of_runs(key: str, value: Any) -> bool:
-  """Whether an entry beside a mean is that of a run, or of several."""
+  """Returns whether an entry beside a mean is that of a run or of several."""
   return not isinstance(_seed_in(key), str) or isinstance(value, (list, dict))
 
 
