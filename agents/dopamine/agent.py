@@ -128,7 +128,7 @@ class DeviceAgent(dqn_agent.JaxDQNAgent):
 
   @property
   def _is_evaluating(self) -> bool:
-    """Returns whether an evaluation has begun since the last action of training."""
+    """Returns whether an evaluation began after the last training action."""
     return self._policy is not None and self._policy_steps == self.driver.steps
 
   def _advance(self, outcome: Outcome, observation: np.ndarray) -> np.ndarray:

@@ -53,6 +53,41 @@ def test_the_restart_gaps_are_those_of_the_file():
   assert f'{", ".join(ranges)}, on {len(rows)} games' in page
 
 
+def test_the_front_page_has_the_numbers_of_continual_learning():
+  def columns(name, column):
+    with (REPOSITORY / f'docs/results/{name}.csv').open() as file:
+      return {
+        row['setting']: float(row[column] or 'nan')
+        for row in csv.DictReader(file)
+      }
+
+  page = ' '.join((REPOSITORY / 'README.md').read_text().split())
+  way = {
+    network: columns('continual_limited', f'{network} mean over phase ends')
+    for network in ('hare', 'tortoise')
+  }
+  ours = way['tortoise'].pop('H&T')
+  del way['hare']['H&T']
+  assert (
+    f'its mean over phase ends is {ours:.2f}; the best average of the others '
+    f'has {max(way["tortoise"].values()):.2f}, the best trained weights '
+    f'{max(way["hare"].values()):.2f}.'
+  ) in page
+  hares = columns('continual_limited', 'hare test accuracy')
+  averages = columns('continual_limited', 'tortoise test accuracy')
+  ours = averages.pop('H&T')
+  del hares['H&T']
+  gains = sorted(100 * (ours - x) for x in hares.values())
+  above = 100 * (ours - max(averages.values()))
+  assert (
+    f'At the end it is {gains[0]:.1f} to {gains[-1]:.1f} points above their '
+    f'trained weights and {above:.1f} above the best average.'
+  ) in page
+  kept = columns('continual', 'tortoise test accuracy')['H&T']
+  shrunk = columns('continual', 'hare test accuracy')['S&P 0.8']
+  assert f'shrink and perturb ({kept:.3f} against {shrunk:.3f})' in page
+
+
 # The columns of the tables of supervised.md, in the committed files.
 COLUMNS = {
   'hare': 'hare test accuracy',

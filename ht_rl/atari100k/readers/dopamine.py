@@ -63,7 +63,7 @@ def read_dopamine(content: Content) -> None:
 
 
 def has_logs(path: pathlib.Path) -> bool:
-  """Returns whether there are logs in or below a folder, beside our own runs."""
+  """Returns whether a folder has logs in or below it, beside our own runs."""
   return bool(_newest_logs(path, lambda error: None))
 
 
