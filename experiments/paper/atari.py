@@ -46,13 +46,13 @@ class Needs(NamedTuple):
     full: gin files of the paper's methods, by the names of these.
     small: gin files of the same with a small network.
     games: the games.
-    seeds: each game is run with each of them.
+    seeds: the number of runs of each game, each with its own seed.
   """
 
   full: Mapping[str, str]
   small: Mapping[str, str]
   games: tuple[str, ...]
-  seeds: range
+  seeds: int
 
 
 class Seen(NamedTuple):
@@ -99,8 +99,8 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
   parts = {
     config: Part(
       config,
-      len(needs.games) * len(needs.seeds),
-      _count(scores.get(config, {})),
+      len(needs.games) * needs.seeds,
+      _count(scores.get(config, {}), needs.seeds),
       full.sources.get(config, ()),
     )
     for config in needs.full
@@ -109,10 +109,11 @@ def see(needs: Needs, base_dir: pathlib.Path) -> Seen:
   for config in needs.full:
     of = small.get(config, {})
     if of or config in needs.small:
+      seeds = max((len(runs) for runs in of.values()), default=1)
       small_parts[config] = Part(
         f'{config}, in small',
-        max((len(runs) for runs in of.values()), default=1) * len(needs.games),
-        _count(of),
+        len(needs.games) * seeds,
+        _count(of, seeds),
         in_small.sources.get(config, ()),
         is_papers=False,
       )
@@ -169,7 +170,7 @@ def scores(base_dir: pathlib.Path, needs: Needs) -> Rendered:
     for game in needs.games:
       references = [tables.points(x) for x in REFERENCE_SCORES[game]]
       cells = [
-        _mean(of.get(game), 1 if name.endswith(_PAPER) else len(needs.seeds))
+        _mean(of.get(game), 1 if name.endswith(_PAPER) else needs.seeds)
         for name, of in kinds.items()
       ]
       rows.append([game, *references, *cells])
@@ -240,10 +241,8 @@ def _found(
 
 
 def _asked(needs: Needs, runs: Sequence[Run]) -> list[Run]:
-  """Returns the runs of the games and seeds that are needed."""
-  return [
-    run for run in runs if run.game in needs.games and run.seed in needs.seeds
-  ]
+  """Returns the runs of the games that are needed, of whatever seed."""
+  return [run for run in runs if run.game in needs.games]
 
 
 def _committed(gin_files: Mapping[str, str], file: pathlib.Path) -> list[Run]:
@@ -344,8 +343,9 @@ def _command(
   ]
 
 
-def _count(scores: Scores) -> int:
-  return sum(len(of) for of in scores.values())
+def _count(scores: Scores, seeds: int) -> int:
+  """Returns the number of runs, of each game at most so many seeds."""
+  return sum(min(len(of), seeds) for of in scores.values())
 
 
 def _mean(scores: np.ndarray | None, runs: int) -> str:

@@ -238,7 +238,7 @@ CLAIMS: tuple[Claim, ...] = (
   ),
   Claim(
     'Shrink & perturb raises test accuracy.',
-    'figure4',
+    'figure5',
     above(_METHODS, 'S&P 0.8', 'WS'),
   ),
   Claim(
@@ -270,7 +270,7 @@ CLAIMS: tuple[Claim, ...] = (
   Claim(
     '(Our control.) Hare & Tortoise is better than a fresh network and than '
     'shrink & perturb if their weights are averaged as well.',
-    'figure5',
+    'claims',
     _averaged(_WARM, 'H&T', 'fresh', 'S&P 0.8'),
   ),
   Claim(

@@ -34,6 +34,7 @@ from experiments import gin_flags
 from experiments.command import SettingsError, guarded, parse_flags, say
 from experiments.paper import restarts
 from experiments.paper.atari import FULL, SMALL
+from experiments.paper.csv_files import csv_rows
 from experiments.paper.finished import finished
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import RESULTS, ROOT
@@ -140,15 +141,11 @@ def add(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> int:
     rows: of runs. A run that the table has stays as it is there.
 
   Raises:
-    SettingsError: the table has other columns.
+    SettingsError: the table has other columns, or a row is damaged.
   """
-  there: list[dict[str, Any]] = []
-  if path.exists():
-    with path.open(newline='', encoding='utf-8') as file:
-      reader = csv.DictReader(file)
-      there = list(reader)
-    if rows and list(reader.fieldnames or []) != list(rows[0]):
-      raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
+  there: list[dict[str, Any]] = [*csv_rows(path)] if path.exists() else []
+  if rows and there and list(there[0]) != list(rows[0]):
+    raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
   by_run = {_run_of(row): row for row in [*rows, *there]}
   if by_run:
     write_text(path, table([by_run[run] for run in sorted(by_run)]))

@@ -1,5 +1,6 @@
 """Finds the finished runs of the repository's gin files below a folder."""
 
+import collections
 from collections.abc import Sequence
 import functools
 import pathlib
@@ -29,14 +30,16 @@ def finished(
 ) -> tuple[list[Finished], list[str]]:
   """Returns the finished runs of configurations, and what is left out.
 
-  A run counts if its settings are those of its gin file.
+  A run counts if it lies in the folder of its configuration, game and seed, and
+  its settings are those of its gin file. So a copy beside it is no second seed.
 
   Args:
     gin_files: paths below the repository's root.
     base_dir: folder of all runs.
 
   Returns:
-    The runs, and a sentence for each configuration with runs that do not count.
+    The runs, and a sentence for each reason why runs of a configuration do not
+    count.
 
   Raises:
     SettingsError: a gin file cannot be read.
@@ -50,18 +53,25 @@ def finished(
   settings = _settings(tuple(folders)) if folders else {}
   runs, left_out = [], []
   for file, of_file in folders.items():
-    others = 0
+    reasons: collections.Counter[str] = collections.Counter()
     for folder in of_file:
       result = folder.read_result()
-      if result is None or folder.difference(settings[config_name(file)]):
-        others += 1
+      if result is None:  # It was removed meanwhile.
+        continue
+      place = (result['config'], result['game'], int(result['seed']))
+      if folder != RunFolder.of(base_dir, *place):
+        reasons['do not lie in <config>/<game>/<seed>'] += 1
+      elif folder.read_settings() is None:
+        reasons['have no config.gin, which tells their settings,'] += 1
+      elif folder.difference(settings[config_name(file)]):
+        reasons[f'have other settings than {file}'] += 1
       else:
         runs.append(Finished(file, folder, result))
-    if others:
-      left_out.append(
-        f'{base_dir / config_name(file)}: {others} of the runs have other '
-        f'settings than {file} and are left out.'
-      )
+    left_out += [
+      f'{base_dir / config_name(file)}: {number} of the runs {reason} and are '
+      'left out.'
+      for reason, number in reasons.items()
+    ]
   return runs, left_out
 
 

@@ -35,7 +35,7 @@ ATARI = atari.Needs(
     for name in ('drq', 'drq_ht', 'drq_hr20k')
   },
   games=GAMES,
-  seeds=range(5),
+  seeds=5,
 )
 
 

@@ -1,10 +1,9 @@
 """The committed scores of small networks on Atari-100k, beside the paper's."""
 
-import csv
-
 import numpy as np
 
 from experiments.paper import atari
+from experiments.paper.csv_files import csv_rows
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import NOT_RUN, ROOT, Rows
 from ht_rl.atari100k import paper
@@ -85,10 +84,10 @@ def table() -> str:
 def cost() -> str:
   """Returns how long the runs took, in a sentence; empty without runs."""
   path = ROOT / atari.SMALL
-  if not path.exists():
+  rows = csv_rows(path) if path.exists() else []
+  seconds = [float(x) for row in rows if (x := row.get('training_seconds'))]
+  if not seconds:
     return ''
-  with path.open(newline='') as file:
-    seconds = [float(row['training_seconds']) for row in csv.DictReader(file)]
   low, middle, high = (round(x / 60) for x in np.quantile(seconds, (0, 0.5, 1)))
   return (
     f'Training took {low} to {high} minutes a run, {middle} in the middle, and '

@@ -1,7 +1,6 @@
 """Finds supervised results, below a folder or among the committed ones."""
 
 from collections.abc import Mapping, Sequence
-import csv
 import dataclasses
 import functools
 import math
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments.command import SettingsError
 from experiments.config import explain, load_config
+from experiments.paper.csv_files import csv_rows
 from experiments.paper.rendered import RESULTS, ROOT, Part, Picture
 from experiments.supervised import data as data_lib
 from experiments.supervised import models
@@ -136,11 +136,17 @@ class Seen:
     )
 
   def pictures(self) -> list[Picture]:
-    """Returns the figure of the results in the folder, or the committed."""
+    """Returns the figures of all results that the table shows.
+
+    They are the committed figure, and that of the results in the folder.
+    """
+    pictures = []
+    if any(one.source != str(self.folder) for one in self.measured.values()):
+      pictures += committed_picture(self.run.committed)
     if self.finished:
       caption = f'{self.title}, {self.run.experiment}: runs below {self.folder}'
-      return [Picture(caption, self._drawn)]
-    return committed_picture(self.run.committed)
+      pictures.append(Picture(caption, self._drawn))
+    return pictures
 
   def _drawn(self) -> bytes:
     # The figure's own settings are in the gin files, so they are read again.
@@ -231,12 +237,14 @@ def read_table(path: pathlib.Path) -> list[Entries]:
 
   Returns:
     Its rows; an empty entry is NaN.
+
+  Raises:
+    SettingsError: a row is damaged.
   """
-  with (ROOT / path).open(newline='') as file:
-    return [
-      {name: _value(entry) for name, entry in row.items()}
-      for row in csv.DictReader(file)
-    ]
+  return [
+    {name: _value(entry) for name, entry in row.items()}
+    for row in csv_rows(ROOT / path)
+  ]
 
 
 def _value(entry: str) -> str | float:
@@ -293,22 +301,36 @@ def _below(
 ) -> tuple[list[Result], list[str]]:
   """Returns the results of a run below a folder, and what is left out.
 
-  The settings in use lie beside the results: data may come from any folder, all
-  else must be as asked.
+  All settings must be as asked, but data may come from any folder. The settings
+  of the last command lie beside the results and name that folder, and seeds
+  beyond those asked for. Earlier commands may have finished more settings and
+  seeds than the last one names.
   """
   folder = experiment_folder(run.gin_files, base_dir)
-  used = folder / 'operative_config.gin'
-  if not used.exists():
-    return [], []
-  there = collect(_read([str(used.resolve())]), base_dir)
-  kept = [
-    result
+  file = folder / 'operative_config.gin'
+  last = _read([str(file.resolve())]) if file.exists() else asked
+  found: dict[str, Result] = {}
+  for data_folder in dict.fromkeys(s.folder for s in last.settings.values()):
+    wanted = dataclasses.replace(
+      asked,
+      settings={
+        name: dataclasses.replace(setting, folder=data_folder)
+        for name, setting in asked.settings.items()
+      },
+      seeds=tuple(dict.fromkeys([*asked.seeds, *last.seeds])),
+    )
+    for result in collect(wanted, base_dir):
+      known = found.get(result.name)
+      if known is None or len(known.seeds) < len(result.seeds):
+        found[result.name] = result
+  there = collect(last, base_dir)
+  others = sum(
+    result.name not in asked.settings
+    or _but_folder(result.setting)
+    != _but_folder(asked.settings[result.name].to_json())
     for result in there
-    if result.name in asked.settings
-    and _but_folder(result.setting)
-    == _but_folder(asked.settings[result.name].to_json())
-  ]
-  others = len(there) - len(kept)
+  )
+  kept = [found[name] for name in asked.settings if name in found]
   if not others:
     return kept, []
   return kept, [

@@ -131,6 +131,23 @@ def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
   assert run(*words) == 2
   error = capsys.readouterr().err
   assert error.startswith(f'error: {table}: the columns must be algorithm,game')
+  # As a merge conflict and an interrupted copy leave them.
+  table.unlink()
+  assert run(*words) == 0
+  capsys.readouterr()
+  whole = table.read_text()
+  for damaged in (
+    whole.replace('small_drq', '<<<<<<< HEAD\nsmall_drq'),
+    whole[: whole.index('100000')].rstrip(','),
+  ):
+    table.write_text(damaged)
+    assert run(*words) == 2
+    assert capsys.readouterr().err == (
+      f'error: {table}, line 2: each row must have 12 entries, as the header '
+      'has\n'
+    )
+    assert table.read_text() == damaged
+  table.unlink()
   (path,) = (tmp_path / 'runs').glob('*/*/*/result.json')
   result = json.loads(path.read_text())
   del result['returns']

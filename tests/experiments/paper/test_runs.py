@@ -38,7 +38,7 @@ def finish(base_dir, files, bindings, accuracies):
   load_config([f'{CONFIGS}/supervised/{name}.gin' for name in files], bindings)
   experiment = make_experiment()
   folder = base_dir / '+'.join(files)
-  folder.mkdir(parents=True)
+  folder.mkdir(parents=True, exist_ok=True)
   config = gin.operative_config_str()
   (folder / 'operative_config.gin').write_text(config)
   for name, of_seeds in accuracies.items():
@@ -142,6 +142,25 @@ def test_more_committed_seeds_come_before_fewer_runs(type_command, tmp_path):
   assert rows['b1 0']['Fashion-MNIST, MLP: here'].startswith('0.873')
 
 
+def test_runs_of_earlier_commands_count(type_command, tmp_path):
+  files, data = ['ablation_momentum', 'cifar10'], 'Setting.folder = "/data"'
+  here = 'CIFAR-10, ResNet-18: here'
+  finish(tmp_path, files, [data], {'WS': [0.5] * 5, 'H&T 0.9': [0.7] * 3})
+  # The last command names one other seed, and one setting only.
+  last = ['experiment.seeds = (6,)', 'experiment.settings = {"WS": {}}']
+  finish(tmp_path, files, [data, *last], {'WS': [0.9]})
+  _, out, _ = type_command('figure9', f'--base_dir={tmp_path}')
+  rows = table_of(out)
+  assert rows['WS'][here] == f'0.5667 ± {np.std([0.5] * 5 + [0.9], ddof=1):.4f}'
+  assert rows['H&T 0.9'][here].startswith('0.7')
+
+
+def test_phases_that_another_experiment_trained_count(type_command, tmp_path):
+  finish(tmp_path, ['metrics', 'cifar100'], [], {'ratio 0.1, noise 0': [0.2]})
+  _, out, _ = type_command('table5', f'--base_dir={tmp_path}')
+  assert '0.2000 (1 of 5 seeds)' in out
+
+
 def test_a_grid_and_its_correlations(type_command, tmp_path):
   cells = {'ratio 0.1, noise 0': [0.2], 'ratio 1, noise 0.5': [0.8]}
   seeds = ['experiment.seeds = (1,)']
@@ -190,17 +209,39 @@ def test_runs_of_atari(type_command, tmp_path, settings):
     write_run(tmp_path, 'drq', 'Pong', seed, score, settings['drq'])
   write_run(tmp_path, 'drq', 'Pong', 4, 90.0, settings['small_drq'])
   write_run(tmp_path, 'small_drq', 'Hero', 1, 70.0, settings['small_drq'])
-  write_run(tmp_path, 'drq', 'Alien', 9, 90.0, settings['drq'])  # Not asked.
+  # Any seeds, and no more than are needed.
+  for seed in range(4, 10):
+    write_run(tmp_path, 'drq', 'Alien', seed, 90.0 + seed, settings['drq'])
   code, out, _ = type_command('table8', f'--base_dir={tmp_path}')
   assert code == 0
-  assert f'- drq: 2 of 130 runs ({tmp_path}/drq)' in out
+  assert f'- drq: 7 of 130 runs ({tmp_path}/drq)' in out
   found = table_of(out)
   assert found['Pong']['drq: paper'] == '-7.1'
   assert found['Pong']['drq: here'] == '15.0 (n = 2)'
-  assert found['Alien']['drq: here'] == 'not run'
+  assert found['Alien']['drq: here'] == '96.5'
+  assert found['Hero']['drq: here'] == 'not run'
   assert found['Hero']['drq: here, in small'] == '70.0 (n = 1)'
   left_out = f'{tmp_path}/drq: 1 of the runs have other settings than'
   assert left_out in out
+
+
+def test_copies_and_runs_without_settings_do_not_count(
+  type_command, tmp_path, settings
+):
+  write_run(tmp_path, 'drq', 'Pong', 0, 5.0, settings['drq'])
+  write_run(tmp_path, 'drq', 'Pong', 1, 7.0, settings['drq'])
+  of_game = tmp_path / 'drq' / 'Pong'
+  shutil.copytree(of_game / '0', of_game / '0_backup')
+  shutil.copytree(of_game, tmp_path / 'drq' / 'Hero')
+  (of_game / '1' / 'config.gin').unlink()
+  code, out, _ = type_command('table8', f'--base_dir={tmp_path}')
+  assert code == 0
+  assert f'- drq: 1 of 130 runs ({tmp_path}/drq)' in out
+  assert table_of(out)['Pong']['drq: here'] == '5.0 (n = 1)'
+  assert table_of(out)['Hero']['drq: here'] == 'not run'
+  left_out = f'note: {tmp_path}/drq: 4 of the runs do not lie in <config>/<game>'
+  assert left_out in out
+  assert f'note: {tmp_path}/drq: 1 of the runs have no config.gin' in out
 
 
 @pytest.fixture

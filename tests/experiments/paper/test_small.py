@@ -60,3 +60,12 @@ def test_methods_without_a_common_game_are_not_compared(commit):
   commit('small_drq_ht,Boxing,0,6.1', 'small_drq,Krull,0,3000')
   assert '**' not in small.text()
   assert small.text() == f'{small.table()}\n\n{small.cost()}'
+
+
+def test_scores_alone_have_no_cost(tmp_path, monkeypatch):
+  file = tmp_path / 'small.csv'
+  monkeypatch.setattr(atari, 'SMALL', file)
+  assert small.cost() == ''
+  file.write_text('algorithm,game,seed,score\nsmall_drq,Krull,0,3000\n')
+  assert small.cost() == ''
+  assert '3000 |' in small.text()
