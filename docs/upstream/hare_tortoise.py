@@ -114,21 +114,31 @@ def hare_tortoise(
       p, slow = p.astype(_wide_dtype(s)), s.astype(_wide_dtype(s))
       return (p + jnp.asarray(mu, p.dtype) * (slow - p)).astype(s.dtype)
 
-    def restart(p, u, s):
+    def train(p, u, s):
+      if not _is_narrower(p, s):
+        return optax.apply_updates(p, u)
+      barrier = jax.lax.optimization_barrier  # As in _cast.
+      return barrier(optax.apply_updates(p, barrier(u)))
+
+    def restart(p, u, fast, s):
       if not jnp.issubdtype(s.dtype, jnp.inexact):
         return u
-      fast = optax.apply_updates(p, u)
       back = _cast(average(fast, s), fast.dtype) - p
       u = jnp.where(sync, back.astype(u.dtype), u)
       return jax.lax.optimization_barrier(u)  # The caller gets what we use.
 
+    def follow(fast, p, s):
+      if _is_narrower(p, s):  # p can't hold the average, which stays.
+        return average(fast, s)
+      # p + (s - p) may differ from s by a rounding.
+      return jnp.where(sync, _cast(p, s.dtype), average(p, s))
+
+    slow = state.slow_params
+    fast = jax.tree.map(train, params, updates, slow)
     if sync_period is not None:
-      updates = jax.tree.map(restart, params, updates, state.slow_params)
+      updates = jax.tree.map(restart, params, updates, fast, slow)
     params = optax.apply_updates(params, updates)
-    slow_params = jax.tree.map(average, params, state.slow_params)
-    if sync_period is not None:  # p + (s - p) may differ from s by a rounding.
-      synced = jax.tree.map(lambda p, s: _cast(p, s.dtype), params, slow_params)
-      slow_params = optax.tree.where(sync, synced, slow_params)
+    slow_params = jax.tree.map(follow, fast, params, slow)
     if reset_state:
       new_state = base_optimizer.init(params)
       base_state = optax.tree.where(sync, new_state, base_state)
@@ -141,6 +151,10 @@ def _wide_dtype(x):
   dtype = jnp.result_type(x)
   is_narrow = jnp.issubdtype(dtype, jnp.inexact) and jnp.finfo(dtype).bits < 32
   return jnp.float32 if is_narrow else dtype
+
+
+def _is_narrower(p, s):
+  return jnp.result_type(p).itemsize < s.dtype.itemsize
 
 
 def _cast(x, dtype):

@@ -56,9 +56,15 @@ def hare_tortoise(
   ``momentum=0`` and ``update_every=n`` it is a copy of them taken every ``n``
   updates (inside jit up to the last bit, where XLA fuses sums and products).
 
-  A restart leaves the hare and the tortoise bitwise equal, unless the tortoise
-  has the narrower dtype: then it is the hare, rounded. With ``reset_strength``
-  :math:`\alpha < 1` it is soft, :math:`h \leftarrow h + \alpha\, (s - h)`.
+  A restart leaves the hare and the tortoise bitwise equal where they have one
+  dtype. Where the dtypes differ, the narrower one is the other one rounded, and a
+  wider tortoise stays as it is: if it were rounded, it would lose all progress
+  below the hare's precision at each restart. With ``reset_strength``
+  :math:`\alpha < 1` a restart is soft,
+  :math:`h \leftarrow h + \alpha\, (s - h)`, and leaves the tortoise.
+
+  The updates have the dtype that ``inner`` gives them, so a restart lands on the
+  new weights up to a rounding of the difference to the old ones in that dtype.
 
   ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
   True. An optimizer that has its own copy of the weights, such as
@@ -172,33 +178,33 @@ def hare_tortoise(
     count = optax.safe_increment(state.count)
     average = _averaging(count, momentum, update_every)
     due, restarts = _restarts(params, count, reset_every, reset_mask)
-    restart = functools.partial(_restart, due)
+    lands = _lands(due, reset_strength)
     soft = _is_soft(reset_strength)
+    trained = jax.tree.map(_trained, params, updates, state.tortoise)
 
-    def emit(restarts: bool, p: Any, u: Any, s: Any) -> Any:
+    def emit(restarts: bool, p: Any, u: Any, h: Any, s: Any) -> Any:
       if not restarts:
         return u
-      h = optax.apply_updates(p, u)
       back = _toward(reset_strength, h, average(h, s)) - p
       u = jnp.where(due, back.astype(jnp.result_type(u)), u)
       # XLA may compute u twice or keep it unrounded, so that its use here and
       # the number that the caller gets would differ.
       return jax.lax.optimization_barrier(u)
 
-    trained = optax.apply_updates(params, updates) if soft else None
-    updates = jax.tree.map(emit, restarts, params, updates, state.tortoise)
+    updates = jax.tree.map(
+      emit, restarts, params, updates, trained, state.tortoise
+    )
     hare = optax.apply_updates(params, updates)
-    if soft:
-      tortoise = jax.tree.map(average, trained, state.tortoise)
-      if isinstance(reset_strength, jax.core.Tracer):  # It may be 1.
-        restart = functools.partial(_restart, due & (reset_strength == 1))
-        tortoise = jax.tree.map(restart, restarts, tortoise, hare)
-    else:
+
+    def follow(restarts: bool, fast: Any, h: Any, s: Any) -> Any:
+      if soft or _is_narrower(h, s):
+        return lands(restarts, average(fast, s), h)
       # p + (s - p) may differ from s by a rounding, so that both networks
       # restart from where the emitted updates lead. Without a restart it is the
       # average of the same weights, and XLA can free the first ones early.
-      tortoise = jax.tree.map(average, hare, state.tortoise)
-      tortoise = jax.tree.map(restart, restarts, tortoise, hare)
+      return lands(restarts, average(h, s), h)
+
+    tortoise = jax.tree.map(follow, restarts, trained, hare, state.tortoise)
     inner_state = forget_values(inner_state, due)
     if reset_inner_state:
       inner_state = jax.tree.map(
@@ -265,7 +271,10 @@ def hare_tortoise_step(
   """
   _check_rule(momentum, reset_every, update_every, reset_strength)
   checks.check_like('tortoise', tortoise, hare, 'the hare')
+  checks.check_arrays('hare', hare)
   count = checks.as_count('count', count)
+  if not isinstance(count, jax.core.Tracer) and count < 1:
+    arguments.refuse('count', 'at least 1: it includes this update', int(count))
   average = _averaging(count, momentum, update_every)
   due, restarts = _restarts(hare, count, reset_every, reset_mask)
   restart = functools.partial(_restart, due)
@@ -277,13 +286,10 @@ def hare_tortoise_step(
       lambda r, h, s: toward(h, s) if r else h, restarts, hare, tortoise
     )
     hare = jax.tree.map(restart, restarts, hare, goals)
-    if isinstance(reset_strength, jax.core.Tracer):  # It may be 1.
-      restart = functools.partial(_restart, due & (reset_strength == 1))
-      tortoise = jax.tree.map(restart, restarts, tortoise, hare)
-    return hare, tortoise
-  hare = jax.tree.map(restart, restarts, hare, tortoise)
-  # Where the hare has the narrower dtype, the tortoise is rounded, too.
-  return hare, jax.tree.map(restart, restarts, tortoise, hare)
+  else:
+    hare = jax.tree.map(restart, restarts, hare, tortoise)
+  lands = _lands(due, reset_strength)
+  return hare, jax.tree.map(lands, restarts, tortoise, hare)
 
 
 def _averaging(
@@ -313,6 +319,47 @@ def _restart(
 ) -> jax.Array:
   """Returns a leaf, or if it restarts now, the source in the leaf's dtype."""
   return jnp.where(due, _cast(source, x.dtype), x) if restarts else x
+
+
+def _trained(p: ArrayLike, u: jax.Array, s: jax.Array) -> jax.Array:
+  """Returns the weights to average: those that the updates of `inner` lead to.
+
+  Inside jit, XLA may keep a bfloat16 in float32 (see `_cast`); the tortoise would
+  then average other weights than the caller has.
+  """
+  if not _is_narrower(p, s):
+    return optax.apply_updates(p, u)
+  barrier = jax.lax.optimization_barrier
+  return barrier(optax.apply_updates(p, barrier(u)))
+
+
+def _lands(
+  due: jax.Array, strength: ArrayLike
+) -> Callable[[bool, jax.Array, jax.Array], jax.Array]:
+  """Returns the function of a leaf that sets the tortoise at a restart.
+
+  It takes whether the leaf restarts, the average and the hare. A restart of full
+  strength sets the tortoise to where the hare landed. A hare with the narrower
+  dtype is the tortoise rounded; there the tortoise stays the average.
+  """
+  if not _is_soft(strength):
+    is_full = due
+  elif isinstance(strength, jax.core.Tracer):  # It may be 1.
+    is_full = due & (strength == 1)
+  else:
+    return lambda restarts, s, h: s
+
+  def lands(restarts: bool, s: jax.Array, h: jax.Array) -> jax.Array:
+    return s if _is_narrower(h, s) else _restart(is_full, restarts, s, h)
+
+  return lands
+
+
+def _is_narrower(h: ArrayLike, s: jax.Array) -> bool:
+  """Returns whether the hare's floats have fewer bits than the tortoise's."""
+  if not (dtypes.is_inexact(h) and dtypes.is_inexact(s)):
+    return False
+  return jnp.finfo(jnp.result_type(h)).bits < jnp.finfo(s.dtype).bits
 
 
 def _is_soft(strength: ArrayLike) -> bool:
@@ -389,7 +436,8 @@ def _check_rule(
       'momentum',
       momentum,
       'a number in [0, 1) or a schedule',
-      lambda mu: 0 <= mu < 1,
+      # In the precision that JAX has: 1 - 1e-8 is 1 in float32.
+      lambda mu: 0 <= mu and mu.astype(jnp.result_type(float)) < 1,
     )
   if reset_every is not None and not callable(reset_every):
     checks.check_interval(

@@ -239,7 +239,9 @@ def test_copies_and_runs_without_settings_do_not_count(
   assert f'- drq: 1 of 130 runs ({tmp_path}/drq)' in out
   assert table_of(out)['Pong']['drq: here'] == '5.0 (n = 1)'
   assert table_of(out)['Hero']['drq: here'] == 'not run'
-  left_out = f'note: {tmp_path}/drq: 4 of the runs do not lie in <config>/<game>'
+  left_out = (
+    f'note: {tmp_path}/drq: 4 of the runs do not lie in <config>/<game>'
+  )
   assert left_out in out
   assert f'note: {tmp_path}/drq: 1 of the runs have no config.gin' in out
 

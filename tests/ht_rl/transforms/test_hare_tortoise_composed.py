@@ -157,8 +157,10 @@ def test_injected_restarts_leave_both_equal(dtype):
   for t in range(1, 7):
     updates, state = update(gradient, state, hare)
     hare = optax.apply_updates(hare, updates)
-    equal = ht_rl.tortoise_params(state) == hare.astype(jnp.float32)
-    assert equal.all() if t % 3 == 0 else not equal.all()
+    distance = jnp.abs(ht_rl.tortoise_params(state) - hare)
+    # A narrower hare has the tortoise rounded, and rounds its way there.
+    rounding = 0 if dtype == 'float32' else 2**-7 * (jnp.abs(hare) + 0.01)
+    assert (distance <= rounding).all() == (t % 3 == 0)
   # Half of the way only.
   state.hyperparams['reset_strength'] = jnp.float32(0.5)
   for _ in range(3):
