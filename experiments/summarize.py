@@ -143,7 +143,7 @@ def main(argv: Sequence[str]) -> int:
   except SettingsError as error:
     return fail(error, EXIT_WRONG_SETTING)
   except ModuleNotFoundError as error:  # Our own messages have no name.
-    advice = "this needs {}: pip install 'ht_rl[analysis]'"
+    advice = "this needs {}: pip install '.[analysis]'"
     return fail(
       SettingsError(advice.format(error.name)) if error.name else error,
       EXIT_WRONG_SETTING,
@@ -167,6 +167,10 @@ def _check_flags(paths: Sequence[str]) -> None:
         f'flag --baselines={name}: value should be one of '
         f'<{"|".join(_KNOWN_BASELINES)}>'
       )
+  if _REPORT.value == '':
+    raise SettingsError('--report needs the name of a file')
+  if _PLOTS.value == '':
+    raise SettingsError('--plots needs the name of a folder')
   if _PLAN.value is not None:
     for name in (*_NOT_IN_A_PLAN, *(() if paths else _OF_PATHS)):
       if flags.FLAGS[name].present:

@@ -21,7 +21,7 @@ try:
   import matplotlib
 except ModuleNotFoundError as error:
   raise ModuleNotFoundError(
-    "pictures need matplotlib: pip install 'ht_rl[analysis]'"
+    'pictures need matplotlib: pip install matplotlib'
   ) from error
 from matplotlib import style
 from matplotlib.axes import Axes

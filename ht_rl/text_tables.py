@@ -23,7 +23,7 @@ def tabulated(
     import tabulate
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      "tables need tabulate: pip install 'ht_rl[analysis]'"
+      'tables need tabulate: pip install tabulate'
     ) from error
   header, *below = rows
   # disable_numparse: tabulate would write numbers with other digits.

@@ -17,11 +17,12 @@ from ht_rl.atari100k.games import (
   OTHER_GAMES,
   REFERENCE_SCORES,
   ReferenceScore,
+  UnknownGameError,
   canonical_game,
   human_normalized_score,
 )
 from ht_rl.atari100k.power import Plan, plan
-from ht_rl.atari100k.summary import Summary, summarize
+from ht_rl.atari100k.summary import MissingGamesError, Summary, summarize
 
 __all__ = [
   'GAMES',
@@ -30,9 +31,11 @@ __all__ = [
   'REFERENCE_SCORES',
   'Comparison',
   'Estimate',
+  'MissingGamesError',
   'Plan',
   'ReferenceScore',
   'Summary',
+  'UnknownGameError',
   'aggregate',
   'aggregate_estimates',
   'aggregate_means',

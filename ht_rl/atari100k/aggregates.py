@@ -326,12 +326,16 @@ def aggregate_estimates(
     confidence: of the intervals.
 
   Returns:
-    For each of `METRICS` its value and interval.
+    For each of `METRICS` its value and interval; the ends are NaN if all games
+    have one run, since the variation between runs is unknown then.
 
   Raises:
     ValueError: as `aggregate`.
   """
   values = aggregate(scores)
+  if max(map(np.size, scores.values())) == 1:
+    unknown = np.array(np.nan)
+    return {name: Estimate(values[name], unknown, unknown) for name in METRICS}
   drawn = aggregate(scores, bootstrap_counts(scores, rng, replicates))
   return {
     name: Estimate(values[name], *interval(drawn[name], confidence))
@@ -341,10 +345,15 @@ def aggregate_estimates(
 
 def _sample(scores: Mapping[str, ArrayLike]) -> _Sample:
   """Joins the scores of the games; raises ValueError if one is unusable."""
-  columns = [np.asarray(x, np.float64).ravel() for x in scores.values()]
+  columns = [np.atleast_1d(np.asarray(x, np.float64)) for x in scores.values()]
   if not columns:
     raise ValueError('there are no scores')
   for game, column in zip(scores, columns, strict=True):
+    if column.ndim > 1:
+      raise ValueError(
+        f'{game} must have one score for each run, not an array of shape '
+        f'{list(column.shape)}'
+      )
     if not column.size:
       raise ValueError(f'{game} has no scores')
     if not np.isfinite(column).all():

@@ -170,21 +170,20 @@ class Comparison:
     )
 
   def _runs_sentence(self) -> str:
+    if not self.target:
+      return (
+        'The observed IQM difference is 0; name the one that matters '
+        '(`difference`, or --detect) to see how many runs it takes.'
+      )
     start = (
-      f'To tell an IQM difference of {format_number(abs(self.target), 3)} apart'
+      f'To detect an IQM difference of {format_number(abs(self.target), 3)} '
+      f'with {100 * self.wanted_power:g}% power, each method needs'
     )
-    power = f'{100 * self.wanted_power:g}% power'
     if self.runs_needed is None:
-      needed = f'more than {MAX_RUNS:,} runs'
-      return f'{start} with {power} takes {needed} a game of each method.'
+      return f'{start} more than {MAX_RUNS:,} runs of each game.'
     more = self.runs_needed - self.runs
-    there = (
-      f'{more:,} more than there are' if more > 0 else 'no more are needed'
-    )
-    return (
-      f'{start} with {power} takes about {self.runs_needed:,} runs a game of '
-      f'each method: {there}.'
-    )
+    there = f'{more:,} more than there are' if more > 0 else 'which are there'
+    return f'{start} about {self.runs_needed:,} runs of each game, {there}.'
 
   def _detectable_sentence(self) -> str:
     return plan_sentence(
@@ -237,9 +236,11 @@ def compare(
   """
   check_power(power)
   if difference is not None and not 0 < abs(difference) < np.inf:
-    raise ValueError(f'difference must be a number, not 0, not {difference}')
+    raise ValueError(
+      f'difference must be a finite number other than 0, not {difference}'
+    )
   if first == second:
-    raise ValueError(f'two methods must be compared, not {first} with itself')
+    raise ValueError(f'name two different methods; both are {first}')
   x, y = _method(summary, first), _method(summary, second)
   values, other_values = aggregate(x.normalized), aggregate(y.normalized)
   improvement = probability_of_improvement(x.scores, y.scores)

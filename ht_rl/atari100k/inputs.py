@@ -6,16 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ht_rl.atari100k.games import (
-  GAMES,
-  OTHER_GAMES,
-  REFERENCE_SCORES,
-  canonical_game,
-)
-from ht_rl.atari100k.parsing import method_of, score_of
+from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
+from ht_rl.atari100k.parsing import game_of, method_of, score_of
 from ht_rl.atari100k.readers.checks import clashes
 from ht_rl.atari100k.readers.content import Content
-from ht_rl.atari100k.readers.rows import row_reader
+from ht_rl.atari100k.readers.rows import is_game, row_reader
 from ht_rl.atari100k.runs import Run, ScoreFileError, by_method
 from ht_rl.atari100k.suspicions import looks_transposed
 
@@ -25,7 +20,8 @@ Means = dict[str, float]
 # Names of what is no run.
 _STATISTICS = {'mean', 'average', 'avg', 'std', 'sd', 'sem', 'stderr'}
 _NO_MEANS = (
-  'means over runs are no scores of runs (`summarize` takes them as `means`)'
+  'these are means over runs, not scores of single runs; `summarize` takes '
+  'them as `means`'
 )
 
 
@@ -52,10 +48,11 @@ def methods_of(scores: Any) -> dict[str, Scores]:
       'the scores must be a dictionary of methods or a data frame, not '
       f'{type(scores).__name__}'
     )
-  made = {}
+  made: dict[str, Scores] = {}
   for name, of in scores.items():
     try:
-      made[method_of(name)] = scores_of(name, of)
+      method = _new_method(name, made)
+      made[method] = scores_of(name, of)
     except ScoreFileError:
       raise  # It names the method.
     except ValueError as error:
@@ -75,12 +72,12 @@ def means_of(means: Mapping[str, Mapping[str, float]]) -> dict[str, Means]:
   Raises:
     ValueError: it is something else, or a value is wrong.
   """
-  made = {}
+  made: dict[str, Means] = {}
   for name, of in means.items():
     try:
-      method_of(name)
+      method = _new_method(name, made)
       column = _of_games({game: [mean] for game, mean in of.items()})
-      made[name] = {game: score_of(x.item()) for game, x in column.items()}
+      made[method] = {game: x.item() for game, x in column.items()}
     except ValueError as error:
       raise ValueError(f'{name}: {error}') from error
   return made
@@ -121,28 +118,45 @@ def scores_of(name: str, scores: Any) -> Scores:
   return _of_matrix(np.asarray(scores, np.float64))
 
 
+def _new_method(name: Any, others: Mapping[str, Any]) -> str:
+  """Returns the name of a method.
+
+  Raises:
+    ValueError: it is none, or that of a game or of another method.
+  """
+  method = method_of(name)
+  if is_game(method):
+    raise ValueError(
+      'this is a game, where the name of a method must be: pass '
+      '{method: {game: scores}}'
+    )
+  if method in others:
+    raise ValueError(f'the method {method!r} is there twice')
+  return method
+
+
 def _of_games(scores: Mapping[str, Any]) -> Scores:
   made: Scores = {}
   for name, of in scores.items():
-    game = canonical_game(name, (*GAMES, *OTHER_GAMES))
+    game = game_of(name)
     if isinstance(of, Mapping):
       if _STATISTICS & {str(key).strip().lower() for key in of}:
         raise ValueError(f'{name}: {_NO_MEANS}')
       of = list(of.values())
-    try:
-      column = np.asarray(of, np.float64)
-    except OverflowError as error:
-      raise ValueError(f'{name}: a score is too large') from error
-    if column.ndim > 1:
+    runs = [_plain(x) for x in np.atleast_1d(np.asarray(of, object))]
+    if lists := [x for x in runs if np.ndim(x)]:
       raise ValueError(
-        f'{name} must have one score for each run, not an array of shape '
-        f'{list(column.shape)}; if these are episodes, take the mean of each '
-        'run'
+        f'{name} must have one score for each run, and a run has '
+        f'{len(lists[0])}; if these are episodes, take the mean of each run'
       )
+    try:
+      column = np.array([score_of(x) for x in runs], np.float64)
+    except ValueError as error:
+      raise ValueError(f'{name}: {error}') from error
     if game in made:
       raise ValueError(f'{game} is there twice')
     if column.size and game in REFERENCE_SCORES:
-      made[game] = column.ravel()
+      made[game] = column
   return made
 
 

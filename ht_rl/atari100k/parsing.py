@@ -39,13 +39,18 @@ _COMPRESSED = {
 def text_of(path: pathlib.Path) -> str:
   """Returns the text of a file, which may be gzipped."""
   if not path.is_file():
-    raise ValueError('this is no file that can be read')
+    raise ValueError('this is not a regular file')
   data = path.read_bytes()
   if data.startswith(b'\x1f\x8b'):
     try:
       data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
       raise ValueError('the gzipped file is damaged') from error
+  if data.startswith(b'\x93NUMPY') or path.suffix == '.npz':
+    raise ValueError(
+      'this holds arrays of NumPy; pass them to `ht_rl.atari100k.summarize` in '
+      'Python, or write a CSV file'
+    )
   for start, kind in _COMPRESSED.items():
     if data.startswith(start):
       raise ValueError(f'the file is compressed ({kind}); decompress it first')
@@ -54,7 +59,7 @@ def text_of(path: pathlib.Path) -> str:
   except UnicodeDecodeError:
     text = '\0'
   if '\0' in text:
-    raise ValueError('this is no text in UTF-8, so neither CSV nor JSON')
+    raise ValueError('this is not text in UTF-8, so it is neither CSV nor JSON')
   if not text.strip():
     raise ValueError('the file is empty')
   return text

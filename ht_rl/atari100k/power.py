@@ -82,7 +82,9 @@ def plan(
     deviation = BBF_SPREAD / np.sqrt(runs)
   else:
     if few := [game for game, of in pilot.items() if len(of) < 2]:
-      raise ValueError(f'a plan needs two runs of a game, unlike {few[0]}')
+      raise ValueError(
+        f'a plan needs at least two runs of each game; {few[0]} has fewer'
+      )
     rng = np.random.default_rng(seed)
     deviation = np.std(_resampled_iqm(pilot, runs, rng))
   normal = statistics.NormalDist()
@@ -100,7 +102,8 @@ def plan_sentence(planned: Plan, games: int, power: float = POWER) -> str:
   """Returns a plan in words.
 
   >>> plan_sentence(Plan(5, 0.2476), 26)
-  '5 runs of 26 games tell IQM differences above about 0.25 apart (80% power).'
+  '5 runs of each of 26 games detect an IQM difference of about 0.25 or more \
+(80% power).'
 
   Args:
     planned: the plan.
@@ -111,8 +114,8 @@ def plan_sentence(planned: Plan, games: int, power: float = POWER) -> str:
     A sentence.
   """
   return (
-    f'{planned.runs} runs of {games} games tell IQM differences above about '
-    f'{planned.detectable:.2g} apart ({100 * power:g}% power).'
+    f'{planned.runs} runs of each of {games} games detect an IQM difference of '
+    f'about {planned.detectable:.2g} or more ({100 * power:g}% power).'
   )
 
 

@@ -5,12 +5,12 @@ The content of a path decides how it is read:
 - a folder with runs of `experiments.train` in or below it (see
   `ht_rl.atari100k.run_folder`), or else with Dopamine's logs (see
   `ht_rl.atari100k.readers.dopamine`);
-- a CSV file, in one of the layouts of `ht_rl.atari100k.readers.rows`: a row a
-  run with the columns `config` (or `algorithm`), `game`, `seed` and `score`
-  (or, as released with BBF, `game`, `seed` and `GameScoreAverage`); a row a run
-  and a column a game; or means. The seed `mean` marks a mean over runs. Other
-  columns are ignored, unless they may tell methods apart. A method without a
-  `config` has the name of the file;
+- a CSV file, in one of the layouts of `ht_rl.atari100k.readers.rows`: a row for
+  each run with the columns `config` (or `algorithm`), `game`, `seed` and
+  `score` (or, as released with BBF, `game`, `seed` and `GameScoreAverage`); a
+  row for each run and a column for each game; or means. The seed `mean` marks a
+  mean over runs. Other columns are ignored, unless they may tell methods apart.
+  A method without a `config` has the name of the file;
 - a JSON list of objects with these keys, or with the steps `xs` and the scores
   `ys` of curves;
 - a JSON object of one method or, one level deeper, of several: for each game

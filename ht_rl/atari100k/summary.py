@@ -221,14 +221,8 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
     for name, of in {**scores, **means}.items()
   }
   normalized = {name: _normalized(of) for name, of in raw.items()}
-  # One run a game can't be resampled: no intervals.
-  counts = {
-    name: bootstrap_counts(
-      raw[name], np.random.default_rng([seed, *name.encode()]), replicates
-    )
-    for name in scores
-    if max(map(len, raw[name].values())) > 1
-  }
+  # By method with intervals, what the improvements need.
+  pair_counts: dict[str, np.ndarray] = {}
 
   def estimate(value: ArrayLike, replicates: ArrayLike | None) -> Estimate:
     if replicates is None:
@@ -239,11 +233,16 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
   def of_runs(name: str) -> Method:
     values = aggregate(normalized[name])
     replicated, profiles = {}, None
-    if name in counts:
-      replicated = aggregate(normalized[name], counts[name])
+    # One run a game can't be resampled: no intervals.
+    if max(map(len, raw[name].values())) > 1:
+      rng = np.random.default_rng([seed, *name.encode()])
+      counts = bootstrap_counts(raw[name], rng, replicates)
+      replicated = aggregate(normalized[name], counts)
       profiles = performance_profile(
-        normalized[name], THRESHOLDS, counts[name][:BAND_REPLICATES]
+        normalized[name], THRESHOLDS, counts[:BAND_REPLICATES]
       )
+      # A copy, so that the others need no memory.
+      pair_counts[name] = counts[:PAIR_REPLICATES].copy()
     return Method(
       name=name,
       scores=raw[name],
@@ -275,27 +274,29 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
 
   def improvement(x: str, y: str) -> Estimate:
     drawn = None
-    if x in counts and y in counts:
+    if x in pair_counts and y in pair_counts:
       drawn = probability_of_improvement(
-        raw[x],
-        raw[y],
-        counts[x][:PAIR_REPLICATES],
-        counts[y][:PAIR_REPLICATES],
+        raw[x], raw[y], pair_counts[x], pair_counts[y]
       )
     return estimate(probability_of_improvement(raw[x], raw[y]), drawn)
 
+  methods = (*map(of_runs, scores), *map(of_means, means))
   improvements = {}
   for x, y in itertools.combinations(scores, 2):
     value, low, high = improvements[x, y] = improvement(x, y)
     improvements[y, x] = Estimate(1 - value, 1 - high, 1 - low)
+  few_games = []
+  if pair_counts and len(games) < _FEW_GAMES:
+    few_games = ['Intervals over so few games are not reliable.']
   return Summary(
-    methods=(*map(of_runs, scores), *map(of_means, means)),
+    methods=methods,
     games=games,
     thresholds=THRESHOLDS,
     improvement=improvements,
     notes=(
       *notes,
       *left_out,
+      *few_games,
       *suspicions(raw),
       *(note for name in scores for note in _notes_on_runs(name, raw[name])),
     ),
@@ -339,8 +340,6 @@ def _common_games(
   if not scores or not games:
     raise ValueError('there is no game of which all methods have a score')
   notes = [f'{gap}: left out for all methods.' for gap in gaps]
-  if len(games) < _FEW_GAMES:
-    notes.append('Intervals over so few games are not reliable.')
   return games, notes
 
 

@@ -13,6 +13,26 @@ _MAX_LINES = 10
 
 
 @dataclasses.dataclass
+class Other:
+  """The values of a column that is not used.
+
+  Attributes:
+    first: the first one.
+    values: the different ones, as text.
+    is_repeated: whether one is there in several rows.
+  """
+
+  first: Any
+  values: set[str] = dataclasses.field(default_factory=set)
+  is_repeated: bool = False
+
+  def take(self, value: Any) -> None:
+    """Takes the value of the next row."""
+    self.is_repeated |= repr(value) in self.values
+    self.values.add(repr(value))
+
+
+@dataclasses.dataclass
 class Content:
   """What was found under a path.
 
@@ -26,7 +46,7 @@ class Content:
       None refuses curves.
     has_curves: whether a score was taken from a curve.
     remarks: what else a reader of the scores must know, one sentence each.
-    others: the first value of each column that is not used.
+    others: the values of each column that is not used.
     refused: names of those that have a problem.
   """
 
@@ -38,7 +58,7 @@ class Content:
   last: float | None = None
   has_curves: bool = False
   remarks: list[str] = dataclasses.field(default_factory=list)
-  others: dict[str, Any] = dataclasses.field(default_factory=dict)
+  others: dict[str, Other] = dataclasses.field(default_factory=dict)
   refused: set[str] = dataclasses.field(default_factory=set)
   _has_listed_games: bool = False
 
@@ -83,9 +103,11 @@ class Content:
 
   def notes(self) -> list[str]:
     """Returns a sentence for each thing that was left out."""
-    unfinished = [f'{line} and left out.' for line in self.unfinished]
+    unfinished = [f'{line}, so it is left out.' for line in self.unfinished]
     lines = capped(
-      unfinished, f'{self.path}: ', 'runs are not finished and left out.'
+      unfinished,
+      f'{self.path}: ',
+      'runs are not finished, so they are left out.',
     )
     lines += [f'{self.path}: {remark}' for remark in self.remarks]
     if self.left_out:
@@ -95,7 +117,7 @@ class Content:
         games = [*games[:3], f'and {len(games) - 3} more']
       lines.append(
         f'{self.path}: {len(self.left_out)} {are} not among the 26 of '
-        f'Atari-100k and left out: {", ".join(games)}.'
+        f'Atari-100k, so left out: {", ".join(games)}.'
       )
     return lines
 

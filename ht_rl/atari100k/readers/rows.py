@@ -2,10 +2,11 @@
 
 A table has one of three layouts, which its header tells:
 
-- a row a run, with the columns `config`, `game`, `seed` and `score`;
-- a row a game, with `game`, `mean` and perhaps `std` and `config`;
-- a row a run and a column a game, perhaps with `seed` and `config`. A column
-  such as `Pong_mean` has means; `Pong_std` is not used.
+- a row for each run, with the columns `game`, `seed` and `score`, and perhaps
+  `config`;
+- a row for each game, with `game`, `mean` and perhaps `std` and `config`;
+- a row for each run and a column for each game, perhaps with `seed` and
+  `config`. A column such as `Pong_mean` has means; `Pong_std` is not used.
 
 A column `algorithm` takes the place of a missing `config`. In the last layout a
 column that tells rows apart in another way is an error: the methods or the
@@ -25,7 +26,7 @@ from ht_rl.atari100k.parsing import (
   score_of,
   seed_of,
 )
-from ht_rl.atari100k.readers.content import Content
+from ht_rl.atari100k.readers.content import Content, Other
 from ht_rl.atari100k.runs import Run
 
 _MEAN = re.compile(r'([ _-](score|return))?[ _-](mean|avg|average)$')
@@ -78,14 +79,14 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
   """Finds the columns of game, seed and score, and of config if it is there.
 
   >>> columns_of(['when', 'Score ', 'seed', 'GAME', 'config'])
-  {'config': 'config', 'game': 'GAME', 'seed': 'seed', 'score': 'Score '}
+  {'game': 'GAME', 'seed': 'seed', 'score': 'Score ', 'config': 'config'}
 
   Args:
     header: names of the columns.
 
   Returns:
     The name of the column of each of `config`, `game`, `seed` and `score`.
-    There need be no `config` in the layout of BBF's release.
+    There need be no `config`: then the file or the frame has one method.
 
   Raises:
     ValueError: a column is missing, or comes twice.
@@ -95,7 +96,7 @@ def columns_of(header: Sequence[str]) -> dict[str, str]:
     columns = _columns(header, ['game', 'seed', 'GameScoreAverage'], ['config'])
     columns['score'] = columns.pop('GameScoreAverage')
     return columns
-  return _columns(header, ['config', 'game', 'seed', 'score'], [])
+  return _columns(header, ['game', 'seed', 'score'], ['config'])
 
 
 def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
@@ -197,20 +198,24 @@ def _wide_reader(
 
 
 def _check_other(content: Content, where: str, name: str, cell: Any) -> None:
-  """Adds a problem if a column that is no game has another value than before.
+  """Adds a problem if a column that is no game tells rows apart.
 
-  Numbers are all right, such as those of an index, unless they are steps.
+  Numbers that are all different are those of an index, unless they are steps.
   """
+  is_nan = isinstance(cell, float) and math.isnan(cell)
+  if is_nan or cell in ('', None) or name in content.refused:
+    return
+  other = content.others.setdefault(name, Other(cell))
+  other.take(cell)
   is_text = isinstance(cell, str) and isinstance(number_in(cell), str)
   is_place = name.strip().lower() in _PLACES
-  if not (is_text or is_place):
-    return
-  before = content.others.setdefault(name, cell)
-  if cell == before or name in content.refused:
+  is_index = not (is_text or is_place or other.is_repeated)
+  if len(other.values) == 1 or is_index:
     return
   content.refused.add(name)
   content.problems.append(
-    f'{where}: the column {name!r} has {cell!r} here and {before!r} above; '
+    f'{where}: the column {name!r} has {cell!r} here and {other.first!r} '
+    'above; '
     + (
       'give one row for each run'
       if is_place
@@ -249,8 +254,8 @@ def _columns(
   wrong += [name for name in others if names.count(written[name].lower()) > 1]
   if wrong:
     raise ValueError(
-      'the header must have one column '
-      f'{" and one column ".join(written[name] for name in wrong)}; it reads '
+      'the header must have each of these columns once: '
+      f'{", ".join(written[name] for name in wrong)}; it reads '
       f'{",".join(header)[:100]}'
     )
   return {

@@ -347,3 +347,16 @@ def test_intervals_cover_the_truth_as_often_as_theory_says(runs):
     assert covered[name] / simulations == pytest.approx(theory, abs=allowed)
   # Resampled medians jump from game to game: a wider interval.
   assert covered['median'] / simulations > theory
+
+
+def test_single_runs_have_no_interval():
+  scores = {'Pong': [0.5], 'Breakout': [1.0]}
+  estimates = aggregates.aggregate_estimates(scores, np.random.default_rng(0))
+  value, low, high = estimates['mean']
+  assert value == 0.75
+  assert np.isnan([low, high]).all()
+
+
+def test_episodes_are_no_runs():
+  with pytest.raises(ValueError, match=r'Pong must have one .* \[2, 3\]$'):
+    aggregates.aggregate({'Pong': np.zeros((2, 3))})

@@ -201,8 +201,15 @@ class TestPower:
     compared = compare(*pair, difference=1e-4)
     assert compared.runs_needed is None
     assert compared.sentences[1] == (
-      'To tell an IQM difference of 0.000 apart with 80% power takes more than '
-      '1,000 runs a game of each method.'
+      'To detect an IQM difference of 0.000 with 80% power, each method needs '
+      'more than 1,000 runs of each game.'
+    )
+
+  def test_no_difference(self, pair):
+    compared = compare(pair[0], pair[0])
+    assert compared.sentences[1] == (
+      'The observed IQM difference is 0; name the one that matters '
+      '(`difference`, or --detect) to see how many runs it takes.'
     )
 
   def test_more_runs_detect_less(self, pair):
@@ -219,7 +226,9 @@ class TestPlan:
     made = plan(20, power=0.9, confidence=0.9)
     expected = z * BBF_SPREAD * np.sqrt(2 / 20)
     assert made.detectable == pytest.approx(expected, rel=1e-9)
-    assert plan_sentence(plan(5), 26).startswith('5 runs of 26 games tell IQM')
+    assert plan_sentence(plan(5), 26).startswith(
+      '5 runs of each of 26 games detect an IQM difference of about 0.25'
+    )
 
   def test_a_pilot(self):
     pilot = draw(np.random.default_rng(0), 30)
@@ -235,7 +244,7 @@ class TestPlan:
     ('arguments', 'message'),
     [
       ((1,), 'at least 2 runs, not 1'),
-      ((5, {'Pong': [1.0]}), 'needs two runs of a game, unlike Pong'),
+      ((5, {'Pong': [1.0]}), 'two runs of each game; Pong has fewer'),
     ],
   )
   def test_wrong_arguments(self, arguments, message):
@@ -249,8 +258,8 @@ class TestSentences:
     assert verdict.startswith(
       'The data tell them apart: x has the higher IQM (95% interval [0.0'
     )
-    assert runs.startswith('To tell an IQM difference of 0.')
-    assert detectable.startswith('5 runs of 26 games tell IQM differences ')
+    assert runs.startswith('To detect an IQM difference of 0.')
+    assert detectable.startswith('5 runs of each of 26 games detect an ')
 
   def test_not_apart(self):
     rng = np.random.default_rng(3)
@@ -334,11 +343,15 @@ class TestSignTest:
     (('x', 'z'), {}, "no method 'z': there are x, y, one, means"),
     (('mean', 'x'), {}, "there is no method 'mean': did you mean means?"),
     (('x', 'means'), {}, 'means has no scores of single runs'),
-    (('x', 'x'), {}, 'not x with itself'),
+    (('x', 'x'), {}, '^name two different methods; both are x$'),
     (('x', 'y'), {'power': 0.5}, 'above 0.5 and below 1, not 0.5'),
     (('x', 'y'), {'power': 1}, 'above 0.5 and below 1, not 1'),
-    (('x', 'y'), {'difference': 0}, 'must be a number, not 0, not 0'),
-    (('x', 'y'), {'difference': np.nan}, 'must be a number, not 0, not nan'),
+    (('x', 'y'), {'difference': 0}, 'a finite number other than 0, not 0$'),
+    (
+      ('x', 'y'),
+      {'difference': np.nan},
+      'a finite number other than 0, not nan$',
+    ),
     (('x', 'one'), {'difference': 0.1}, 'needs two runs of each game'),
   ],
 )

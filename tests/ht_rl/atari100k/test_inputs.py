@@ -6,7 +6,7 @@ import pytest
 
 from ht_rl import atari100k
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
-from ht_rl.atari100k.inputs import methods_of, scores_of
+from ht_rl.atari100k.inputs import means_of, methods_of, scores_of
 
 EXPECTED = {'Hero': [30.0, 40.0], 'Pong': [1.0, 2.0]}
 
@@ -81,8 +81,8 @@ def test_polars():
 @pytest.mark.parametrize(
   ('scores', 'message'),
   [
-    ({'Pong': {'mean': 3, 'std': 1}}, 'Pong: means over runs are no scores'),
-    (pd.DataFrame({'game': ['Pong'], 'mean': [1.0]}), 'means over runs are no'),
+    ({'Pong': {'mean': 3, 'std': 1}}, 'Pong: these are means over runs, n'),
+    (pd.DataFrame({'game': ['Pong'], 'mean': [1.0]}), 'these are means over r'),
     (
       pd.DataFrame(
         {'game': ['Pong'] * 2, 'seed': [0, 0], 'score': [1.0, 2]}
@@ -93,9 +93,16 @@ def test_polars():
     ({'Pong': [1], 'pong': [2]}, 'mine: Pong is there twice'),
     (
       {'Pong': [[1, 2], [3, 4]]},
-      r'one score for each run, not an array of sha',
+      'mine: Pong must have one score for each run, and a run has 2; if these',
     ),
-    ({'Pong': ['x']}, 'mine: could not convert'),
+    ({'Pong': [[1, 2], [3]]}, 'one score for each run, and a run has 2'),
+    ({'Pong': ['x']}, "mine: Pong: the score must be a finite number, not 'x'"),
+    ({'Pong': ['1']}, "mine: Pong: the score must be a finite number, not '1'"),
+    (
+      {'Pong': [1, None]},
+      'mine: Pong: the score must be a finite number, not N',
+    ),
+    ({3: [1]}, 'mine: the game must be a name, not 3'),
     (np.zeros((5, 25)), r'of shape \[runs, 26\], not \[5, 25\]$'),
     (np.zeros((26, 5)), r'of shape \[runs, 26\], not \[26, 5\]; transpose it'),
     (np.zeros(26), r'of shape \[runs, 26\], not \[26\]$'),
@@ -103,8 +110,8 @@ def test_polars():
       np.linspace(0, 1, 26)[:, None] + np.zeros((26, 26)),
       r'not \[26, 26\]; transpose it',
     ),
-    (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'must have one column'),
-    ({'Pong': [10**400]}, 'mine: Pong: a score is too large'),
+    (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'columns once: seed'),
+    ({'Pong': [10**400]}, 'mine: Pong: the score must be a finite number'),
     (
       pd.DataFrame({'Pong': [1.0, 2.0]}, index=['x', 'y']),
       'the index of the frame is not used; make it a column with reset_index',
@@ -123,6 +130,38 @@ def test_polars():
 def test_wrong_scores(scores, message):
   with pytest.raises(ValueError, match=message):
     methods_of({'mine': scores})
+
+
+def test_a_frame_of_one_method_needs_no_name_of_it():
+  columns = {'game': ['Pong'] * 2, 'seed': [0, 1], 'score': [1.0, 2.0]}
+  assert lists(scores_of('mine', pd.DataFrame(columns))) == {'Pong': [1, 2]}
+
+
+@pytest.mark.parametrize(
+  'column', [[2, 2, 8], [2.0, 8.0, 2.0], ['2', '8', '8']], ids=str
+)
+def test_a_column_that_may_tell_methods_apart(column):
+  frame = pd.DataFrame({'replay_ratio': column, 'Pong': [1.0, 2.0, 3.0]})
+  with pytest.raises(ValueError, match="the column 'replay_ratio' has "):
+    scores_of('mine', frame)
+
+
+@pytest.mark.parametrize('column', [[2, 2, 2], [3, 1, 2], [0.5, np.nan, 0.1]])
+def test_a_column_that_tells_nothing(column):
+  frame = pd.DataFrame({'lr': column, 'Pong': [1.0, 2.0, 3.0]})
+  assert lists(scores_of('mine', frame)) == {'Pong': [1, 2, 3]}
+
+
+@pytest.mark.parametrize('function', [methods_of, means_of])
+def test_the_names_of_methods(function):
+  with pytest.raises(
+    ValueError, match=r'^Pong: this is a game, where the name'
+  ):
+    function({'Pong': {0: 1.0, 1: 2.0}})
+  scores = {'Pong': 1.0 if function is means_of else [1.0]}
+  assert list(function({' a': scores})) == ['a']
+  with pytest.raises(ValueError, match=r"^a : the method 'a' is there twice"):
+    function({'a': scores, 'a ': scores})
 
 
 def test_what_is_no_method():

@@ -1,5 +1,6 @@
 """Files in layouts of others, made here in these layouts."""
 
+import fractions
 import gzip
 import json
 import pathlib
@@ -142,7 +143,7 @@ class TestColumnOfAlgorithms:
   def test_it_is_there_twice(self):
     write('a.csv', 'algorithm,algorithm,game,seed,score\nx,y,Pong,3,1\n')
     (problem,) = problems_of('a.csv')
-    assert 'the header must have one column algorithm' in problem
+    assert 'each of these columns once: algorithm; it' in problem
 
 
 class TestColumnsOfGames:
@@ -183,7 +184,7 @@ class TestColumnsOfGames:
     ('header', 'rows', 'where', 'values', 'advice'),
     [
       ('method,Pong', ['x,1', 'x,2', 'y,3'], 4, "'y' here and 'x'", 'config'),
-      (',Pong', ['0,1', '1,2', 'mean,3', 'std,4'], 5, "'std' here", 'config'),
+      (',Pong', ['0,1', '1,2', 'mean,3', 'std,4'], 4, "'mean' here", 'config'),
       ('Step,Pong', ['10,1', '20,2', '30,3'], 3, "'20' here", 'one row'),
     ],
   )
@@ -342,8 +343,8 @@ class TestDopamine:
         "the score must be a finite number, not 'x'",
       ),
       (
-        pickle.dumps({'iteration_0': pathlib.Path('x')}),
-        'this is not a log of numbers (pathlib.PosixPath is not a number)',
+        pickle.dumps({'iteration_0': fractions.Fraction(1, 2)}),
+        'this is not a log of numbers (fractions.Fraction is not a number)',
       ),
     ],
   )

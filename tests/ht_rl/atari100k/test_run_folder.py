@@ -111,8 +111,14 @@ class TestResult:
     [
       ('', 'the file is empty'),
       ('{"config": "drq",\n "sco', 'the JSON is cut off at line 2'),
-      (b'\x93NUMPY\0\1', 'this is no text in UTF-8, so neither CSV nor JSON'),
-      (b'\xff\xfe{}', 'this is no text in UTF-8, so neither CSV nor JSON'),
+      (
+        b'{\0\1',
+        'this is not text in UTF-8, so it is neither CSV nor JSON',
+      ),
+      (
+        b'\xff\xfe{}',
+        'this is not text in UTF-8, so it is neither CSV nor JSON',
+      ),
       (
         '[]',
         'the result has no config and no game and no seed and no score and no '
@@ -141,7 +147,7 @@ class TestResult:
 
   def test_a_folder_in_its_place(self, run):
     run.result_file.mkdir(parents=True)
-    with pytest.raises(RunFolderError, match='no file that can be read'):
+    with pytest.raises(RunFolderError, match='not a regular file'):
       run.read_result()
 
   def test_a_wrong_result_is_not_written(self, run):

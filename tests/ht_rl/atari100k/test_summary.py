@@ -202,7 +202,7 @@ def test_means_of_any_spelling():
   [
     ({'confidence': 95}, r'^the confidence must be in \(0, 1\), not 95$'),
     ({'replicates': 0}, '^the replicates must be 1 or more, not 0$'),
-    ({'means': {'m': {'Pong': float('nan')}}}, '^m: the score must be a fini'),
+    ({'means': {'m': {'Pong': float('nan')}}}, '^m: Pong: the score must be '),
     ({'means': {'m': {'Pung': 3}}}, "^m: unknown game 'Pung'"),
     ({'means': {1: {'Pong': 3}}}, '^1: the method must have a name, not 1$'),
     ({'scores': {1: {'Pong': [3]}}}, '^1: the method must have a name, not 1$'),

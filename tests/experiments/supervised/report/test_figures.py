@@ -538,7 +538,7 @@ def test_without_matplotlib_it_says_what_to_install():
   done = subprocess.run(
     [sys.executable, '-c', SCRIPT], capture_output=True, text=True, check=True
   )
-  message = "pictures need matplotlib: pip install 'ht_rl[analysis]'\n"
+  message = 'pictures need matplotlib: pip install matplotlib\n'
   assert done.stdout == message
 
 

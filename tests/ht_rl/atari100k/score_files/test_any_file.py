@@ -96,12 +96,16 @@ def test_no_such_path():
     (b'\xef\xbb\xbf \r\n', 'the file is empty'),
     (
       b'\x93NUMPY\x01\x00v\x00',
-      'this is no text in UTF-8, so neither CSV nor JSON',
+      'this holds arrays of NumPy; pass them to `ht_rl.atari100k.summarize` in '
+      'Python, or write a CSV file',
     ),
-    (b'config,game\0', 'this is no text in UTF-8, so neither CSV nor JSON'),
+    (
+      b'config,game\0',
+      'this is not text in UTF-8, so it is neither CSV nor JSON',
+    ),
     (
       'config,game'.encode('utf-16'),
-      'this is no text in UTF-8, so neither CSV nor JSON',
+      'this is not text in UTF-8, so it is neither CSV nor JSON',
     ),
   ],
 )
@@ -111,9 +115,15 @@ def test_what_is_no_text(name, data, problem):
   assert problems_of(name) == [f'{name}: {problem}']
 
 
+def test_arrays_in_a_zip_file():
+  np.savez('scores.npz', x=np.zeros(3))
+  (problem,) = problems_of('scores.npz')
+  assert problem.startswith('scores.npz: this holds arrays of NumPy; pass them')
+
+
 def test_what_is_no_file():
   os.mkfifo('pipe')
-  assert problems_of('pipe') == ['pipe: this is no file that can be read']
+  assert problems_of('pipe') == ['pipe: this is not a regular file']
 
 
 def test_a_file_that_can_not_be_read(monkeypatch):

@@ -170,37 +170,40 @@ def test_no_one_problem_is_only_counted():
   [
     (
       'config,game,seed,reward',
-      'one column score; it reads config,game,seed,reward',
+      'score; it reads config,game,seed,reward',
     ),
     (
       'game,score',
-      'one column config and one column seed; it reads game,score',
+      'seed; it reads game,score',
     ),
     (
       'config,game,seed,score,Score',
-      'one column score; it reads config,game,seed,score,Score',
+      'score; it reads config,game,seed,score,Score',
     ),
     (
       'config;game;seed;score',
-      'one column config and one column game and '
-      'one column seed and one column score; it reads config;game;seed;score',
+      'game, seed, score; it reads config;game;seed;score',
     ),
     (
       ',game,GameScoreAverage',
-      'one column seed; it reads ,game,GameScoreAverage',
+      'seed; it reads ,game,GameScoreAverage',
     ),
     (
       '"a","' + 'b' * 200 + '"',
-      'one column config and one column game and one '
-      'column seed and one column score; it reads a,' + 'b' * 98,
+      'game, seed, score; it reads a,' + 'b' * 98,
     ),
   ],
 )
 def test_a_wrong_header(header, problem):
   write('scores.csv', f'{header}\ndrq,Pong,0,1\n')
   assert problems_of('scores.csv') == [
-    f'scores.csv: the header must have {problem}'
+    f'scores.csv: the header must have each of these columns once: {problem}'
   ]
+
+
+def test_a_file_of_one_method_needs_no_name_of_it():
+  write('mine.csv', 'game,seed,score\nPong,0,1\nPong,1,2\n')
+  assert scores_of('mine.csv')[0] == {'mine': {'Pong': [1, 2]}}
 
 
 def test_a_header_alone():

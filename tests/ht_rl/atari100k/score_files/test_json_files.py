@@ -38,7 +38,7 @@ def test_several_methods_with_and_without_the_suffix():
     assert scores_of(name) == (
       {'a': {'Pong': [1.0, 2.0]}, 'b': {'Hero': [3.0]}},
       (
-        f'{name}: 1 game is not among the 26 of Atari-100k and left out: '
+        f'{name}: 1 game is not among the 26 of Atari-100k, so left out: '
         'Tennis.',
       ),
     )
@@ -204,8 +204,8 @@ def test_bad_rows():
   assert problems_of('scores.json') == [
     'scores.json, [1]: a row must be an object, not 3',
     'scores.json, [2]: the seed must be a whole number, not 1.5',
-    'scores.json, [3]: the header must have one column config and one column '
-    'seed; it reads game,score',
+    'scores.json, [3]: the header must have each of these columns once: seed; '
+    'it reads game,score',
     'scores.json, [4]: the score must be a finite number, not True',
   ]
 

@@ -29,7 +29,7 @@ def test_both_orders_of_columns():
     'RR2_BBF+sticky_0.1': {'BankHeist': [107.1]},
   }
   assert notes == (
-    'RR2_BBF.csv: 1 game is not among the 26 of Atari-100k and left out: '
+    'RR2_BBF.csv: 1 game is not among the 26 of Atari-100k, so left out: '
     'YarsRevenge.',
   )
 
@@ -46,7 +46,7 @@ def test_the_released_files(name):
   assert {len(column) for column in scores[name].values()} == {14}
   (note,) = read.notes
   assert note == (
-    f'{path}: 29 games are not among the 26 of Atari-100k and left out: '
+    f'{path}: 29 games are not among the 26 of Atari-100k, so left out: '
     'Asteroids, Atlantis, BeamRider, and 26 more.'
   )
   # The file's other column is an independent normalisation.

@@ -78,7 +78,7 @@ def test_a_gin_file_beside_runs_hides_none():
   write('runs/drq/config.gin', '')
   assert scores_of('runs') == (
     {'drq': {'Pong': [-7.5]}},
-    ('runs/drq is not finished (no step is logged) and left out.',),
+    ('runs/drq is not finished (no step is logged), so it is left out.',),
   )
 
 
@@ -91,11 +91,14 @@ def test_an_unfinished_run_is_a_note():
   write('runs/drq/Pong/1/metrics.jsonl', metrics + '{"step": 41300, "lo')
   assert scores_of('runs') == (
     {'drq': {'Pong': [-7.5]}},
-    ('runs/drq/Pong/1 is not finished (step 41,200 of 100,000) and left out.',),
+    (
+      'runs/drq/Pong/1 is not finished (step 41,200 of 100,000), so it is left '
+      'out.',
+    ),
   )
   pathlib.Path('runs/drq/Pong/1/run.json').unlink()  # Older runs have none.
   assert scores_of('runs')[1] == (
-    'runs/drq/Pong/1 is not finished (step 41,200) and left out.',
+    'runs/drq/Pong/1 is not finished (step 41,200), so it is left out.',
   )
 
 
@@ -106,7 +109,7 @@ def test_many_unfinished_runs_are_counted():
   notes = scores_of('runs')[1]
   assert len(notes) == 11
   assert notes[-1] == (
-    'runs: and 1,002 more runs are not finished and left out.'
+    'runs: and 1,002 more runs are not finished, so they are left out.'
   )
 
 
@@ -128,7 +131,7 @@ def test_a_game_of_the_emulator_that_is_not_among_the_26():
   assert scores_of('runs') == (
     {'drq': {'Pong': [-7.5]}},
     (
-      'runs: 2 games are not among the 26 of Atari-100k and left out: '
+      'runs: 2 games are not among the 26 of Atari-100k, so left out: '
       'Tennis, Tetris.',
     ),
   )
@@ -231,7 +234,7 @@ def test_a_result_that_can_not_be_read():
   write('runs/drq/Pong/0/config.gin', '')
   write_run('runs/drq/Pong/1', seed=1)
   assert problems_of('runs') == [
-    f'runs/drq/Pong/0/result.json: this is no file that can be read{ADVICE}'
+    f'runs/drq/Pong/0/result.json: this is not a regular file{ADVICE}'
   ]
 
 
