@@ -1,6 +1,6 @@
 """Hare & Tortoise networks in JAX: fast weights restart from slow ones."""
 
-from ht_rl import plasticity
+from ht_rl import atari100k, plasticity
 from ht_rl.transforms.continual_backprop import (
   ContinualBackpropState,
   continual_backprop,
@@ -35,6 +35,7 @@ __all__ = [
   'ReinitializeState',
   'SelfNormalizedResetsState',
   'Units',
+  'atari100k',
   'continual_backprop',
   'elastic_reset',
   'fire',

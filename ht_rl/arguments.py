@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Characters of a value in a message.
+_LONG = 300
+
 
 def check_int(name: str, value: Any, minimum: int) -> None:
   """Raises ValueError unless `value` is an integer of at least `minimum`."""
@@ -101,4 +104,14 @@ def check_scalar(
 
 def refuse(name: str, wanted: str, value: Any) -> NoReturn:
   """Raises the ValueError of an argument that is not what it must be."""
-  raise ValueError(f'{name} must be {wanted}, not {value!r}')
+  raise ValueError(f'{name} must be {wanted}, not {shown(value)}')
+
+
+def shown(value: Any) -> str:
+  """Returns a value for a message; only its type if it is long, as weights are.
+
+  >>> shown({'a': 1}), shown([1.0] * 1000)
+  ("{'a': 1}", 'a list')
+  """
+  text = repr(value)
+  return text if len(text) <= _LONG else f'a {type(value).__name__}'

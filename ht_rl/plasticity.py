@@ -132,6 +132,9 @@ def dormant_units(activations: ArrayLike, threshold: ArrayLike) -> jax.Array:
   Returns:
     bool [units].
 
+  Raises:
+    ValueError: the threshold is below 0.
+
   References:
     Sokar et al., 2023, "The Dormant Neuron Phenomenon in Deep Reinforcement
     Learning", definition 3.1.
@@ -159,7 +162,7 @@ def dormant_ratio(activations: PyTree, threshold: ArrayLike) -> jax.Array:
     float32 scalar in [0, 1].
 
   Raises:
-    ValueError: the tree has no unit.
+    ValueError: the tree has no unit, or the threshold is below 0.
 
   References:
     Sokar et al., 2023, section 3.
@@ -190,6 +193,10 @@ def feature_rank(features: ArrayLike, threshold: ArrayLike = 0.99) -> jax.Array:
   Returns:
     int32 scalar, from 1 to the smaller side of `features`; 0 if all are zero or
     one is NaN or infinite.
+
+  Raises:
+    ValueError: the threshold is outside its range, or the features are not a
+      matrix with an entry.
 
   References:
     Kumar et al., 2021, "Implicit Under-Parameterization Inhibits Data-Efficient
@@ -224,6 +231,9 @@ def effective_rank(features: ArrayLike) -> jax.Array:
     float32 scalar, from 1 to the smaller side of `features`; 0 if all are zero;
     float64 for float64 features.
 
+  Raises:
+    ValueError: the features are not a matrix with an entry.
+
   References:
     Roy & Vetterli, 2007, "The Effective Rank: A Measure of Effective
     Dimensionality".
@@ -252,7 +262,7 @@ def _share(name: str, masks: list[jax.Array]) -> jax.Array:
   """Returns the share of True among all entries."""
   total = sum(mask.size for mask in masks)
   if not total:
-    raise ValueError(f'{name} must hold at least one float, but is empty')
+    raise ValueError(f'{name} must have an array of floats that is not empty')
 
   counts = [
     jnp.sum(part, dtype=jnp.int32).astype(jnp.float32)

@@ -67,8 +67,14 @@ def as_key(name: str, key: Any) -> jax.Array:
       return key
     if jnp.issubdtype(dtype, jnp.integer):
       return jax.random.key(key)
-  wanted = 'a random key, from jax.random.key, or an integer'
-  raise ValueError(f'{name} must be {wanted}, not {key!r}')
+  if dtype == jnp.uint32 and key.ndim == 1:
+    try:
+      return jax.random.wrap_key_data(key)
+    except (ValueError, TypeError):  # The shape is not that of one key.
+      pass
+  arguments.refuse(
+    name, 'a random key, from jax.random.key, or an integer', key
+  )
 
 
 def as_count(name: str, count: ArrayLike) -> jax.Array:
@@ -115,7 +121,9 @@ def broadcast_mask(name: str, mask: Any, tree: Any) -> Any:
   mask = mask(tree) if is_function(mask) else mask
   for leaf in jax.tree.leaves(mask):
     if not isinstance(leaf, bool | np.bool_):
-      raise ValueError(f'{name} must be {_BOOLS}; it has the leaf {leaf!r}')
+      raise ValueError(
+        f'{name} must be {_BOOLS}; it has the leaf {arguments.shown(leaf)}'
+      )
   return _broadcast(name, _BOOLS, mask, tree)
 
 
@@ -145,11 +153,9 @@ def is_function(value: Any) -> bool:
 def check_like(name: str, tree: Any, like: Any, wanted: str) -> None:
   """Raises ValueError unless structure and shapes are those of `like`."""
   expected: Any = jax.tree.structure(like)
-  given: Any = jax.tree.structure(tree)
-  if given != expected:
-    raise ValueError(
-      f'{name} must have the structure of {wanted}, {expected}, not {given}'
-    )
+  if jax.tree.structure(tree) != expected:
+    why = _difference(tree, like)
+    raise ValueError(f'{name} must have the structure of {wanted}: {why}')
 
   def check(path: Any, a: Any, b: Any) -> None:
     if jnp.shape(a) != jnp.shape(b):
@@ -161,14 +167,31 @@ def check_like(name: str, tree: Any, like: Any, wanted: str) -> None:
   jax.tree_util.tree_map_with_path(check, tree, like)
 
 
+def _difference(tree: Any, like: Any) -> str:
+  """Returns the first difference of two structures, in words."""
+  given, expected = (
+    [
+      jax.tree_util.keystr(path) or 'an array alone'
+      for path, _ in jax.tree_util.tree_leaves_with_path(x)
+    ]
+    for x in (tree, like)
+  )
+  if missing := [path for path in expected if path not in given]:
+    return f'it lacks {missing[0]}'
+  if more := [path for path in given if path not in expected]:
+    return f'it has {more[0]} besides'
+  kinds = (arguments.shown(jax.tree.structure(x)) for x in (tree, like))
+  return 'it is {}, not {}'.format(*kinds)
+
+
 def check_arrays(name: str, tree: Any) -> None:
   """Raises ValueError if a leaf of `tree` is neither an array nor a number."""
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     if not (hasattr(leaf, 'dtype') or isinstance(leaf, int | float | complex)):
       raise ValueError(
         f'{name} must be a tree of arrays, but '
-        f'{name}{jax.tree_util.keystr(path)} is {leaf!r}; filter them, as '
-        '`equinox.filter(model, equinox.is_array)` does'
+        f'{name}{jax.tree_util.keystr(path)} is {arguments.shown(leaf)}; '
+        'filter them, as `equinox.filter(model, equinox.is_inexact_array)` does'
       )
 
 
@@ -198,9 +221,16 @@ def check_update(state: Any, kind: type, params: Any) -> None:
     )
   if not isinstance(state, kind):
     check_structure(state, kind)
-    raise ValueError(
-      f'state must be the {kind.__name__} that `init` made, not {state!r}'
+    is_around = isinstance(state, tuple) and any(
+      isinstance(part, kind) for part in state
     )
+    if is_around:
+      raise ValueError(
+        f'state must be the {kind.__name__} that `init` made, not a tuple that '
+        'holds one; pass that element'
+      )
+    wanted = f'the {kind.__name__} that `init` made'
+    arguments.refuse('state', wanted, state)
   check_arrays('params', params)
 
 
@@ -226,5 +256,5 @@ def _broadcast(name: str, wanted: str, prefix: Any, tree: Any) -> Any:
     return jax.tree.broadcast(prefix, tree)
   except ValueError as error:
     raise ValueError(
-      f'{name} must be {wanted}, not {prefix!r}: {error}'
+      f'{name} must be {wanted}, not {arguments.shown(prefix)}: {error}'
     ) from error

@@ -69,6 +69,7 @@ KEYS = {
   'of numpy': np.int64(5),
   'array': jnp.array(5),
   'key': jax.random.key(5),
+  'raw key': jax.random.PRNGKey(5),
 }
 
 
@@ -80,8 +81,42 @@ def test_keys(key):
 @pytest.mark.parametrize(
   'key',
   # The low 32 bits of the second one are 5.
-  [-1, 2**32 + 5, 2**64, True, 0.5, None, jax.random.split(jax.random.key(0))],
+  [
+    *(-1, 2**32 + 5, 2**64, True, 0.5, None),
+    jax.random.split(jax.random.key(0)),
+    jnp.zeros(3, jnp.uint32),
+    jnp.zeros((2, 2), jnp.uint32),
+  ],
 )
 def test_what_is_no_key(key):
   with pytest.raises(ValueError, match=r'^key must be '):
     checks.as_key('key', key)
+
+
+def test_messages_do_not_hold_all_weights():
+  weights = {f'layer {i}': jnp.ones((64, 64)) for i in range(40)}
+  optimizer = optax.chain(
+    optax.clip(1.0), ht_rl.hare_tortoise(optax.adam(1e-3), momentum=0.9)
+  )
+  state = optimizer.init(weights)
+  transform = ht_rl.hare_tortoise(optax.adam(1e-3), momentum=0.9)
+  own = transform.init(weights)
+  other = {**weights, 'more': jnp.ones(2)}
+  for wrong, message in (
+    (lambda: transform.update(weights, state, weights), 'pass that element$'),
+    (lambda: transform.update(weights, weights, own), 'not a dict$'),
+    (lambda: transform.update(other, own, other), r"has \['more'\] besides$"),
+    (
+      lambda: transform.update(weights, own, {'layer 0': jnp.ones(1)}),
+      r"lacks \['layer 1'\]$",
+    ),
+    (
+      lambda: ht_rl.redo(
+        optax.sgd(1), weights, layers={}, threshold=0.1, reset_every=1
+      ),
+      'not a dict$',
+    ),
+  ):
+    with pytest.raises(ValueError, match=message) as error:
+      wrong()
+    assert len(str(error.value)) < 200

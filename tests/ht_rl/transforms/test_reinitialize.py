@@ -324,7 +324,8 @@ def test_nothing_that_is_not_finite_survives_a_reset():
 
   breaking = optax.GradientTransformation(lambda params: jnp.array(0), nan_once)
   # zero_nans keeps the parameters finite, Adam's moments are NaN all the same.
-  for inner in (breaking, optax.chain(breaking, optax.adam(0.1))):
+  adam = optax.chain(breaking, optax.adam(0.1))
+  for inner in (breaking, adam, optax.chain(adam, optax.zero_nans())):
     for keep in (0.0, {'body': 0.0, 'head': 0.0}):
       params, states = run(
         shrink_and_perturb(inner, keep=keep, reset_every=2),
@@ -630,7 +631,7 @@ def test_resets_at_both_levels_make_bbf_in_one_line():
     ('key', 'seed', 'a random key'),
     ('key', 0.5, 'a random key'),
     ('key', None, 'a random key'),
-    ('key', jnp.zeros(2, jnp.uint32), 'a random key'),
+    ('key', jnp.zeros(3, jnp.uint32), 'a random key'),
   ],
 )
 def test_wrong_arguments_are_named(argument, value, wanted):
