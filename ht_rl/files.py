@@ -19,9 +19,9 @@ def write_files(contents: Mapping[pathlib.Path, bytes]) -> None:
     contents: the content of each file; missing folders are made.
 
   Raises:
-    OSError: a file can't be written, or a folder is in its place; the files of
-      before are left as they were. Or a file can't be renamed, which writing
-      beside it does not show; those before it are new then.
+    OSError: a file can't be written, or a folder is in its place; all files are
+      left as they were. If a rename fails, the files renamed before it have
+      their new content.
   """
   unfinished: dict[pathlib.Path, pathlib.Path] = {}
   try:

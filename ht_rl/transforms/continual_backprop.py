@@ -71,8 +71,8 @@ def continual_backprop(
   rows of the unit.
 
   ``update`` needs the activations that belong to ``params``, as that of
-  :func:`redo` does. A reset also starts what ``inner`` keeps of these weights
-  over, as with :func:`redo`, and as in the released code. That code counts
+  :func:`redo` does. A reset also re-initialises what ``inner`` stores for these
+  weights, as with :func:`redo`, and as in the released code. That code counts
   Adam's steps for each weight as well; in optax all weights share the count,
   which stays.
 

@@ -133,8 +133,8 @@ def project(params: PyTree, iterations: int = 10) -> PyTree:
   which raises small singular values by about half in each step: those far below
   the norm of :math:`W` stay below 1.
 
-  The layout ``[..., inputs, units]`` is Flax's. No other can be told from it:
-  others give wrong weights and no error.
+  The layout ``[..., inputs, units]`` is Flax's. Another layout cannot be
+  recognised; it gives wrong weights without an error.
 
   - Kernels that are stacked (by ``nn.vmap``, ``nn.scan`` or
     ``jax.vmap(init)``, those of twin critics, say) are read as one kernel with

@@ -57,14 +57,14 @@ def hare_tortoise(
   updates (inside jit up to the last bit, where XLA fuses sums and products).
 
   A restart leaves the hare and the tortoise bitwise equal where they have one
-  dtype. Where the dtypes differ, the narrower one is the other one rounded, and a
+  dtype. Where the dtypes differ, the narrower one is the other one rounded. A
   wider tortoise stays as it is: if it were rounded, it would lose all progress
   below the hare's precision at each restart. With ``reset_strength``
   :math:`\alpha < 1` a restart is soft,
   :math:`h \leftarrow h + \alpha\, (s - h)`, and leaves the tortoise.
 
-  The updates have the dtype that ``inner`` gives them, so a restart lands on the
-  new weights up to a rounding of the difference to the old ones in that dtype.
+  The updates have the dtype that ``inner`` gives them. So the hare lands on the
+  new weights up to a rounding, in that dtype, of their difference from the old.
 
   ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
   True. An optimizer that has its own copy of the weights, such as
@@ -101,8 +101,9 @@ def hare_tortoise(
     reset_mask: which parameters restart; the others only average. A tree of
       bools whose structure is that of the parameters or a prefix of it, or a
       function from the parameters to such a tree. None: all restart.
-    reset_strength: the part of the way to the tortoise that a restart takes the
-      hare, a number in (0, 1]. Below 1 the tortoise stays where it is.
+    reset_strength: the fraction of the distance to the tortoise that the hare
+      moves at a restart, a number in (0, 1]. Below 1 the tortoise stays where
+      it is.
     reset_inner_state: whether a restart also initializes the whole state of
       ``inner`` again: moments, counts, and with the counts the schedules of
       learning rates.
@@ -113,7 +114,9 @@ def hare_tortoise(
   Returns:
     A transformation whose ``update`` needs the parameters and whose state is a
     :class:`HareTortoiseState`. Parameters that are not inexact (integers, say)
-    never restart, and the tortoise copies them.
+    never restart, and the tortoise copies them. ``init`` and ``update`` raise
+    ValueError for parameters that are not arrays, and ``update`` without
+    parameters or with a state that is not its own.
 
   Raises:
     ValueError: if an argument is outside its range.
@@ -234,17 +237,18 @@ def hare_tortoise_step(
 
   .. math::
 
-    s \leftarrow h + \mu\, (s - h), \qquad
+    s \leftarrow h + \mu\, (s - h) \ \text{ if } t \bmod m = 0, \qquad
     h \leftarrow s \ \text{ if } t \bmod n = 0
 
-  with :math:`n` for ``reset_every``.
+  with :math:`m` for ``update_every`` and :math:`n` for ``reset_every``.
 
   Args:
     hare: the fast values, a tree of arrays.
     tortoise: the slow values, a tree of arrays with the structure and shapes of
       ``hare``; the dtypes may differ (float32 beside bfloat16, say).
     count: :math:`t`, the number of updates done including this one, an integer
-      scalar; beside :func:`hare_tortoise` the ``count`` of its new state.
+      scalar of at least 1; beside :func:`hare_tortoise` the ``count`` of its
+      new state.
     momentum: as in :func:`hare_tortoise`.
     reset_every: as in :func:`hare_tortoise`.
     update_every: as in :func:`hare_tortoise`.
@@ -322,10 +326,10 @@ def _restart(
 
 
 def _trained(p: ArrayLike, u: jax.Array, s: jax.Array) -> jax.Array:
-  """Returns the weights to average: those that the updates of `inner` lead to.
+  """Returns the weights to average: where the updates of `inner` lead.
 
-  Inside jit, XLA may keep a bfloat16 in float32 (see `_cast`); the tortoise would
-  then average other weights than the caller has.
+  Inside jit, XLA may keep a bfloat16 in float32 (see `_cast`); the tortoise
+  would then average other weights than the caller has.
   """
   if not _is_narrower(p, s):
     return optax.apply_updates(p, u)
@@ -338,9 +342,9 @@ def _lands(
 ) -> Callable[[bool, jax.Array, jax.Array], jax.Array]:
   """Returns the function of a leaf that sets the tortoise at a restart.
 
-  It takes whether the leaf restarts, the average and the hare. A restart of full
-  strength sets the tortoise to where the hare landed. A hare with the narrower
-  dtype is the tortoise rounded; there the tortoise stays the average.
+  It takes whether the leaf restarts, the average and the hare. A restart of
+  full strength sets the tortoise to where the hare landed. A hare with the
+  narrower dtype is the tortoise rounded; there the tortoise stays the average.
   """
   if not _is_soft(strength):
     is_full = due
@@ -437,7 +441,7 @@ def _check_rule(
       momentum,
       'a number in [0, 1) or a schedule',
       # In the precision that JAX has: 1 - 1e-8 is 1 in float32.
-      lambda mu: 0 <= mu and mu.astype(jnp.result_type(float)) < 1,
+      lambda mu: mu >= 0 and mu.astype(jnp.result_type(float)) < 1,
     )
   if reset_every is not None and not callable(reset_every):
     checks.check_interval(

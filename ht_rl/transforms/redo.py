@@ -46,12 +46,13 @@ def redo(
   forward pass that made the gradients:
   ``update(gradients, state, params, activations={'hidden': h})``.
 
-  A reset also starts what ``inner`` keeps of these weights over: Adam's moments
-  of the incoming and the outgoing weights become zero, as in the released code.
-  Adam's count stays, since all weights share it. A state that does not have the
-  structure and the shapes of the weights stays, too: the factored moments of
-  ``optax.adafactor``, all moments inside ``optax.flatten``. Running statistics
-  of a batch normalization are no parameters, so they stay as well.
+  A reset also re-initialises what ``inner`` stores for these weights: Adam's
+  moments of the incoming and the outgoing weights become zero, as in the
+  released code. Adam's count stays, since all weights share it. A state that
+  does not have the structure and the shapes of the weights stays, too: the
+  factored moments of ``optax.adafactor``, all moments inside ``optax.flatten``.
+  Running statistics of a batch normalization are no parameters, so they stay as
+  well.
 
   Args:
     inner: the transformation that trains: an optimizer, including its learning

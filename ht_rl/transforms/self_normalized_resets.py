@@ -61,16 +61,17 @@ def self_normalized_resets(
   smallest length that a share of at least :math:`1 - \eta` of the recorded
   silences does not exceed. A silence is recorded when it ends, be it by firing
   or by a reset. Every ``refresh_every`` updates the limits are set anew and the
-  records are cleared. Since no silence is longer than its limit, a limit that
-  the records do not lower is doubled, up to ``max_interval``, at which all
-  limits start. The limit of a unit without a record stays.
+  records are cleared. All limits start at ``max_interval``. A lower limit from
+  the records replaces the old one; otherwise the old one is doubled, up to
+  ``max_interval``, since no recorded silence can be longer than the old limit.
+  The limit of a unit without a record stays.
 
   The new incoming weights of a unit are those of ``init(key_t)``, where
   :math:`\texttt{key}_t` is ``key`` with the number of updates folded in; its
   outgoing weights are zero. ``update`` needs the activations that belong to
-  ``params``, as that of :func:`redo` does. A reset also starts what ``inner``
-  keeps of these weights over, as with :func:`redo`, and as in the released
-  code; Adam's count stays.
+  ``params``, as that of :func:`redo` does. A reset also re-initialises what
+  ``inner`` stores for these weights, as with :func:`redo`, and as in the
+  released code; Adam's count stays.
 
   The paper leaves open how the distribution of :math:`A_i` is estimated. These
   limits are those of the released code, with two differences: it counts samples

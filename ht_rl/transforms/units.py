@@ -31,10 +31,11 @@ class Units(NamedTuple):
     incoming: path, or paths, of the arrays that make the units: the kernel and
       the bias of the layer, and the scale and the bias of a normalization
       between it and the units. Unit i is entry i of the last axis.
-    outgoing: path, or paths, of the kernels that read the units. Unit i is each
-      entry j of the last axis but one with j mod units = i: one entry, two
-      where the activation is CReLU, one a position where a feature map is
-      flattened. Arrays with one axis, the biases, stay as they are.
+    outgoing: path, or paths, of the kernels that read the units. Along the
+      second-to-last axis, the entries i, i + units, i + 2 units, ... belong to
+      unit i: one entry in a dense layer, two behind a CReLU, and one for each
+      position of a flattened feature map. Arrays with one axis, the biases,
+      stay as they are.
   """
 
   incoming: str | Sequence[str]

@@ -194,6 +194,25 @@ def test_elastic_reset_by_hand(strength):
     np.testing.assert_array_equal(tortoises[3::4], [START] * 3)
 
 
+@pytest.mark.parametrize('reset_inner_state', [True, False])
+def test_elastic_reset_resets_the_inner_state_if_asked(reset_inner_state):
+  optimizer = ht_rl.elastic_reset(
+    optax.sgd(0.5, momentum=0.9),
+    momentum=0.75,
+    reset_every=2,
+    reset_inner_state=reset_inner_state,
+  )
+  params = jnp.asarray(START)
+  state = optimizer.init(params)
+  for gradient in GRADIENTS[:2]:
+    updates, state = optimizer.update(jnp.asarray(gradient), state, params)
+    params = optax.apply_updates(params, updates)
+  expected = 0 if reset_inner_state else 0.9 * GRADIENTS[0] + GRADIENTS[1]
+  trace = optax.tree.get(state, 'trace')
+  wanted = np.broadcast_to(expected, START.shape)
+  np.testing.assert_allclose(trace, wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
   ('argument', 'value', 'wanted'),
   [

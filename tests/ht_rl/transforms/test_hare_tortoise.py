@@ -157,8 +157,8 @@ def test_without_restarts_it_is_an_exponential_moving_average():
 def assert_lands(hare, tortoise, before):
   """Asserts that a hare went from `before` to the rounded tortoise.
 
-  Half a unit in the last place is lost of the tortoise, of its difference to the
-  old weights, and of the sum.
+  Half a unit in the last place is lost of the tortoise, of its difference from
+  the old weights, and of the sum.
   """
   info = jnp.finfo(hare.dtype)
   h, s, p = (np.asarray(x, np.float64) for x in (hare, tortoise, before))
@@ -673,6 +673,33 @@ def test_step_makes_both_equal(compile, dtype, slow_dtype):
   assert (error <= bound + 2e-7 * terms).all()
 
 
+def test_step_with_a_traced_strength_of_1():
+  hare = jnp.linspace(0.1, 1, 7)
+  slow = jnp.linspace(3.3, 5, 7).astype(jnp.bfloat16)
+
+  @jax.jit
+  def step(strength):
+    return ht_rl.hare_tortoise_step(
+      hare, slow, 2, momentum=0.5, reset_every=2, reset_strength=strength
+    )
+
+  new_hare, new_slow = step(1.0)
+  assert_same_bits(new_hare, new_slow.astype(jnp.float32))
+  new_hare, _ = step(0.5)
+  assert (new_hare != new_slow.astype(jnp.float32)).all()
+
+
+@pytest.mark.parametrize('count', [0, -1, jnp.array(0)])
+def test_the_count_of_a_step_includes_it(count):
+  with pytest.raises(ValueError, match=r'^count must be at least 1: it inclu'):
+    ht_rl.hare_tortoise_step(jnp.ones(2), jnp.ones(2), count, momentum=0.5)
+
+
+def test_a_step_takes_arrays():
+  with pytest.raises(ValueError, match='hare must be a tree of arrays'):
+    ht_rl.hare_tortoise_step({'a': 'x'}, {'a': 'y'}, 1, momentum=0.5)
+
+
 # --- errors -------------------------------------------------------------------
 
 
@@ -683,6 +710,7 @@ def test_step_makes_both_equal(compile, dtype, slow_dtype):
     ('momentum', -0.1, r'in \[0, 1\)'),
     ('momentum', float('nan'), r'in \[0, 1\)'),
     ('momentum', jnp.array(1.5), r'in \[0, 1\)'),
+    ('momentum', 1 - 1e-8, r'in \[0, 1\)'),  # 1 in float32.
     ('momentum', None, r'in \[0, 1\)'),
     ('momentum', '0.9', r'in \[0, 1\)'),
     ('momentum', [0.9, 0.99], r'in \[0, 1\)'),

@@ -206,6 +206,41 @@ def test_project(iterations):
       )
 
 
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_narrow_kernels_are_computed_in_float32(dtype):
+  eps = float(jnp.finfo(dtype).eps)
+  for name in ('tall', 'wide', 'square'):
+    w = jnp.asarray(draws()[name], dtype)
+    exact = np.asarray(w, np.float64)
+    projected = fire.project(w, 10)
+    assert projected.dtype == dtype
+    # Rounded once, at the end.
+    np.testing.assert_allclose(
+      np.asarray(projected, np.float64),
+      by_iteration(exact, 10),
+      rtol=0.51 * eps,
+      atol=1e-6,
+    )
+    optimizer = ht_rl.parseval(0.5)
+    penalty = optimizer.update(jnp.zeros_like(w), optimizer.init(w), w)[0]
+    assert penalty.dtype == dtype
+    excess = exact.T @ exact - np.eye(exact.shape[1])
+    np.testing.assert_allclose(
+      np.asarray(penalty, np.float64),
+      2 * exact @ excess,
+      rtol=0.51 * eps,
+      atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize('shape', [(4, 3), (3, 4)])
+def test_project_of_complex_kernels(shape):
+  rng = np.random.default_rng(0)
+  w = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+  projected = fire.project(jnp.asarray(w, jnp.complex64), 60)
+  np.testing.assert_allclose(projected, by_svd(w), rtol=0, atol=1e-5)
+
+
 def test_a_kernel_of_zeros_stays():
   zeros = jnp.zeros((2, 3, 3))
   np.testing.assert_array_equal(fire.project(zeros), zeros)

@@ -113,8 +113,15 @@ def test_reset_subtree(tree, reset_every, data):
         last, state = optimizer.update(steps, state, params)
       updates.append(last)
   jax.tree.map(np.testing.assert_array_equal, *updates)
-  for m, u, s in zip(
-    *map(jax.tree.leaves, (mask, updates[0], steps)), strict=True
+  new = optax.apply_updates(params, updates[0])
+  for m, u, s, p, f, n in zip(
+    *map(jax.tree.leaves, (mask, updates[0], steps, params, fresh, new)),
+    strict=True,
   ):
     if not m:
       np.testing.assert_array_equal(u, s)
+      continue
+    # The difference and the sum are rounded.
+    p, f, n = (np.asarray(x, np.float64) for x in (p, f, n))
+    eps = float(jnp.finfo(u.dtype).eps)
+    assert (np.abs(n - f) <= eps * (np.abs(p) + 2 * np.abs(f))).all()

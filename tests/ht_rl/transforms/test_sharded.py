@@ -134,7 +134,7 @@ def check_values_and_donation_in_automatic_mode(optimizer, dtype):
   alone_step = jax.jit(step)
   donating = jax.jit(step, donate_argnums=(0, 1))
   for t in range(1, 5):
-    old = sharded
+    old, old_hare = sharded, np.asarray(sharded[0], np.float32)
     alone, sharded = alone_step(*alone), donating(*sharded)
     assert old[0].is_deleted()
     assert t == 1 or all(x.is_deleted() for x in jax.tree.leaves(old) if x.ndim)
@@ -142,8 +142,12 @@ def check_values_and_donation_in_automatic_mode(optimizer, dtype):
       of_params = x.shape == params.shape
       assert not of_params or x.sharding.is_equivalent_to(sharding, 2)
     if optimizer is HARE_TORTOISE:
-      equal = sharded[0].astype(jnp.float32) == sharded[1].tortoise
-      assert equal.all() if t % 2 == 0 else not equal.any()
+      distance = jnp.abs(sharded[0] - sharded[1].tortoise)
+      # A narrower hare has the tortoise rounded, and rounds its way there.
+      size = jnp.abs(sharded[0]) + jnp.abs(old_hare)
+      bound = 0 if dtype == 'float32' else 2**-8 * size
+      equal = distance <= bound
+      assert equal.all() if t % 2 == 0 else not equal.all()
     # The same operations on each element, but for XLA's contractions.
     close = 1e-6 if dtype == 'float32' else 2**-7
     for a, b in zip(

@@ -55,14 +55,22 @@ def draws(rng):
 
 
 def activations_of(rng):
-  """Outputs of ReLUs, of which some units are silent at times."""
-  on = {'conv': (6, 2, 2, 4), 'dense': (6, 5)}
-  return {
-    layer: np.maximum(rng.normal(size=shape), 0)
-    * (rng.uniform(size=shape[-1]) < np.linspace(0.2, 1.0, shape[-1]))
-    * np.linspace(0.5, 1.5, shape[-1])
-    for layer, shape in on.items()
-  }
+  """Outputs of units, some of which are never above 0 at times.
+
+  Those of the first layer are 0 then, as behind a ReLU; those of the second are
+  at times all negative.
+  """
+  shapes = {'conv': (6, 2, 2, 4), 'dense': (6, 5)}
+  hidden = {}
+  for layer, shape in shapes.items():
+    on = rng.uniform(size=shape[-1]) < np.linspace(0.2, 1.0, shape[-1])
+    off = -rng.integers(2, size=shape[-1]) if layer == 'dense' else 0
+    hidden[layer] = (
+      np.maximum(rng.normal(size=shape), 0)
+      * np.where(on, 1, off)
+      * np.linspace(0.5, 1.5, shape[-1])
+    )
+  return hidden
 
 
 class Oracle:
@@ -150,7 +158,7 @@ def test_redo():
       return {}
     chosen = {}
     for layer, h in hidden.items():
-      scores = [np.mean(h[..., i]) for i in range(h.shape[-1])]
+      scores = [np.mean(np.abs(h[..., i])) for i in range(h.shape[-1])]
       limit = 0.25 * np.mean(scores)
       chosen[layer] = [i for i, s in enumerate(scores) if s <= limit]
     return chosen
@@ -166,6 +174,57 @@ def test_redo():
   total, state = compare(optimizer, dormant)
   assert total >= 10
   assert state.count == 30
+
+
+@pytest.mark.parametrize(
+  'make',
+  [
+    lambda inner: ht_rl.redo(
+      inner, init, layers=LAYERS, threshold=9.0, reset_every=1
+    ),
+    lambda inner: ht_rl.self_normalized_resets(
+      inner,
+      init,
+      layers=LAYERS,
+      rejection=0.25,
+      max_interval=1,
+      refresh_every=9,
+    ),
+    lambda inner: ht_rl.continual_backprop(
+      inner, init, layers=LAYERS, replacement_rate=0.9, maturity=0
+    ),
+  ],
+)
+def test_a_line_search_forgets_the_value_at_other_weights(make):
+  inner = optax.chain(
+    optax.sgd(1.0),
+    optax.scale_by_backtracking_linesearch(15, store_grad=True),
+  )
+  optimizer = make(inner)
+
+  def loss(params, activations=None):
+    del activations
+    return sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
+
+  params = init(jax.random.key(1))
+  value, gradient = jax.value_and_grad(loss)(params)
+  hidden = {'conv': jnp.zeros((6, 2, 2, 4)), 'dense': jnp.zeros((6, 5))}
+  values = []
+  for around in (inner, optimizer):
+    extra = {} if around is inner else {'activations': hidden}
+    _, state = around.update(
+      gradient,
+      around.init(params),
+      params,
+      value=value,
+      grad=gradient,
+      value_fn=loss,
+      **extra,
+    )
+    values.append(float(optax.tree.get(state, 'value')))
+  # Infinity makes optax.value_and_grad_from_state compute them again.
+  assert values[0] < value
+  assert values[1] == np.inf
 
 
 def test_self_normalized_resets():
