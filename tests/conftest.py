@@ -11,8 +11,22 @@ _COMPILED = tempfile.TemporaryDirectory(prefix='ht_rl-compiled-')
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _COMPILED.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+# Subprocesses find the packages from any folder, as pytest itself does.
+os.environ['PYTHONPATH'] = os.pathsep.join(
+  filter(None, [str(REPOSITORY), os.environ.get('PYTHONPATH')])
+)
+
+# The same examples everywhere, on loaded machines and read-only checkouts too.
+hypothesis.settings.register_profile(
+  'everywhere', deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile('everywhere')
 
 
 @pytest.fixture(scope='module')
@@ -23,9 +37,6 @@ def compile_fast():
   jax.config.update(name, True)
   yield
   jax.config.update(name, before)
-
-
-REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
 class Environments:

@@ -36,7 +36,8 @@ def make(checkout, *words, gpu=False):
   result = subprocess.run(
     ['make', '--dry-run', '--no-print-directory', *words],
     cwd=checkout,
-    env=environ | {'PATH': f'{checkout / "bin"}:{environ["PATH"]}'},
+    env=environ
+    | {'LC_ALL': 'C', 'PATH': f'{checkout / "bin"}:{environ["PATH"]}'},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -76,6 +77,25 @@ def test_an_environment_stays_until_another_build_is_asked_for(checkout):
     assert 'Nothing to be done' in printed
   _, printed = make(checkout, 'install', 'JAX=cuda12')
   assert locks(printed) == ['requirements.lock', 'requirements-cuda12.lock']
+
+
+def python(path, version):
+  """Writes a program that answers like a Python of this version."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(f'#!/bin/sh\necho "{version}"\n')
+  path.chmod(0o755)
+
+
+@pytest.mark.parametrize('is_same', [True, False])
+def test_another_python_makes_another_environment(checkout, is_same):
+  python(checkout / '.venv' / 'bin' / 'python', (3, 12))
+  (checkout / '.venv' / 'installed-cpu').touch()
+  python(checkout / 'asked', (3, 12) if is_same else (3, 13))
+  _, printed = make(checkout, 'install', 'PYTHON=./asked', 'JAX=cpu')
+  assert ('Nothing to be done' in printed) == is_same
+  assert ('./asked -m venv --clear .venv' in printed) == (not is_same)
+  _, printed = make(checkout, 'install', 'JAX=cpu')  # Whatever is there.
+  assert 'Nothing to be done' in printed
 
 
 def test_a_build_that_there_is_not(checkout):

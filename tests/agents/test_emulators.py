@@ -163,16 +163,18 @@ def test_no_worker_survives_its_owner():
   owner = subprocess.Popen(
     [sys.executable, '-c', OWNER], stdout=subprocess.PIPE, text=True
   )
-  workers = [int(pid) for pid in owner.stdout.readline().split()]
-  assert len(workers) == 2
-  for pid in workers:
-    os.kill(pid, signal.SIGTERM)
-    os.kill(pid, signal.SIGINT)
-  time.sleep(0.5)
-  assert owner.poll() is None
-  assert all(map(is_running, workers))
-  owner.kill()
-  owner.wait()
+  try:
+    workers = [int(pid) for pid in owner.stdout.readline().split()]
+    assert len(workers) == 2
+    for pid in workers:
+      os.kill(pid, signal.SIGTERM)
+      os.kill(pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert owner.poll() is None
+    assert all(map(is_running, workers))
+  finally:
+    owner.kill()
+    owner.wait()
   deadline = time.monotonic() + 120
   while any(map(is_running, workers)):
     assert time.monotonic() < deadline

@@ -15,6 +15,8 @@ import pytest
 
 from experiments import demo, summarize, watch
 from experiments.command import parse_flags
+from experiments.paper import __main__ as paper
+from experiments.paper import collect
 from experiments.supervised import __main__ as supervised
 from experiments.sweep import __main__ as sweep
 
@@ -29,6 +31,8 @@ PROGRAMS = {
   'sweep': (sweep.main, parse_flags),
   'watch': (watch.main, parse_flags),
   'demo': (demo.main, parse_flags),
+  'paper': (paper.main, parse_flags),
+  'collect': (collect.main, parse_flags),
 }
 # Every command line below is run in a folder with these files.
 RUN = {'config': 'a', 'game': 'Pong', 'seed': 0, 'score': 1.0}
@@ -221,6 +225,8 @@ SUMMARIZE = [
   [LONG],
   ['binary'],
   ['--nonsense', 'list.json'],
+  ['good.csv', '--partial', '--report='],
+  ['good.csv', '--partial', '--plots='],
   *([name] for name in FILES if name.endswith(('.csv', '.json', '.gz'))),
   *([f'run_{n}'] for n in ('empty', 'binary', 'cut', 'list', 'object')),
   *([f'run_{n}'] for n in ('types', 'game', 'newer')),
@@ -320,7 +326,14 @@ DEMO = [
   ['--base_dir='],
   ['--base_dir=binary'],
   ['--base_dir=/dev/null/x'],
+  ['--strategy=vmap'],
 ]
+PAPER = [
+  ['list', '--base_dir='],
+  ['table8', '--base_dir=binary'],
+  ['list', 'x'],
+]
+COLLECT = [['--base_dir='], ['--base_dir=nowhere'], ['x']]
 CASES = [
   (program, words)
   for program, lines in (
@@ -330,6 +343,8 @@ CASES = [
     ('sweep', SWEEP),
     ('watch', WATCH),
     ('demo', DEMO),
+    ('paper', PAPER),
+    ('collect', COLLECT),
   )
   for words in lines
 ]
@@ -356,6 +371,14 @@ def folder(tmp_path_factory):
   return root
 
 
+def content(folder):
+  """Returns what is in a folder; None for what is not a file."""
+  return {
+    path: path.read_bytes() if path.is_file() else None
+    for path in folder.rglob('*')
+  }
+
+
 @pytest.mark.parametrize(
   ('program', 'words'),
   CASES,
@@ -369,7 +392,7 @@ def test_a_bad_input_is_told_in_lines(
 ):
   monkeypatch.chdir(folder)
   main, parse = PROGRAMS[program]
-  before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
+  before = content(folder)
   with flagsaver.flagsaver():
     try:
       code = main(parse([program, *words]))
@@ -384,5 +407,4 @@ def test_a_bad_input_is_told_in_lines(
     assert line.startswith('error: ')
     assert len(line) < 2000  # A list of all games is long.
   assert 'Traceback' not in err
-  after = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
-  assert after.keys() == before.keys()
+  assert content(folder) == before

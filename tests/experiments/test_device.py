@@ -1,6 +1,7 @@
 """What a command says of the device that it runs on."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -59,7 +60,8 @@ def test_a_platform_that_jax_cannot_start(monkeypatch, platforms, error):
 @pytest.mark.parametrize('command', ['train', 'supervised'])
 def test_commands_on_a_platform_that_is_not_there(command, tmp_path):
   file = {'train': 'demo', 'supervised': 'supervised/warm_start_mnist'}[command]
-  words = [f'--gin_files=gin_configs/{file}.gin', f'--base_dir={tmp_path}']
+  gin_file = pathlib.Path(__file__).parents[2] / f'gin_configs/{file}.gin'
+  words = [f'--gin_files={gin_file}', f'--base_dir={tmp_path}']
   more = ['--game=Pong'] if command == 'train' else []
   result = subprocess.run(
     [sys.executable, '-m', f'experiments.{command}', *words, *more],

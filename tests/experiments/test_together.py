@@ -231,7 +231,7 @@ WRONG = {
   '--game=Pong,pong': '--game names Pong twice',
   '--game=,': "--game must name a game, not ','",
   '--strategy=fast': '--strategy=fast: value should be one of <auto|turns|',
-  '--base_dir=': '--base_dir is empty',
+  '--base_dir=': 'flag --base_dir=: it is empty',
   '--gin_bindings=DrQAgent.gamma = 2': 'DrQAgent.gamma must be a number',
   '--gin_bindings=DrQAgent.gama = 0.9': "has no setting 'gama'",
   '--gin_bindings=gamma = 0.9': "the setting 'gamma' has no effect",

@@ -26,7 +26,7 @@ WRONG_COMMANDS = [
   (['--seed=4294967296'], '--seed must be an integer from 0 to 4294967295'),
   (['--seed=9223372036854775808'], '--seed must be an integer from 0'),
   (['--seed=one'], '--seed'),
-  (['--base_dir='], '--base_dir is empty'),
+  (['--base_dir='], 'flag --base_dir=: it is empty'),
   (['--gaem=Pong'], "flag 'gaem'. Did you mean: game"),
   (['Pong'], "unexpected argument 'Pong'"),
   (

@@ -1,5 +1,6 @@
 """A finished run keeps little, and can be played and filmed."""
 
+import shutil
 import signal
 
 from absl.testing import flagsaver
@@ -112,6 +113,22 @@ def test_what_can_not_be_played(folder, tmp_path, capfd):
     assert err.startswith('error: ')
     assert err.count('\n') == 1
     assert message in err
+
+
+def test_settings_that_fit_no_more(folder, tmp_path, capfd):
+  before = RunFolder(folder).config_file.read_text()
+  for text, message in (
+    (f'{before}\nDrQAgent.gamma = 3', 'DrQAgent.gamma must be a number'),
+    ('', 'train.agent must be @DrQAgent or @BBFAgent'),
+  ):
+    run = RunFolder(tmp_path / f'run {len(text)}')
+    shutil.copytree(folder, run.path)
+    run.config_file.write_text(f'{text}\n')
+    film = f'--output={tmp_path}/film.gif'
+    assert type_command(run.path, film) == 2
+    err = capfd.readouterr().err
+    assert err.startswith(f'error: {run.config_file}: {message}')
+    assert err.count('\n') == 1
 
 
 def test_damaged_weights(tmp_path):

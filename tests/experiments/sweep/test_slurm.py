@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from agents.errors import StoppedError
 from experiments.command import SettingsError
 from experiments.launchers import slurm_launcher
 from experiments.launchers.base import Command, Ended
@@ -168,3 +169,73 @@ def test_what_is_submitted(slurm):
   assert launcher.stop() == (
     'the jobs continue without this command (scancel 12 stops them)'
   )
+
+
+class LostJob:
+  """A job whose node has died."""
+
+  job_id = '12_0'
+
+  def done(self):
+    return True
+
+  def exception(self):
+    return RuntimeError('traceback\nthe node died')
+
+
+def test_the_runs_of_a_lost_job_have_ended(slurm):
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), 1, 2, 1 << 30)
+  launcher._jobs[LostJob()] = ['a', 'b']
+  assert launcher.ended() == [
+    Ended(name, None, 'the job 12_0 was lost: the node died')
+    for name in ('a', 'b')
+  ]
+  assert launcher.stop() is None
+
+
+def test_how_many_runs_share_a_device(slurm):
+  def sharing():
+    launcher.start([Command('a', ('true',))])
+    path = max(slurm.jobs.glob('*_submitted.pkl'))
+    load = submitit.core.utils.DelayedSubmission.load
+    _, found, _ = load(path).function._arguments
+    return found
+
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), None, 1, 1 << 30)
+  assert sharing() is None
+  launcher.fit(0.2)
+  assert sharing() == 4
+  launcher.limit(2)
+  assert sharing() == 2
+  launcher.fit(0.1)  # A limit stays.
+  assert sharing() == 2
+  launcher.limit(3)
+  assert sharing() == 2
+
+
+class Detached:
+  """A launcher whose jobs go on without it."""
+
+  def room(self, waiting):
+    return waiting
+
+  def start(self, commands):
+    pass
+
+  def ended(self):
+    return []
+
+  def fit(self, gpu_fraction):
+    pass
+
+  def stop(self):
+    return 'the jobs continue'
+
+
+def test_a_stopped_sweep_does_not_wait_for_jobs_that_go_on(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], range(2))
+  monitor = Monitor(sweep.sweep, sweep.sweep.runs)
+  driver = Driver(monitor, Detached(), print)
+  with pytest.raises(StoppedError, match=r'^the jobs continue$'):
+    driver.run(lambda driver: driver.stop())
+  assert len(driver.launched) == 2

@@ -74,6 +74,20 @@ def test_what_is_tried_again(tmp_path, monkeypatch, code, tried):
   )
 
 
+def test_a_stop_uses_up_no_retry(tmp_path, monkeypatch):
+  script = (
+    'import pathlib, sys\n'
+    'path = pathlib.Path(sys.argv[1]) / "tried"\n'
+    'with path.open("a") as file:\n'
+    '  file.write("x")\n'
+    'sys.exit(75 if len(path.read_text()) < 5 else 0)'
+  )
+  workers, _, _ = make(script, tmp_path, monkeypatch, count=1, retries=2)
+  (end,) = workers.run()
+  assert end.code == 0
+  assert (tmp_path / 'tried').read_text() == 'xxxxx'
+
+
 def test_they_are_stopped_together(tmp_path, monkeypatch):
   script = 'import time\nwhile True: time.sleep(1)'
   workers, _, launcher = make(script, tmp_path, monkeypatch, count=2)

@@ -52,8 +52,9 @@ def test_results_of_other_code_are_named(
   for folder in first:
     (folder / 'code.json').unlink()
   assert type_command(*arguments(copy), '--draw_only') == 0
-  assert capfd.readouterr().err.startswith('written: ')
-  assert 'other code' not in capfd.readouterr().err
+  err = capfd.readouterr().err
+  assert err.startswith('written: ')
+  assert 'other code' not in err
 
 
 def test_a_phase_that_goes_on_keeps_the_record_of_its_beginning(

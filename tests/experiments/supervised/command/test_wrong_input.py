@@ -180,10 +180,10 @@ def test_wrong_data(capfd, tmp_path, files, message):
 
 def test_a_package_that_is_missing(capfd, tmp_path, monkeypatch):
   def load(*args, **kwargs):
-    raise ImportError("this needs mlxtend: pip install 'ht_rl[supervised]'")
+    raise ImportError("this needs mlxtend: pip install '.[supervised]'")
 
   monkeypatch.setattr(data, 'load', load)
   prepare._load.cache_clear()
   code = type_command(*arguments(tmp_path))
-  assert_refused(capfd, code, "this needs mlxtend: pip install 'ht_rl[superv")
+  assert_refused(capfd, code, "this needs mlxtend: pip install '.[superv")
   assert contents(tmp_path) == {}
