@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install test test-slow lint format docs demo sweep-demo benchmarks lock clean
+.PHONY: other-python help install test test-slow lint format docs demo sweep-demo benchmarks lock clean
 
 help:  ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -20,11 +20,21 @@ LOCKS := requirements.lock \
   $(filter %-$(BUILD).lock,$(wildcard requirements-*.lock))
 REQUIREMENTS := $(LOCKS:%=-r %)
 
+# An environment of another Python than the one that is asked for is made anew.
+VERSION := import sys; print(sys.version_info[:2])
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(shell $(PYTHON) -c '$(VERSION)'),$(shell $(BIN)/python -c '$(VERSION)'))
+OTHER_PYTHON := other-python
+endif
+endif
+endif
+
 install: .venv/installed-$(BUILD)  ## Makes the environment, in .venv.
 
 # pip installs uv, and uv installs the rest, several times as fast. If uv fails,
 # for example at an index that only pip.conf names, pip installs the rest.
-.venv/installed-$(BUILD): $(LOCKS)
+.venv/installed-$(BUILD): $(LOCKS) $(OTHER_PYTHON)
 	@$(PYTHON) -c 'import sys; \
 	  sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo \
 	  'Python 3.11 to 3.13 is needed: make install PYTHON=python3.12' >&2; \

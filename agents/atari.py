@@ -129,7 +129,8 @@ class AtariEnvironment:
 
     Args:
       game: any game of ale-py, in any usual spelling.
-      seed: integer >= 0; fixes the number of no-ops of every episode.
+      seed: an integer from 0 to 2**32 - 1; fixes the number of no-ops of every
+        episode.
       terminal_on_life_loss: whether `step` reports a lost life as a terminal.
       max_noops: an episode starts with 0 to `max_noops` no-ops.
       max_episode_steps: agent steps after which an episode is cut.
@@ -344,7 +345,7 @@ def draw_noops(seed: int, episode: int, max_noops: int) -> int:
   state of a generator.
 
   Args:
-    seed: the run's seed, an integer >= 0.
+    seed: the run's seed, an integer of at least 0.
     episode: the episode's number, from 0.
     max_noops: the largest number, >= 0.
 

@@ -56,7 +56,7 @@ class Job(NamedTuple):
     policy: selects the actions of all its episodes.
     game: any game of ale-py, in any usual spelling.
     num_episodes: number of episodes, each in its own environment.
-    seed: integer >= 0.
+    seed: an integer from 0 to 2**32 - 1.
     finished: by number, episodes of this evaluation that need not be played
       again.
     keep: is told the number of each episode that ends, and its result.
@@ -93,8 +93,8 @@ def evaluate(
     policy: selects the batch's actions; see `Policy`.
     game: any game of ale-py, in any usual spelling.
     num_episodes: number of episodes, each in its own environment.
-    seed: integer >= 0. The same seed and policy give the same result for any
-      number of cores.
+    seed: an integer from 0 to 2**32 - 1. The same seed and policy give the same
+      result for any number of cores.
     max_noops: an episode starts with 0 to `max_noops` no-ops.
     max_episode_steps: agent steps after which an episode is cut.
     progress: called after each step of the batch with the number of steps done

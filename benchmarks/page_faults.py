@@ -105,8 +105,11 @@ def serve(pipe: Connection, side: str, case: str, game: str) -> None:
   os.environ.pop('XLA_FLAGS', None)
   if orders:
     xla_flags.order_operations_for_memory()
-  if keeps:
-    assert heap.keep_freed_memory()
+  if keeps and not heap.keep_freed_memory():
+    raise SystemExit(
+      f'{side}: the allocator cannot be set (it is not glibc, or MALLOC_* or '
+      'GLIBC_TUNABLES sets it); leave this side out of --sides'
+    )
   made = classifier(case) if case in ('mlp', 'resnet') else agent(case, game)
   train, weights = made
   pipe.send(None)
@@ -133,6 +136,7 @@ def measure(case: str) -> dict[str, np.ndarray]:
     pipes[side], other = context.Pipe()
     arguments = (other, side, case, _GAME.value)
     context.Process(target=serve, args=arguments, daemon=True).start()
+    other.close()  # So that the end of that process is an EOFError here.
     pipes[side].recv()  # One after the other, since they compile the same.
   turns: dict[str, list[Turn]] = {side: [] for side in pipes}
   for _ in range(_ROUNDS.value):

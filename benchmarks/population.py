@@ -109,6 +109,7 @@ def measure(size: int) -> dict[str, np.ndarray]:
     pipes[side], other = context.Pipe()
     arguments = (other, side, _GAME.value, _NETWORK.value, size)
     context.Process(target=serve, args=arguments, daemon=True).start()
+    other.close()  # So that the end of that process is an EOFError here.
   for pipe in pipes.values():
     pipe.recv()
   seconds: dict[str, list[np.ndarray]] = {side: [] for side in sides}

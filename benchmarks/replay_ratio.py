@@ -74,6 +74,7 @@ def measure(ratio: int) -> dict[str, np.ndarray]:
     pipes[side], other = context.Pipe()
     arguments = (other, side == 'memory', _GAME.value, _NETWORK.value, ratio)
     context.Process(target=serve, args=arguments, daemon=True).start()
+    other.close()  # So that the end of that process is an EOFError here.
   for pipe in pipes.values():
     pipe.recv()
   seconds: dict[str, list[float]] = {side: [] for side in pipes}

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
   def action() -> None:
     if len(argv) > 1:
       raise command.SettingsError(f'unexpected argument {argv[1]!r}')
-    for name in ('gin_files', 'gin_bindings', 'game', 'seed'):
+    for name in ('gin_files', 'gin_bindings', 'game', 'seed', 'strategy'):
       if flags.FLAGS[name].present:
         raise command.SettingsError(f'--{name} has no effect on the demo')
     run(flags.FLAGS.base_dir)

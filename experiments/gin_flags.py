@@ -16,6 +16,9 @@ flags.DEFINE_bool(
   'any module. Only for files that you have read.',
 )
 BASE_DIR = flags.DEFINE_string('base_dir', 'runs', 'Folder of all runs.')
+flags.register_validator(
+  BASE_DIR, bool, 'it is empty: for example --base_dir=runs'
+)
 
 
 def allows_dynamic_registration() -> bool:

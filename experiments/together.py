@@ -59,8 +59,6 @@ def run(
     DivergedError: a loss was NaN or infinite; the other runs are done.
   """
   atari_run.prepare_process()
-  if not base_dir:
-    raise SettingsError('--base_dir is empty: for example --base_dir=runs')
   load_config(gin_files, gin_bindings)
   config = atari_run.name_of(gin_files)
   units = [

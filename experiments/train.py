@@ -113,8 +113,6 @@ def run(
     check_seed('--seed', seed)
   except ValueError as error:
     raise SettingsError(str(error)) from error
-  if not base_dir:
-    raise SettingsError('--base_dir is empty: for example --base_dir=runs')
   load_config(gin_files, gin_bindings)
   config = atari_run.name_of(gin_files)
   run = atari_run.AtariRun(pathlib.Path(base_dir), config, game, seed)

@@ -28,7 +28,7 @@ from experiments.command import (
   parse_flags,
   say,
 )
-from experiments.config import load_config
+from experiments.config import explain, load_config
 from ht_rl import files
 from ht_rl.atari100k.run_folder import RunFolder
 
@@ -160,7 +160,10 @@ def load_policy(folder: RunFolder, game: str, seed: int) -> Policy:
     CheckpointError: the weights can't be read.
   """
   load_config([str(folder.config_file)], [])
-  loop = atari_run.make_loop(atari.AtariEnvironment(game, 0))
+  try:
+    loop = atari_run.make_loop(atari.AtariEnvironment(game, 0))
+  except (ValueError, TypeError) as error:
+    raise SettingsError(f'{folder.config_file}: {explain(error)}') from error
   state = jax.eval_shape(loop.learner.init, jax.random.PRNGKey(0))
   params = weights.load(folder.tortoise_file, state.train.params)
   return make_policy(loop.learner, params, 1, seed)

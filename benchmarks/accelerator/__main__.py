@@ -53,6 +53,9 @@ def main(argv: list[str]) -> int:
   logging.set_verbosity(logging.WARNING)
   deadline = time.monotonic() + 60 * _MINUTES.value
   path = pathlib.Path(_JSON.value)
+  if path.suffix == '.md':
+    print('--json: the page has this name; end it in .json', file=sys.stderr)
+    return 2
   try:
     ledger = Ledger(path, _SCALE.value)
     ledger.write()  # Before any work: the path may be wrong.

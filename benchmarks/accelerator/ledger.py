@@ -5,11 +5,11 @@ import datetime
 import json
 import pathlib
 import platform
-import subprocess
 from typing import Any
 
 import jax
 
+from experiments.commit import commit
 from ht_rl.files import write_text
 
 Figure = dict[str, Any]
@@ -100,15 +100,5 @@ def machine() -> dict[str, Any]:
     'devices': jax.local_device_count(),
     'host': platform.processor() or platform.machine(),
     'jax': jax.__version__,
-    'commit': _commit(),
+    'commit': commit(),
   }
-
-
-def _commit() -> str:
-  done = subprocess.run(
-    ['git', 'describe', '--always', '--dirty', '--abbrev=10'],
-    cwd=pathlib.Path(__file__).parent,
-    capture_output=True,
-    text=True,
-  )
-  return done.stdout.strip() or 'unknown'

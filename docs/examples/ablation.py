@@ -83,7 +83,7 @@ def main(picture: str = 'momentum_and_interval.png') -> np.ndarray:
       print(f'{mu:8}' + ''.join(f'{x:8.2f}' for x in row))
   error = warm_start.standard_error((accuracies - plain).T)
   print(
-    f'\nstandard error of a difference to the warm start: '
+    f'\nstandard error of a difference from the warm start: '
     f'{np.median(error):.2f} (median)'
   )
   return accuracies

@@ -110,7 +110,7 @@ def main() -> float:
   )
   difference = float(max(jax.tree.leaves(differences)))
   assert difference < 1e-5
-  print(f'largest difference to training on one device: {difference:.1e}')
+  print(f'largest difference from training on one device: {difference:.1e}')
   return difference
 
 

@@ -24,7 +24,6 @@ import datetime
 import io
 import pathlib
 import platform
-import subprocess
 from typing import Any
 
 from absl import app, flags
@@ -32,6 +31,7 @@ import numpy as np
 
 from experiments import gin_flags
 from experiments.command import SettingsError, guarded, parse_flags, say
+from experiments.commit import commit
 from experiments.paper import restarts
 from experiments.paper.atari import FULL, SMALL
 from experiments.paper.csv_files import csv_rows
@@ -113,15 +113,6 @@ def cpu() -> str:
     lines = []
   models = [x.partition(':')[2] for x in lines if x.startswith('model name')]
   return models[0].strip() if models else platform.processor() or 'unknown'
-
-
-def commit() -> str:
-  """Returns the abbreviated commit of this checkout."""
-  words = ['git', 'rev-parse', '--short=10', 'HEAD']
-  done = subprocess.run(
-    words, cwd=ROOT, check=False, capture_output=True, text=True
-  )
-  return done.stdout.strip() or 'unknown'
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

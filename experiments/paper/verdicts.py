@@ -3,9 +3,9 @@
 A claim that one accuracy is above another is confirmed where the difference of
 the means over seeds is more than two standard errors; a claim that it is not,
 where the difference is less. A claim that scores on Atari-100k are higher is
-confirmed where the IQM is higher and the 95% interval of the difference excludes
-0; where a game has one run, where the IQM is higher and the sign test over the
-games has p < 0.05. A claim that they are not is confirmed otherwise.
+confirmed where the IQM is higher and the 95% interval of the difference
+excludes 0; where a game has one run, where the IQM is higher and the sign test
+over the games has p < 0.05. A claim that they are not is confirmed otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence

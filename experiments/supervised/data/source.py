@@ -64,4 +64,4 @@ def import_extra(module: str) -> Any:
 
 def missing(module: str) -> str:
   """Returns the message about a missing package."""
-  return f"this needs {module}: pip install 'ht_rl[supervised]'"
+  return f"this needs {module}: pip install '.[supervised]'"
