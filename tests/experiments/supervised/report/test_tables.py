@@ -410,7 +410,7 @@ def test_tables_are_written_whole_or_not_at_all(methods, cells, tmp_path):
 
 def test_without_tabulate_it_says_what_to_install(cells, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tabulate', None)
-  with pytest.raises(ModuleNotFoundError, match=r"'ht_rl\[analysis\]'"):
+  with pytest.raises(ModuleNotFoundError, match=r'pip install tabulate$'):
     tables.markdown(tables.grid_table(cells))
 
 
