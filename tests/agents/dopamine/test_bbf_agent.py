@@ -319,7 +319,7 @@ def test_a_bad_loss_stops_the_run(learning):
       learning.step(np.nan, frame)
       learning.driver.metrics()
 
-  before = learning.get_state()
+  before = snapshot(learning)
   try:
     with pytest.raises(DivergedError) as error:
       learn()
