@@ -112,6 +112,7 @@ def test_resets_and_restarts_of_a_run(played):
 
 def test_figures_of_a_gradient_step(learning):
   names = {'loss', 'spr_loss', 'q', 'gradient_norm', 'gradient_steps'}
+  learning.step(0.0, np.zeros((84, 84, 1), np.uint8))  # A state holds none.
   figures = learning.driver.metrics()
   assert figures.keys() == names
   assert figures['gradient_steps'] == counts(learning)[1] > 0
