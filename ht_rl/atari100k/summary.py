@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ht_rl import arguments
 from ht_rl.atari100k.aggregates import (
   METRICS,
   Estimate,
@@ -206,10 +207,9 @@ mean 0.832 [0.732, 0.958], optimality gap 0.171 [0.051, 0.268]
     ValueError: no game is left, a method is among both `scores` and `means`, or
       a value is wrong.
   """
-  if not 0 < confidence < 1:
-    raise ValueError(f'the confidence must be in (0, 1), not {confidence!r}')
-  if replicates < 1:
-    raise ValueError(f'the replicates must be 1 or more, not {replicates!r}')
+  arguments.check_float('confidence', confidence, 0, 1, below=True, above=True)
+  arguments.check_int('replicates', replicates, 1)
+  arguments.check_int('seed', seed, 0)
   scores, notes = methods_of(scores), [*notes]
   means, published = means_of(means or {}), published or {}
   twice = [name for name in scores if name in means]

@@ -200,8 +200,16 @@ def test_means_of_any_spelling():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'confidence': 95}, r'^the confidence must be in \(0, 1\), not 95$'),
-    ({'replicates': 0}, '^the replicates must be 1 or more, not 0$'),
+    (
+      {'confidence': 95},
+      r'^confidence must be a number from above 0 .*, not 95$',
+    ),
+    (
+      {'replicates': 0},
+      r'^replicates must be an integer of at least 1, not 0$',
+    ),
+    ({'replicates': 1e3}, r'^replicates must be an integer of at least 1, not'),
+    ({'seed': -1}, r'^seed must be an integer of at least 0, not -1$'),
     ({'means': {'m': {'Pong': float('nan')}}}, '^m: Pong: the score must be '),
     ({'means': {'m': {'Pung': 3}}}, "^m: unknown game 'Pung'"),
     ({'means': {1: {'Pong': 3}}}, '^1: the method must have a name, not 1$'),
