@@ -13,7 +13,8 @@ Adds all finished runs below RUNS that have the settings of their gin file to:
   hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
 
-The commit is that of this checkout and the processor that of this machine,
+The commit is that of this checkout, with `-dirty` if files differ from it
+(those of an earlier collection, too), and the processor that of this machine,
 unless --commit and --cpu name those that made the runs. A run that is in the
 tables already stays as it is.
 """

@@ -229,4 +229,5 @@ def _plain(value: Any) -> Any:
   """Returns a cell as a Python value; None for the missing value of pandas."""
   if type(value).__name__ == 'NAType':
     return None
-  return value.item() if isinstance(value, np.generic) else value
+  # Scalars of NumPy, arrays without axes of JAX or PyTorch.
+  return value.item() if getattr(value, 'ndim', None) == 0 else value

@@ -38,6 +38,21 @@ def make(folder, code, changes='', **environ):
   return history.read(folder).attempts[-1]
 
 
+def begin(folder, code):
+  """Begins an attempt by running Python code; returns its process."""
+  argv = [sys.executable, '-c', ATTEMPT.format(changes=''), folder, code]
+  return subprocess.Popen(argv, cwd=ROOT)
+
+
+def wait_for(folder, line):
+  """Waits until the log of the first attempt ends with a line."""
+  log = folder / 'logs' / '1.log'
+  deadline = time.monotonic() + 300
+  while not log.exists() or not log.read_text().endswith(line):
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+
+
 def test_it_is_small():
   code = (
     'import sys, experiments.sweep.attempt\n'
@@ -79,15 +94,9 @@ def test_a_second_ctrl_c_is_no_failure(tmp_path):
     'print("deaf", flush=True)\n'
     'time.sleep(600)'
   )
-  process = subprocess.Popen(
-    [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code],
-    cwd=ROOT,
-  )
-  log = tmp_path / 'logs' / '1.log'
+  process = begin(tmp_path, code)
+  wait_for(tmp_path, 'deaf\n')
   deadline = time.monotonic() + 300
-  while not log.exists() or log.read_text() != 'deaf\n':
-    assert time.monotonic() < deadline
-    time.sleep(0.01)
   while process.poll() is None:  # The first ones may come as one.
     assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
@@ -108,16 +117,9 @@ def test_a_second_sigterm_waits_for_the_checkpoint(tmp_path):
     'print("ready", flush=True)\n'
     'time.sleep(600)'
   )
-  process = subprocess.Popen(
-    [sys.executable, '-c', ATTEMPT.format(changes=''), tmp_path, code],
-    cwd=ROOT,
-  )
-  log = tmp_path / 'logs' / '1.log'
-  deadline = time.monotonic() + 300
+  process = begin(tmp_path, code)
   for line in ('ready\n', 'asked\n'):
-    while not log.exists() or not log.read_text().endswith(line):
-      assert time.monotonic() < deadline
-      time.sleep(0.01)
+    wait_for(tmp_path, line)
     process.send_signal(signal.SIGTERM)
   assert process.wait() == 75
   attempt = history.read(tmp_path).attempts[-1]

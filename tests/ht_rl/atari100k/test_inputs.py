@@ -1,5 +1,6 @@
 """Scores from Python, in the forms in which people hold them."""
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +131,21 @@ def test_polars():
 def test_wrong_scores(scores, message):
   with pytest.raises(ValueError, match=message):
     methods_of({'mine': scores})
+
+
+@pytest.mark.parametrize(
+  'runs',
+  [
+    [np.float32(1), np.int64(2)],
+    [np.array(1.0), jnp.float32(2)],
+    {0: jnp.float32(1), 5: jnp.int32(2)},
+    jnp.array([1.0, 2.0]),
+    (1, 2.0),
+    pd.Series([1, 2]),
+  ],
+)
+def test_scalars_and_arrays_of_any_library(runs):
+  assert lists(scores_of('mine', {'Pong': runs})) == {'Pong': [1, 2]}
 
 
 def test_a_frame_of_one_method_needs_no_name_of_it():
