@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -216,10 +217,15 @@ def test_stopped_then_starved_of_disk_then_damaged(
   assert run.step() <= stopped
 
   # With a file size limit, a write fails in the middle, as on a full disk. The
-  # limit is below the size of a checkpoint's arrays and above all other files.
+  # frames are one chunk, so one file has all of them, however the writer divides
+  # the arrays among its files. All other files are smaller than the limit.
   before = run.checkpoints()
-  files = list(run.folder.glob('checkpoints/**/*'))
-  limit = max(path.stat().st_size for path in files) // 2
+  limit = 25_000
+  _, arrays = checkpoint.Checkpoints(run.folder / 'checkpoints').restore(print)
+  frames = zlib.compress(arrays['agent.run.replay.frames'].tobytes())
+  assert len(frames) > 1.4 * limit
+  others = set(run.folder.rglob('*')) - set(run.folder.rglob('d/*'))
+  assert max(path.stat().st_size for path in others) < limit
   run.start()
   resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
   code, lines = run.wait()
