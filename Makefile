@@ -32,7 +32,8 @@ endif
 
 install: .venv/installed-$(BUILD)  ## Makes the environment, in .venv.
 
-# pip installs uv, and uv installs the rest, several times as fast. If uv fails,
+# If .venv is a link, the environment of another checkout stays as it is. pip
+# installs uv, and uv installs the rest, several times as fast. If uv fails,
 # for example at an index that only pip.conf names, pip installs the rest.
 .venv/installed-$(BUILD): $(LOCKS) $(OTHER_PYTHON)
 	@$(PYTHON) -c 'import sys; \
@@ -40,6 +41,7 @@ install: .venv/installed-$(BUILD)  ## Makes the environment, in .venv.
 	  'Python 3.11 to 3.13 is needed: make install PYTHON=python3.12' >&2; \
 	  exit 1; }
 	@echo 'JAX: $(BUILD) (others: make install JAX=...; $(BUILDS))'
+	@if [ -L .venv ]; then rm .venv; fi
 	$(PYTHON) -m venv --clear .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt

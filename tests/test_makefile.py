@@ -26,15 +26,15 @@ def checkout(tmp_path):
   return tmp_path
 
 
-def make(checkout, *words, gpu=False):
-  """Returns the exit code and what a dry run prints."""
+def make(checkout, *words, gpu=False, run='--dry-run'):
+  """Returns the exit code and what is printed, by default by a dry run."""
   smi = checkout / 'bin' / 'nvidia-smi'
   smi.write_text(NVIDIA_SMI if gpu else '#!/bin/sh\nexit 1\n')
   smi.chmod(0o755)
   drop = ('JAX', 'MAKEFLAGS', 'MAKELEVEL', 'MFLAGS', 'CUDA_VISIBLE_DEVICES')
   environ = {k: v for k, v in os.environ.items() if k not in drop}
   result = subprocess.run(
-    ['make', '--dry-run', '--no-print-directory', *words],
+    ['make', run, '--no-print-directory', *words],
     cwd=checkout,
     env=environ
     | {'LC_ALL': 'C', 'PATH': f'{checkout / "bin"}:{environ["PATH"]}'},
@@ -96,6 +96,21 @@ def test_another_python_makes_another_environment(checkout, is_same):
   assert ('./asked -m venv --clear .venv' in printed) == (not is_same)
   _, printed = make(checkout, 'install', 'JAX=cpu')  # Whatever is there.
   assert 'Nothing to be done' in printed
+
+
+def test_the_environment_of_another_checkout_is_not_cleared(checkout):
+  (checkout / 'other').mkdir()
+  (checkout / 'other' / 'file').touch()
+  (checkout / '.venv').symlink_to('other')
+  # It ends where the new environment would be made.
+  python(checkout / 'asked', (3, 12))
+  with (checkout / 'asked').open('a') as file:
+    file.write('[ "$2" != venv ]\n')
+  words = ('install', 'PYTHON=./asked', 'JAX=cpu')
+  code, _ = make(checkout, *words, run='--silent')
+  assert code == 2
+  assert not (checkout / '.venv').exists()
+  assert (checkout / 'other' / 'file').exists()
 
 
 def test_a_build_that_there_is_not(checkout):
