@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from experiments.paper.atari import FULL
-from experiments.paper.rendered import ROOT, Rows
+from experiments.paper.rendered import NONE, ROOT, Rows
 from ht_rl.atari100k import paper, score_files
 from ht_rl.atari100k.games import GAMES, REFERENCE_SCORES
 from ht_rl.atari100k.tables import points
@@ -82,6 +82,7 @@ def text() -> str:
     runs, key=lambda run: (GAMES.index(run.game), run.method, run.seed)
   ):
     reference, released = REFERENCE_SCORES[run.game], DRQ_EPS[run.game]
+    distance = (run.score - released.mean) / released.std
     rows.append(
       [
         run.game,
@@ -92,7 +93,7 @@ def text() -> str:
         points(reference.human),
         *(points(paper.SCORES[method][run.game]) for method in METHODS),
         str(released),
-        f'{(run.score - released.mean) / released.std:+.1f}',
+        f'{distance:+.1f}' if run.method == 'drq_eps' else NONE,
       ]
     )
   notes = [
@@ -100,7 +101,7 @@ def text() -> str:
     'runs at replay ratio 2.',
     'The released runs are 100 of each game (Agarwal et al., 2021): mean ± '
     'standard deviation, lowest to highest. "Distance" is that of the score '
-    'here from their mean, in standard deviations.',
+    'of DrQ(eps) here from their mean, in standard deviations.',
   ]
   lines = [markdown(rows), '', *(f'- {note}' for note in notes)]
   return '\n'.join(lines)

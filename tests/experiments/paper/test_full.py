@@ -22,7 +22,7 @@ def test_a_run_stands_beside_published_scores(tmp_path, monkeypatch, rows):
   ]
   assert found['Krull'] == [
     *('drq_ht', '0', '4000', '1598', '2666', '3996', '3577'),
-    *('4402 ± 663.7, 2873 to 5994', '-0.6'),
+    *('4402 ± 663.7, 2873 to 5994', '\N{EN DASH}'),
   ]
   assert list(found)[1:] == ['Boxing', 'Krull']
 
