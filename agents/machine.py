@@ -1,10 +1,25 @@
-"""Cores and memory of this machine that a process may use."""
+"""The processor of this machine; cores and memory that a process may use."""
 
 from collections.abc import Iterator
 import os
 import pathlib
+import platform
 
 _ROOT = pathlib.Path('/')
+
+
+def cpu(root: pathlib.Path = _ROOT) -> str:
+  """Returns the model of this machine's processor.
+
+  Args:
+    root: folder with `proc`.
+  """
+  try:
+    lines = (root / 'proc/cpuinfo').read_text('utf-8').splitlines()
+  except OSError:  # Not on Linux.
+    lines = []
+  models = [x.partition(':')[2] for x in lines if x.startswith('model name')]
+  return models[0].strip() if models else platform.processor() or 'unknown'
 
 
 def cores() -> list[int]:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from agents import agent_state, atari, checkpoint, weights
+from agents import agent_state, atari, checkpoint, machine, weights
 from agents import evaluation as evaluation_lib
+from agents.commit import commit
 from agents.core.driver import Driver
 from agents.emulators import Environment
 from agents.errors import CheckpointError, ReplayError
@@ -119,6 +120,7 @@ class RecordedRun:
     self.last_return: float | None = None
     self._settings = settings
     self._config = config
+    self._commit = commit()
     self._say = say
     self._evaluated_step = 0
     self._episode_return = 0.0
@@ -375,7 +377,9 @@ class RecordedRun:
       'protocol': self.protocol.as_dict(),
       'training_seconds': round(self._seconds, 1),
       'device': f'{device.platform}: {device.device_kind}',
+      'cpu': machine.cpu(),
       'cpu_count': os.cpu_count(),
+      'commit': self._commit,
       'versions': {
         name: importlib.metadata.version(name)
         for name in ('jax', 'flax', 'optax', 'dopamine-rl', 'ale-py', 'numpy')

@@ -4,12 +4,12 @@ from collections.abc import Callable
 import datetime
 import json
 import pathlib
-import platform
 from typing import Any
 
 import jax
 
-from experiments.commit import commit
+from agents.commit import commit
+from agents.machine import cpu
 from ht_rl.files import write_text
 
 Figure = dict[str, Any]
@@ -98,7 +98,7 @@ def machine() -> dict[str, Any]:
     'platform': device.platform,
     'device': device.device_kind,
     'devices': jax.local_device_count(),
-    'host': platform.processor() or platform.machine(),
+    'host': cpu(),
     'jax': jax.__version__,
     'commit': commit(),
   }

@@ -13,10 +13,7 @@ Adds all finished runs below RUNS that have the settings of their gin file to:
   hare's way they take back (`agents.core.restarts`), as the mean over each
   quarter of the restarts.
 
-The commit is that of this checkout, with `-dirty` if files differ from it
-(those of an earlier collection, too), and the processor that of this machine,
-unless --commit and --cpu name those that made the runs. A run that is in the
-tables already stays as it is.
+A run that is in the tables already stays as it is.
 """
 
 from collections.abc import Sequence
@@ -24,7 +21,6 @@ import csv
 import datetime
 import io
 import pathlib
-import platform
 from typing import Any
 
 from absl import app, flags
@@ -32,7 +28,6 @@ import numpy as np
 
 from experiments import gin_flags
 from experiments.command import SettingsError, guarded, parse_flags, say
-from experiments.commit import commit
 from experiments.paper import restarts
 from experiments.paper.atari import FULL, SMALL
 from experiments.paper.csv_files import csv_rows
@@ -42,8 +37,6 @@ from experiments.paper.rendered import RESULTS, ROOT
 from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
 
-_COMMIT = flags.DEFINE_string('commit', None, 'The commit that made the runs.')
-_CPU = flags.DEFINE_string('cpu', None, 'The processor that made the runs.')
 flags.adopt_module_key_flags(gin_flags)
 
 FOLDER = ROOT / RESULTS
@@ -54,25 +47,30 @@ TABLES = {
   restarts.GRID.name: restarts.gin_files(),
 }
 GAPS = 'restart_gap.csv'
+# What a result must have besides what identifies the run.
+NEEDED = (
+  'returns',
+  'gradient_steps',
+  'training_seconds',
+  'cpu',
+  'versions',
+  'commit',
+)
 
 
-def score_row(
-  run: RunFolder, result: dict[str, Any], made_by: str, made_on: str
-) -> dict[str, Any]:
+def score_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
   """Returns the row of a run in the table of scores.
 
   Args:
     run: its folder.
     result: of the run.
-    made_by: the commit.
-    made_on: the processor.
 
   Raises:
     SettingsError: the result lacks something.
   """
-  for key in ('returns', 'gradient_steps', 'training_seconds', 'versions'):
+  for key in NEEDED:
     if key not in result:
-      raise SettingsError(f'{run.result_file} has no {key}: it is not a run')
+      raise SettingsError(f'{run.result_file} has no {key}')
   changed = run.result_file.stat().st_mtime
   date = datetime.datetime.fromtimestamp(changed, datetime.UTC).date()
   return {
@@ -84,9 +82,9 @@ def score_row(
     'training_steps': result['protocol']['training_steps'],
     'gradient_steps': result['gradient_steps'],
     'training_seconds': round(result['training_seconds']),
-    'cpu': made_on,
+    'cpu': result['cpu'],
     'jax': result['versions']['jax'],
-    'commit': made_by,
+    'commit': result['commit'],
     'date': date.isoformat(),
   }
 
@@ -104,16 +102,6 @@ def gap_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any] | None:
     'restarts': len(gaps),
     **{f'quarter_{i}': round(x, 4) for i, x in enumerate(quarters, 1)},
   }
-
-
-def cpu() -> str:
-  """Returns the model of this machine's processor."""
-  try:
-    lines = pathlib.Path('/proc/cpuinfo').read_text('utf-8').splitlines()
-  except OSError:
-    lines = []
-  models = [x.partition(':')[2] for x in lines if x.startswith('model name')]
-  return models[0].strip() if models else platform.processor() or 'unknown'
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -158,7 +146,6 @@ def main(argv: Sequence[str]) -> int:
       if flags.FLAGS[name].present:
         raise SettingsError(f'--{name} has no effect on this command')
     base_dir = pathlib.Path(gin_flags.BASE_DIR.value)
-    made_by, made_on = _COMMIT.value or commit(), _CPU.value or cpu()
     gin_files = [file for files in TABLES.values() for file in files]
     runs, left_out = finished(gin_files, base_dir)
     for sentence in left_out:
@@ -167,7 +154,7 @@ def main(argv: Sequence[str]) -> int:
       raise SettingsError(f'--base_dir: no finished run in {base_dir}')
     rows = {
       name: [
-        score_row(run.folder, run.result, made_by, made_on)
+        score_row(run.folder, run.result)
         for run in runs
         if run.gin_file in files
       ]

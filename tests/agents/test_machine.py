@@ -1,6 +1,7 @@
 """The limit of a container or a job counts, not the machine's memory."""
 
 import os
+import platform
 
 import pytest
 
@@ -60,3 +61,12 @@ def test_a_machine_without_groups(tmp_path):
 def test_it_is_the_memory_of_devices_that_have_none(monkeypatch):
   monkeypatch.setattr(memory, '_limits', list)
   assert memory.available_memory() == machine.main_memory() <= PAGES
+
+
+def test_the_processor_is_that_of_linux_or_what_python_knows(tmp_path):
+  (tmp_path / 'proc').mkdir()
+  known = machine.cpu(tmp_path)
+  assert known == (platform.processor() or 'unknown')
+  core = 'processor\t: 0\nmodel name\t: Z80 @ 4 MHz\n'
+  (tmp_path / 'proc/cpuinfo').write_text(core * 2)
+  assert machine.cpu(tmp_path) == 'Z80 @ 4 MHz'

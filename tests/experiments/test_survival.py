@@ -217,8 +217,8 @@ def test_stopped_then_starved_of_disk_then_damaged(
   assert run.step() <= stopped
 
   # With a file size limit, a write fails in the middle, as on a full disk. The
-  # frames are one chunk, so one file has all of them, however the writer divides
-  # the arrays among its files. All other files are smaller than the limit.
+  # frames are one chunk, so one file has all of them, however the writer
+  # divides the arrays among its files. All other files are below the limit.
   before = run.checkpoints()
   limit = 25_000
   _, arrays = checkpoint.Checkpoints(run.folder / 'checkpoints').restore(print)

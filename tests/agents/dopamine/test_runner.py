@@ -14,8 +14,9 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
-from agents import atari, checkpoint, configurables
+from agents import atari, checkpoint, configurables, machine
 from agents import evaluation as evaluation_lib
+from agents.commit import commit
 from agents.errors import StoppedError
 from agents.run_settings import RunSettings
 import ht_rl
@@ -244,6 +245,8 @@ def test_the_result_says_how_it_came_about(run):
     assert version == importlib.metadata.version(name)
   assert {'jax', 'ale-py', 'dopamine-rl'} <= result['versions'].keys()
   assert result['cpu_count'] == os.cpu_count()
+  assert result['cpu'] == machine.cpu() != ''
+  assert result['commit'] == commit()
   assert result['device'].startswith(jax.default_backend())
   assert result['training_seconds'] > 0
 

@@ -17,7 +17,7 @@ from ht_rl.atari100k.run_folder import RunFolder
 def finish(settings):
   """Returns a function that leaves a finished run, with some settings."""
 
-  def leave(base_dir, config, seed, score, of=None, gaps=()):
+  def leave(base_dir, config, seed, score, of=None, gaps=(), commit='abc'):
     run = RunFolder.of(base_dir, config, 'Pong', seed)
     run.path.mkdir(parents=True)
     run.config_file.write_text(settings[of or config])
@@ -31,7 +31,9 @@ def finish(settings):
         'protocol': {'training_steps': 100_000},
         'gradient_steps': 7,
         'training_seconds': 12.4,
+        'cpu': 'Z80',
         'versions': {'jax': '0.10.2'},
+        'commit': commit,
       }
     )
     rows = [{'step': i + 1, 'restart_gap': x} for i, x in enumerate(gaps)]
@@ -61,7 +63,7 @@ def test_finished_runs_with_their_settings_are_collected(
   finish(runs, 'small_drq', 0, -20.0)
   finish(runs, 'small_drq_ht', 3, 4.5, gaps=gaps)
   finish(runs, 'small_drq', 1, 99.0, of='drq')
-  assert run(f'--base_dir={runs}', '--commit=abc') == 0
+  assert run(f'--base_dir={runs}') == 0
 
   scores = score_files.read([results / 'atari100k_small.csv'])
   found = {(x.method, x.game, x.seed): x.score for x in scores.runs}
@@ -88,7 +90,7 @@ def test_each_kind_of_run_has_a_table(finish, results, tmp_path):
   finish(runs, 'small_drq_ht', 2, 4.0)
   finish(runs, 'drq_eps', 2, 5.0)
   finish(runs, 'drq', 2, 6.0)
-  assert run(f'--base_dir={runs}', '--commit=abc') == 0
+  assert run(f'--base_dir={runs}') == 0
   for name, configs in (
     ('restarts_small', ['small_ht_999_400']),
     ('atari100k_small', ['small_drq_ht']),
@@ -104,28 +106,26 @@ def test_each_kind_of_run_has_a_table(finish, results, tmp_path):
 def test_a_run_that_was_collected_stays_as_it_is(finish, results, tmp_path):
   first, second = tmp_path / 'first', tmp_path / 'second'
   finish(first, 'small_drq', 0, 1.0)
-  assert run(f'--base_dir={first}', '--commit=abc') == 0
-  finish(second, 'small_drq', 0, 1.0)
-  finish(second, 'small_drq', 10, 2.0)
-  finish(second, 'small_drq', 9, 3.0)
-  assert run(f'--base_dir={second}', '--commit=def') == 0
+  assert run(f'--base_dir={first}') == 0
+  finish(second, 'small_drq', 0, 1.0, commit='def')
+  finish(second, 'small_drq', 10, 2.0, commit='def')
+  finish(second, 'small_drq', 9, 3.0, commit='def')
+  assert run(f'--base_dir={second}') == 0
   with (results / 'atari100k_small.csv').open() as file:
-    rows = [(row['seed'], row['commit']) for row in csv.DictReader(file)]
-  assert rows == [('0', 'abc'), ('9', 'def'), ('10', 'def')]
-
-
-def test_the_processor_can_be_named(finish, results, tmp_path):
-  finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
-  words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc', '--cpu=Z80']
-  assert run(*words) == 0
-  with (results / 'atari100k_small.csv').open() as file:
-    (row,) = csv.DictReader(file)
-  assert (row['cpu'], row['commit']) == ('Z80', 'abc')
+    rows = [
+      tuple(row[x] for x in ('seed', 'cpu', 'commit'))
+      for row in csv.DictReader(file)
+    ]
+  assert rows == [
+    ('0', 'Z80', 'abc'),
+    ('9', 'Z80', 'def'),
+    ('10', 'Z80', 'def'),
+  ]
 
 
 def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
   finish(tmp_path / 'runs', 'small_drq', 0, 1.0)
-  words = [f'--base_dir={tmp_path / "runs"}', '--commit=abc']
+  words = [f'--base_dir={tmp_path / "runs"}']
   table = results / 'atari100k_small.csv'
   table.write_text('algorithm,game,seed,score\nsmall_drq,Pong,7,3\n')
   assert run(*words) == 2
@@ -150,12 +150,10 @@ def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
   table.unlink()
   (path,) = (tmp_path / 'runs').glob('*/*/*/result.json')
   result = json.loads(path.read_text())
-  del result['returns']
-  path.write_text(json.dumps(result))
-  assert run(*words) == 2
-  assert capsys.readouterr().err == (
-    f'error: {path} has no returns: it is not a run\n'
-  )
+  for name in collect.NEEDED:
+    path.write_text(json.dumps({k: v for k, v in result.items() if k != name}))
+    assert run(*words) == 2
+    assert capsys.readouterr().err == f'error: {path} has no {name}\n'
 
 
 def test_a_wrong_command_is_one_line(results, tmp_path, capsys):
