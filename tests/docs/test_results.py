@@ -40,9 +40,8 @@ def test_the_demos_scores_are_those_of_the_file():
 
 def test_the_restart_gaps_are_those_of_the_file():
   with (REPOSITORY / 'docs/results/restart_gap.csv').open() as file:
-    rows = [
-      row for row in csv.DictReader(file) if row['algorithm'] == 'small_drq_ht'
-    ]
+    every = list(csv.DictReader(file))
+  rows = [row for row in every if row['algorithm'] == 'small_drq_ht']
   page = ' '.join((REPOSITORY / 'docs/choosing.md').read_text().split())
   assert {row['seed'] for row in rows} == {'0'}
   assert {row['restarts'] for row in rows} == {'49'}
@@ -51,6 +50,21 @@ def test_the_restart_gaps_are_those_of_the_file():
     gaps = [float(row[f'quarter_{quarter}']) for row in rows]
     ranges.append(f'{min(gaps):.2f} to {max(gaps):.2f}')
   assert f'{", ".join(ranges)}, on {len(rows)} games' in page
+  (full,) = (row for row in every if row['algorithm'] == 'drq_ht')
+  *first, last = (f'{float(full[f"quarter_{i}"]):.2f}' for i in range(1, 5))
+  assert f"paper's network has {', '.join(first)} and {last} in the one" in page
+  assert f'on {full["game"]}.' in page
+
+
+def test_the_full_run_of_hare_and_tortoise_is_that_of_the_file():
+  with (REPOSITORY / 'docs/results/atari100k_full.csv').open() as file:
+    rows = [x for x in csv.DictReader(file) if x['algorithm'] == 'drq_ht']
+  (row,) = rows
+  page = (REPOSITORY / 'README.md').read_text()
+  assert f'({row["game"]}: {float(row["score"]):.0f} points' in page
+  hours = float(row['training_seconds']) / 3600
+  page = (REPOSITORY / 'docs/results/atari100k.md').read_text()
+  assert f'`drq_ht` took {hours:.1f} hours' in page
 
 
 def test_the_front_page_has_the_numbers_of_continual_learning():

@@ -248,7 +248,7 @@ def test_copies_and_runs_without_settings_do_not_count(
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-  """Scores of small networks: twice human on all games, and human on one."""
+  """Scores of small networks alone: twice human, and human on one game."""
   file = tmp_path / 'small.csv'
   lines = ['algorithm,game,seed,score,commit,machine,date']
   for game in GAMES:
@@ -262,6 +262,7 @@ def small(tmp_path, monkeypatch):
   lines += [f'{name},Pong,0,{human},abc,x,2026-01-01' for name in ('drq', 'my')]
   file.write_text('\n'.join(lines) + '\n')
   monkeypatch.setattr(atari, 'SMALL', file)
+  monkeypatch.setattr(atari, 'FULL', tmp_path / 'full.csv')
   return file
 
 
