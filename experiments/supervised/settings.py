@@ -64,8 +64,7 @@ class Setting:
     max_grad_norm: the norm of all gradients together is clipped to it.
     augment: whether images are cropped and flipped at random.
     spectral_decoupling: weight of the mean square of the logits, over batch and
-      classes. That of Pezeshki et al. (2021) multiplies half of the sum over
-      classes: it is this times two, divided by the number of classes.
+      classes. Pezeshki et al. (2021) have one logit, and half of its square.
     regenerate: weight of the squared distance from the initial weights (Kumar
       et al., 2023).
     redo: the score up to which a unit is dormant and is recycled (Sokar et al.,

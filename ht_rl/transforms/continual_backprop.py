@@ -78,8 +78,9 @@ def continual_backprop(
 
   This is the algorithm as the paper writes it. The released code also divides
   the utility by :math:`1 - \eta^{a_i}`, adds the mean contribution of a
-  replaced unit to the biases of its readers, and by default draws whether to
-  replace a unit instead of keeping :math:`c`.
+  replaced unit to the biases of its readers, sets the bias of a new unit to 0
+  where it is that of ``init`` here, and by default draws whether to replace a
+  unit instead of keeping :math:`c`.
 
   Args:
     inner: the transformation that trains: an optimizer, including its learning

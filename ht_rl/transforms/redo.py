@@ -40,7 +40,8 @@ def redo(
   :math:`t \bmod \texttt{reset\_every} = 0`, the incoming weights of a dormant
   unit are those of ``init(key_t)``, where :math:`\texttt{key}_t` is ``key``
   with :math:`t` folded in, and its outgoing weights are zero. So the function
-  of the network stays as it is where the unit was silent.
+  of the network stays as it is where the unit was silent. The incoming weights
+  include the bias, which released code sets to 0.
 
   ``update`` needs the activations that belong to ``params``, those of the
   forward pass that made the gradients:

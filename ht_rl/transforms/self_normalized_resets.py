@@ -68,7 +68,8 @@ def self_normalized_resets(
 
   The new incoming weights of a unit are those of ``init(key_t)``, where
   :math:`\texttt{key}_t` is ``key`` with the number of updates folded in; its
-  outgoing weights are zero. ``update`` needs the activations that belong to
+  outgoing weights are zero. The incoming weights include the bias, which the
+  released code sets to 0. ``update`` needs the activations that belong to
   ``params``, as that of :func:`redo` does. A reset also re-initialises what
   ``inner`` stores for these weights, as with :func:`redo`, and as in the
   released code; Adam's count stays.
