@@ -16,7 +16,7 @@ Adds all finished runs below RUNS that have the settings of their gin file to:
 A run that is in the tables already stays as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import csv
 import datetime
 import io
@@ -31,10 +31,9 @@ from experiments.command import SettingsError, guarded, parse_flags, say
 from experiments.paper import restarts
 from experiments.paper.atari import FULL, SMALL
 from experiments.paper.csv_files import csv_rows
-from experiments.paper.finished import finished
+from experiments.paper.finished import Finished, finished
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import RESULTS, ROOT
-from ht_rl.atari100k.run_folder import RunFolder
 from ht_rl.files import write_text
 
 flags.adopt_module_key_flags(gin_flags)
@@ -58,25 +57,26 @@ NEEDED = (
 )
 
 
-def score_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
-  """Returns the row of a run in the table of scores.
+def identity(run: Finished) -> dict[str, str]:
+  """Returns the columns of a row that tell which run it is."""
+  names = {'algorithm': 'config', 'game': 'game', 'seed': 'seed'}
+  return {column: str(run.result[key]) for column, key in names.items()}
 
-  Args:
-    run: its folder.
-    result: of the run.
+
+def score_row(run: Finished) -> dict[str, Any]:
+  """Returns the row of a run in the table of scores.
 
   Raises:
     SettingsError: the result lacks something.
   """
+  result = run.result
   for key in NEEDED:
     if key not in result:
-      raise SettingsError(f'{run.result_file} has no {key}')
-  changed = run.result_file.stat().st_mtime
+      raise SettingsError(f'{run.folder.result_file} has no {key}')
+  changed = run.folder.result_file.stat().st_mtime
   date = datetime.datetime.fromtimestamp(changed, datetime.UTC).date()
   return {
-    'algorithm': result['config'],
-    'game': result['game'],
-    'seed': result['seed'],
+    **identity(run),
     'score': result['score'],
     'episodes': len(result['returns']),
     'training_steps': result['protocol']['training_steps'],
@@ -89,16 +89,14 @@ def score_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any]:
   }
 
 
-def gap_row(run: RunFolder, result: dict[str, Any]) -> dict[str, Any] | None:
+def gap_row(run: Finished) -> dict[str, Any] | None:
   """Returns the row of a run in the table of restarts; None without any."""
-  gaps = run.curve('restart_gap').returns
+  gaps = run.folder.curve('restart_gap').returns
   if len(gaps) < 4:
     return None
   quarters = [float(np.mean(part)) for part in np.array_split(gaps, 4)]
   return {
-    'algorithm': result['config'],
-    'game': result['game'],
-    'seed': result['seed'],
+    **identity(run),
     'restarts': len(gaps),
     **{f'quarter_{i}': round(x, 4) for i, x in enumerate(quarters, 1)},
   }
@@ -113,27 +111,35 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
-def add(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> int:
-  """Adds rows to a table; returns how many it has.
+def add(
+  path: pathlib.Path,
+  runs: Sequence[Finished],
+  row_of: Callable[[Finished], dict[str, Any] | None],
+) -> int:
+  """Adds the runs that a table lacks; returns how many it has then.
 
   Args:
     path: of the table, which need not exist.
-    rows: of runs. A run that the table has stays as it is there.
+    runs: the runs. Those that the table has stay as they are there.
+    row_of: returns the row of a run; None for none.
 
   Raises:
     SettingsError: the table has other columns, or a row is damaged.
   """
   there: list[dict[str, Any]] = [*csv_rows(path)] if path.exists() else []
+  new = [
+    run
+    for run in runs
+    if not any(identity(run).items() <= row.items() for row in there)
+  ]
+  rows = [row for run in new if (row := row_of(run)) is not None]
   if rows and there and list(there[0]) != list(rows[0]):
     raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
-  by_run = {_run_of(row): row for row in [*rows, *there]}
-  if by_run:
-    write_text(path, table([by_run[run] for run in sorted(by_run)]))
-  return len(by_run)
-
-
-def _run_of(row: dict[str, Any]) -> tuple[str, str, int]:
-  return row['algorithm'], row['game'], int(row['seed'])
+  if rows:
+    every = [*there, *rows]
+    every.sort(key=lambda x: (x['algorithm'], x['game'], int(x['seed'])))
+    write_text(path, table(every))
+  return len(there) + len(rows)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -152,19 +158,11 @@ def main(argv: Sequence[str]) -> int:
       say(f'warning: {sentence}')
     if not runs:
       raise SettingsError(f'--base_dir: no finished run in {base_dir}')
-    rows = {
-      name: [
-        score_row(run.folder, run.result)
-        for run in runs
-        if run.gin_file in files
-      ]
-      for name, files in TABLES.items()
-    }
-    gaps = [gap_row(run.folder, run.result) for run in runs]
-    rows[GAPS] = [row for row in gaps if row is not None]
-    for name, of_table in rows.items():
-      if of_table:
-        say(f'{FOLDER / name}: {add(FOLDER / name, of_table)} runs')
+    for name, files in TABLES.items():
+      if of_table := [run for run in runs if run.gin_file in files]:
+        say(f'{FOLDER / name}: {add(FOLDER / name, of_table, score_row)} runs')
+    if number := add(FOLDER / GAPS, runs, gap_row):
+      say(f'{FOLDER / GAPS}: {number} runs')
 
   return guarded(action)
 

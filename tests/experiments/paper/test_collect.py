@@ -121,6 +121,14 @@ def test_a_run_that_was_collected_stays_as_it_is(finish, results, tmp_path):
     ('9', 'Z80', 'def'),
     ('10', 'Z80', 'def'),
   ]
+  # Of a run that is there, nothing is needed any more.
+  (path,) = second.glob('*/*/0/result.json')
+  path.write_text(path.read_text().replace('"commit"', '"other"'))
+  finish(second, 'small_drq', 8, 4.0, commit='def')
+  assert run(f'--base_dir={second}') == 0
+  with (results / 'atari100k_small.csv').open() as file:
+    rows = [(row['seed'], row['commit']) for row in csv.DictReader(file)]
+  assert rows == [('0', 'abc'), ('8', 'def'), ('9', 'def'), ('10', 'def')]
 
 
 def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
