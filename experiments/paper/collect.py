@@ -46,7 +46,7 @@ TABLES = {
   restarts.GRID.name: restarts.gin_files(),
 }
 GAPS = 'restart_gap.csv'
-# What a result must have besides what identifies the run.
+# These entries of a result go into the tables of scores.
 NEEDED = (
   'returns',
   'gradient_steps',

@@ -31,7 +31,9 @@ def test_it_is_that_of_the_checkout():
 def checkout(tmp_path):
   """A checkout with one commit."""
   (tmp_path / 'file').write_text('1')
+  # The user's own configuration may lack a name, or sign commits.
   who = ['-c', 'user.name=x', '-c', 'user.email=x@example.org']
+  who += ['-c', 'commit.gpgsign=false']
   for words in (['init', '-q'], ['add', '.'], [*who, 'commit', '-qm', 'x']):
     subprocess.run(['git', *words], cwd=tmp_path, check=True)
   return tmp_path

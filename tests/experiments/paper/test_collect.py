@@ -121,7 +121,7 @@ def test_a_run_that_was_collected_stays_as_it_is(finish, results, tmp_path):
     ('9', 'Z80', 'def'),
     ('10', 'Z80', 'def'),
   ]
-  # Of a run that is there, nothing is needed any more.
+  # A run that the table has already needs no commit.
   (path,) = second.glob('*/*/0/result.json')
   path.write_text(path.read_text().replace('"commit"', '"other"'))
   finish(second, 'small_drq', 8, 4.0, commit='def')
