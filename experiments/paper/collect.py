@@ -34,7 +34,7 @@ from experiments.paper.csv_files import csv_rows
 from experiments.paper.finished import Finished, finished
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import RESULTS, ROOT
-from ht_rl.files import write_text
+from ht_rl.files import write_files
 
 flags.adopt_module_key_flags(gin_flags)
 
@@ -111,12 +111,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
   return text.getvalue()
 
 
-def add(
+def added(
   path: pathlib.Path,
   runs: Sequence[Finished],
   row_of: Callable[[Finished], dict[str, Any] | None],
-) -> int:
-  """Adds the runs that a table lacks; returns how many it has then.
+) -> list[dict[str, Any]]:
+  """Returns the rows of a table with the runs that it lacks.
 
   Args:
     path: of the table, which need not exist.
@@ -135,11 +135,9 @@ def add(
   rows = [row for run in new if (row := row_of(run)) is not None]
   if rows and there and list(there[0]) != list(rows[0]):
     raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
-  if rows:
-    every = [*there, *rows]
-    every.sort(key=lambda x: (x['algorithm'], x['game'], int(x['seed'])))
-    write_text(path, table(every))
-  return len(there) + len(rows)
+  return sorted(
+    [*there, *rows], key=lambda x: (x['algorithm'], x['game'], int(x['seed']))
+  )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -158,11 +156,16 @@ def main(argv: Sequence[str]) -> int:
       say(f'warning: {sentence}')
     if not runs:
       raise SettingsError(f'--base_dir: no finished run in {base_dir}')
+    tables = {}
     for name, files in TABLES.items():
       if of_table := [run for run in runs if run.gin_file in files]:
-        say(f'{FOLDER / name}: {add(FOLDER / name, of_table, score_row)} runs')
-    if number := add(FOLDER / GAPS, runs, gap_row):
-      say(f'{FOLDER / GAPS}: {number} runs')
+        tables[FOLDER / name] = added(FOLDER / name, of_table, score_row)
+    tables[FOLDER / GAPS] = added(FOLDER / GAPS, runs, gap_row)
+    # All at once: a damaged run or table leaves every file as it is.
+    texts = {path: table(rows) for path, rows in tables.items() if rows}
+    write_files({path: text.encode() for path, text in texts.items()})
+    for path in texts:
+      say(f'{path}: {len(tables[path])} runs')
 
   return guarded(action)
 

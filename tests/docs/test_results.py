@@ -5,7 +5,13 @@ import pathlib
 import re
 
 import numpy as np
+from PIL import Image
 import pytest
+
+from ht_rl import atari100k
+from ht_rl.atari100k import figures, score_files
+from ht_rl.atari100k.runs import by_method
+from ht_rl.drawing import write_figures
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -65,6 +71,27 @@ def test_the_full_run_of_hare_and_tortoise_is_that_of_the_file():
   hours = float(row['training_seconds']) / 3600
   page = (REPOSITORY / 'docs/results/atari100k.md').read_text()
   assert f'`drq_ht` took {hours:.1f} hours' in page
+
+
+@pytest.mark.parametrize('name', ['games', 'profiles'])
+def test_the_pictures_of_small_networks_are_drawn_from_their_scores(
+  name, tmp_path
+):
+  results = REPOSITORY / 'docs/results'
+  runs = score_files.read([results / 'atari100k_small.csv']).runs
+  summary = atari100k.summarize(by_method(runs), partial=True)
+  figure = figures.all_figures(summary)[name]
+  write_figures({name: figure}, tmp_path)
+  drawn, there = (
+    np.asarray(Image.open(path).convert('L'), int)
+    for path in (
+      tmp_path / f'{name}.png',
+      results / f'atari100k_small_{name}.png',
+    )
+  )
+  assert drawn.shape == there.shape
+  # Another machine may round the edges of shapes and letters differently.
+  assert np.mean(abs(drawn - there) > 64) < 1e-5
 
 
 def test_the_front_page_has_the_numbers_of_continual_learning():

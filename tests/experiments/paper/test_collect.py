@@ -164,6 +164,19 @@ def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
     assert capsys.readouterr().err == f'error: {path} has no {name}\n'
 
 
+def test_a_damaged_table_leaves_all_tables_as_they_are(
+  finish, results, tmp_path, capsys
+):
+  runs = tmp_path / 'runs'
+  finish(runs, 'small_drq', 0, 1.0)
+  finish(runs, 'small_drq_ht', 0, 2.0, gaps=np.ones(8))
+  (results / 'restart_gap.csv').write_text('algorithm,game,seed\n1,2,3,4\n')
+  before = {path: path.read_bytes() for path in results.iterdir()}
+  assert run(f'--base_dir={runs}') == 2
+  assert 'restart_gap.csv, line 2: each row' in capsys.readouterr().err
+  assert {path: path.read_bytes() for path in results.iterdir()} == before
+
+
 def test_a_wrong_command_is_one_line(results, tmp_path, capsys):
   (tmp_path / 'runs').mkdir()
   empty = f'--base_dir={tmp_path / "runs"}'
