@@ -204,6 +204,13 @@ def write_run(base_dir, config, game, seed, score, text):
   (folder / 'config.gin').write_text(text)
 
 
+@pytest.fixture
+def nothing_committed(tmp_path, monkeypatch):
+  for name in ('SMALL', 'FULL'):
+    monkeypatch.setattr(atari, name, tmp_path / f'{name}.csv')
+
+
+@pytest.mark.usefixtures('nothing_committed')
 def test_runs_of_atari(type_command, tmp_path, settings):
   for seed, score in ((0, 10.0), (3, 20.0)):
     write_run(tmp_path, 'drq', 'Pong', seed, score, settings['drq'])
@@ -225,6 +232,7 @@ def test_runs_of_atari(type_command, tmp_path, settings):
   assert left_out in out
 
 
+@pytest.mark.usefixtures('nothing_committed')
 def test_copies_and_runs_without_settings_do_not_count(
   type_command, tmp_path, settings
 ):
