@@ -124,7 +124,7 @@ def added(
     row_of: returns the row of a run; None for none.
 
   Raises:
-    SettingsError: the table has other columns, or a row is damaged.
+    SettingsError: the table has other columns, or a row or a run is damaged.
   """
   there: list[dict[str, Any]] = [*csv_rows(path)] if path.exists() else []
   new = [
@@ -133,8 +133,15 @@ def added(
     if not any(identity(run).items() <= row.items() for row in there)
   ]
   rows = [row for run in new if (row := row_of(run)) is not None]
-  if rows and there and list(there[0]) != list(rows[0]):
+  if not rows:
+    return there
+  if there and list(there[0]) != list(rows[0]):
     raise SettingsError(f'{path}: the columns must be {",".join(rows[0])}')
+  for row in there:
+    if not row['seed'].isdecimal():
+      raise SettingsError(
+        f'{path}: the seed {row["seed"]!r} must be a whole number'
+      )
   return sorted(
     [*there, *rows], key=lambda x: (x['algorithm'], x['game'], int(x['seed']))
   )

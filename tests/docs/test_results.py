@@ -79,7 +79,7 @@ def test_the_pictures_of_small_networks_are_drawn_from_their_scores(
 ):
   results = REPOSITORY / 'docs/results'
   runs = score_files.read([results / 'atari100k_small.csv']).runs
-  summary = atari100k.summarize(by_method(runs), partial=True)
+  summary = atari100k.summarize(by_method(runs))
   figure = figures.all_figures(summary)[name]
   write_figures({name: figure}, tmp_path)
   drawn, there = (
@@ -92,6 +92,13 @@ def test_the_pictures_of_small_networks_are_drawn_from_their_scores(
   assert drawn.shape == there.shape
   # Another machine may round the edges of shapes and letters differently.
   assert np.mean(abs(drawn - there) > 64) < 1e-5
+
+
+def test_the_front_page_has_the_verdict_in_small():
+  verdict = 'he data do not tell them apart'
+  page = (REPOSITORY / 'docs/results/atari100k.md').read_text()
+  assert f'T{verdict}: drq_ht is better on' in page
+  assert f't{verdict} ([scores]' in (REPOSITORY / 'README.md').read_text()
 
 
 def test_the_front_page_has_the_numbers_of_continual_learning():

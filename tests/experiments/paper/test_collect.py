@@ -155,6 +155,11 @@ def test_a_damaged_file_is_one_line(finish, results, tmp_path, capsys):
       'has\n'
     )
     assert table.read_text() == damaged
+  table.write_text(whole.replace('small_drq,Pong,0', 'small_drq,Pong,o'))
+  assert run(*words) == 2
+  assert capsys.readouterr().err == (
+    f"error: {table}: the seed 'o' must be a whole number\n"
+  )
   table.unlink()
   (path,) = (tmp_path / 'runs').glob('*/*/*/result.json')
   result = json.loads(path.read_text())
