@@ -14,7 +14,7 @@ the command that runs the rest. Results are read from --base_dir, and from the
 tables in docs/results; nothing is trained. --html writes a page with the
 pictures, of one item or, after `list`, of all. `claims` prints the table of
 docs/results/index.md, `small` and `full` those of docs/results/atari100k.md,
-`restarts` that of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be
+`restarts` those of docs/choosing.md. Exit codes: 0, done; 1, a file cannot be
 read or written; 2, a setting is wrong (one line says which).
 """
 
@@ -57,7 +57,7 @@ _COMMITTED = {
   'claims': claims.table,
   'small': small.text,
   'full': full.text,
-  'restarts': restarts.table,
+  'restarts': restarts.text,
 }
 
 

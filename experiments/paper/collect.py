@@ -45,7 +45,6 @@ TABLES = {
   FULL.name: [*ATARI.full.values(), 'gin_configs/drq_eps.gin'],
   restarts.GRID.name: restarts.gin_files(),
 }
-GAPS = 'restart_gap.csv'
 # These entries of a result go into the tables of scores.
 NEEDED = (
   'returns',
@@ -167,7 +166,8 @@ def main(argv: Sequence[str]) -> int:
     for name, files in TABLES.items():
       if of_table := [run for run in runs if run.gin_file in files]:
         tables[FOLDER / name] = added(FOLDER / name, of_table, score_row)
-    tables[FOLDER / GAPS] = added(FOLDER / GAPS, runs, gap_row)
+    gaps = FOLDER / restarts.GAPS.name
+    tables[gaps] = added(gaps, runs, gap_row)
     # All at once: a damaged run or table leaves every file as it is.
     texts = {path: table(rows) for path, rows in tables.items() if rows}
     write_files({path: text.encode() for path, text in texts.items()})

@@ -1,9 +1,12 @@
-"""Tabulates committed scores of small networks by momentum and interval."""
+"""Tabulates committed runs of small networks by momentum and interval."""
 
+import collections
 from collections.abc import Mapping
 
 import numpy as np
 
+from experiments.command import SettingsError
+from experiments.paper.csv_files import csv_rows
 from experiments.paper.rendered import NOT_RUN, RESULTS, ROOT, Rows
 from experiments.paper.small import mean
 from ht_rl.atari100k import score_files
@@ -12,6 +15,7 @@ from ht_rl.atari100k.runs import by_method
 from ht_rl.text_tables import markdown
 
 GRID = RESULTS / 'restarts_small.csv'
+GAPS = RESULTS / 'restart_gap.csv'
 
 MOMENTA = (0.995, 0.999, 0.9995)
 # In gradient steps; None is no restart.
@@ -37,6 +41,16 @@ def gin_files() -> list[str]:
     for momentum in MOMENTA
     for interval in INTERVALS
   ]
+
+
+def text() -> str:
+  """Returns the scores, then how much the restarts take back, as Markdown.
+
+  Raises:
+    ScoreFileError: the committed scores are damaged.
+    SettingsError: the committed gaps are damaged.
+  """
+  return f'{table()}\n\n{gap_table()}'
 
 
 def table() -> str:
@@ -77,3 +91,96 @@ def _normalised(of_game: Mapping[str, np.ndarray]) -> str:
     return shown
   variances = [of.var(ddof=1) / len(of) for of in games]
   return f'{shown} ± {np.sqrt(np.sum(variances)) / len(games):.2f}'
+
+
+def gap_table() -> str:
+  """Returns a row for each momentum and interval with restarts, as Markdown.
+
+  The last column is the share of the hare's way that a restart takes back
+  (`agents.core.restarts`): the mean over the last quarter of a run's restarts,
+  the least and the greatest of all runs. The columns before it have the share
+  of a hare that goes straight, and of one that walks randomly.
+
+  Raises:
+    SettingsError: the committed gaps are damaged.
+  """
+  gaps = _last_gaps()
+  rows: Rows = [
+    ['momentum', 'interval', 'in horizons', 'straight', 'random', 'measured']
+  ]
+  for momentum in MOMENTA:
+    for interval in INTERVALS:
+      if interval is None:
+        continue
+      measured = NOT_RUN
+      if of_cell := gaps[config(momentum, interval)]:
+        measured = f'{min(of_cell):.2f} to {max(of_cell):.2f}'
+      rows.append(
+        [
+          f'{momentum:g}',
+          str(interval),
+          f'{interval * (1 - momentum):.1f}',
+          f'{straight_gap(momentum, interval):.2f}',
+          f'{random_walk_gap(momentum, interval):.2f}',
+          measured,
+        ]
+      )
+  return markdown(rows)
+
+
+def _last_gaps() -> Mapping[str, list[float]]:
+  """Returns the gap at the end of each run with restarts, by gin file."""
+  file = ROOT / GAPS
+  gaps: dict[str, list[float]] = collections.defaultdict(list)
+  for row in csv_rows(file) if file.exists() else []:
+    try:
+      gaps[row['algorithm']].append(float(row['quarter_4']))
+    except (KeyError, ValueError) as error:
+      raise SettingsError(
+        f'{file}: each row must have an algorithm, and a number in quarter_4'
+      ) from error
+  return gaps
+
+
+def straight_gap(momentum: float, interval: int) -> float:
+  """Returns the share that a restart takes back of equal steps.
+
+  If each of the hare's steps since a restart is x, it is n x away from where it
+  was, and the tortoise is sum_i mu^i x behind it, i = 1 ... n. The ratio is::
+
+      mu (1 - mu^n) / ((1 - mu) n)
+
+  >>> round(straight_gap(0.995, 4000), 2)
+  0.05
+  >>> round(straight_gap(0.5, 1), 2)
+  0.5
+
+  Args:
+    momentum: mu, of the tortoise.
+    interval: n, in gradient steps.
+  """
+  return momentum * (1 - momentum**interval) / ((1 - momentum) * interval)
+
+
+def random_walk_gap(momentum: float, interval: int) -> float:
+  """Returns the share that a restart takes back of a random walk.
+
+  If the hare's steps x_1 ... x_n since a restart are independent, with mean 0
+  and the same variance, it is sum_i x_i away from where it was, and the
+  tortoise is sum_i mu^(n-i+1) x_i behind it. The ratio of their root mean
+  squares is::
+
+      sqrt(mu^2 (1 - mu^(2n)) / ((1 - mu^2) n))
+
+  >>> round(random_walk_gap(0.995, 4000), 2)
+  0.16
+  >>> round(random_walk_gap(0.5, 1), 2)
+  0.5
+
+  Args:
+    momentum: mu, of the tortoise.
+    interval: n, in gradient steps.
+  """
+  square = momentum**2
+  steps = square * (1 - square**interval) / (1 - square)
+  return float(np.sqrt(steps / interval))

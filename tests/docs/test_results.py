@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from experiments.paper import restarts
 from ht_rl import atari100k
 from ht_rl.atari100k import figures, score_files
 from ht_rl.atari100k.runs import by_method
@@ -60,6 +61,27 @@ def test_the_restart_gaps_are_those_of_the_file():
   *first, last = (f'{float(full[f"quarter_{i}"]):.2f}' for i in range(1, 5))
   assert f"paper's network has {', '.join(first)} and {last} in the one" in page
   assert f'on {full["game"]}.' in page
+
+
+def test_the_restart_gaps_of_the_grid_are_those_of_a_random_walk():
+  with (REPOSITORY / 'docs/results/restart_gap.csv').open() as file:
+    gaps = {}
+    for row in csv.DictReader(file):
+      gaps.setdefault(row['algorithm'], []).append(float(row['quarter_4']))
+  off = []
+  for momentum in restarts.MOMENTA:
+    for interval in restarts.INTERVALS:
+      if interval is None:
+        continue
+      walk = restarts.random_walk_gap(momentum, interval)
+      straight = restarts.straight_gap(momentum, interval)
+      for gap in gaps[restarts.config(momentum, interval)]:
+        off.append(abs(gap - walk))
+        if interval * (1 - momentum) > 3.99:
+          assert off[-1] < abs(gap - straight)
+  page = ' '.join((REPOSITORY / 'docs/choosing.md').read_text().split())
+  (bound,) = re.findall(r'to within (0\.\d+) in all runs', page)
+  assert max(off) <= float(bound) < max(off) + 0.01
 
 
 def test_the_full_run_of_hare_and_tortoise_is_that_of_the_file():

@@ -1,6 +1,9 @@
-"""The table of restarts, from scores made by hand."""
+"""The tables of restarts, from scores and gaps made by hand."""
 
 import itertools
+
+import numpy as np
+import pytest
 
 from experiments.paper import restarts
 from ht_rl.atari100k.games import REFERENCE_SCORES
@@ -57,3 +60,67 @@ def test_one_seed_has_no_standard_error(tmp_path, monkeypatch):
   expected = (2 + (2665.5 + 2000 - 2 * 1598) / 2 / (2665.5 - 1598)) / 3
   row = restarts.table().splitlines()[2].strip('|').split('|')
   assert row[-1].strip() == f'{expected:.2f}'
+
+
+def test_a_cell_has_the_gaps_of_its_own_runs(tmp_path, monkeypatch):
+  monkeypatch.setattr(restarts, 'ROOT', tmp_path)
+  (tmp_path / restarts.GAPS).parent.mkdir(parents=True)
+  (tmp_path / restarts.GAPS).write_text(
+    'algorithm,game,seed,restarts,quarter_1,quarter_2,quarter_3,quarter_4\n'
+    'small_drq_ht,Pong,0,49,.9,.9,.9,.9\n'
+    'small_ht_995_4000,Krull,0,19,.1,.2,.3,.21\n'
+    'small_ht_995_4000,Krull,1,19,.1,.2,.3,.144\n'
+  )
+  rows = [
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in restarts.gap_table().splitlines()[2:]
+  ]
+  cells = {(row[0], row[1]): row[2:] for row in rows}
+  # Three momenta with three intervals: the cells without restarts have none.
+  assert len(rows) == len(cells) == 9
+  # 4,000 steps are 20 horizons of 200; a straight hare is 200 steps ahead,
+  # and sqrt(200 / (2 * 4000)) is 0.158.
+  numbers = ['20.0', '0.05', '0.16', '0.14 to 0.21']
+  assert cells.pop(('0.995', '4000')) == numbers
+  assert all(row[-1] == 'not run' for row in cells.values())
+
+
+@pytest.mark.parametrize(
+  ('momentum', 'interval'), [(0.9, 1), (0.9, 5), (0.9, 30), (0.99, 60)]
+)
+def test_walks_have_the_gaps_of_the_formulas(momentum, interval):
+  walks = 20_000
+  rng = np.random.default_rng(0)
+  for steps, formula, bound in (
+    (np.ones((interval, 1)), restarts.straight_gap, 1e-9),
+    # A norm has a relative error of about 1 / sqrt(2 walks) = 0.005.
+    (rng.normal(size=(interval, walks)), restarts.random_walk_gap, 0.03),
+  ):
+    hare = tortoise = np.zeros(steps.shape[1])
+    for step in steps:
+      hare = hare + step
+      tortoise = momentum * tortoise + (1 - momentum) * hare
+    gap = np.linalg.norm(hare - tortoise) / np.linalg.norm(hare)
+    assert formula(momentum, interval) == pytest.approx(gap, rel=bound)
+
+
+@pytest.mark.parametrize(
+  'damaged',
+  [
+    'algorithm,quarter_4\nsmall_ht_995_400,o\n',
+    'algorithm,quarter\nsmall_ht_995_400,1\n',
+  ],
+)
+def test_a_damaged_file_of_gaps_is_one_line(
+  damaged, tmp_path, monkeypatch, type_command
+):
+  monkeypatch.setattr(restarts, 'ROOT', tmp_path)
+  path = tmp_path / restarts.GAPS
+  path.parent.mkdir(parents=True)
+  path.write_text(damaged)
+  code, out, error = type_command('restarts')
+  assert (code, out) == (2, '')
+  assert error == (
+    f'error: {path}: each row must have an algorithm, and a number in '
+    'quarter_4\n'
+  )
