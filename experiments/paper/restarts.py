@@ -1,7 +1,7 @@
 """Tabulates committed runs of small networks by momentum and interval."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from experiments.paper.small import mean
 from ht_rl.atari100k import score_files
 from ht_rl.atari100k.games import human_normalized_score
 from ht_rl.atari100k.runs import by_method
+from ht_rl.atari100k.tables import points
 from ht_rl.text_tables import markdown
 
 GRID = RESULTS / 'restarts_small.csv'
@@ -58,7 +59,8 @@ def table() -> str:
 
   A score is the mean over seeds, in game points; their number n follows where
   there are several. The last column is the mean of the human-normalised scores
-  of all games, with its standard error where each game has several seeds.
+  of all games, with its standard error where each game has several seeds. The
+  rows "all" have the means of the rows above with their momentum or interval.
 
   Raises:
     ScoreFileError: the committed scores are damaged.
@@ -68,29 +70,39 @@ def table() -> str:
   rows: Rows = [['momentum', 'interval', *GAMES, 'mean, normalised']]
   for momentum in MOMENTA:
     for interval in INTERVALS:
-      of_game = scores.get(config(momentum, interval), {})
-      normalised = NOT_RUN
-      if set(GAMES) <= set(of_game):
-        normalised = _normalised(of_game)
-      rows.append(
-        [
-          f'{momentum:g}',
-          str(interval or 'none'),
-          *(mean(of_game.get(game)) for game in GAMES),
-          normalised,
-        ]
-      )
+      cell = scores.get(config(momentum, interval), {})
+      of_games = (mean(cell.get(game)) for game in GAMES)
+      names = (f'{momentum:g}', str(interval or 'none'))
+      rows.append([*names, *of_games, _normalised([cell])])
+  for interval in INTERVALS:
+    cells = [scores.get(config(x, interval), {}) for x in MOMENTA]
+    rows.append(['all', str(interval or 'none'), *_means(cells)])
+  for momentum in MOMENTA:
+    cells = [scores.get(config(momentum, x), {}) for x in INTERVALS]
+    rows.append([f'{momentum:g}', 'all', *_means(cells)])
   return markdown(rows)
 
 
-def _normalised(of_game: Mapping[str, np.ndarray]) -> str:
-  """Returns the mean over games, and its standard error over seeds."""
-  games = [human_normalized_score(game, of_game[game]) for game in GAMES]
-  shown = f'{np.mean([of.mean() for of in games]):.2f}'
-  if min(len(of) for of in games) < 2:
+def _means(cells: Sequence[Mapping[str, np.ndarray]]) -> list[str]:
+  """Returns the mean score of each game over cells, and that of all games."""
+  shown = []
+  for game in GAMES:
+    means = [cell[game].mean() for cell in cells if game in cell]
+    whole = len(means) == len(cells)
+    shown.append(points(float(np.mean(means))) if whole else NOT_RUN)
+  return [*shown, _normalised(cells)]
+
+
+def _normalised(cells: Sequence[Mapping[str, np.ndarray]]) -> str:
+  """Returns the mean over games and cells, and its standard error."""
+  if any(game not in cell for cell in cells for game in GAMES):
+    return NOT_RUN
+  scores = [human_normalized_score(x, cell[x]) for cell in cells for x in GAMES]
+  shown = f'{np.mean([of_seeds.mean() for of_seeds in scores]):.2f}'
+  if min(len(of_seeds) for of_seeds in scores) < 2:
     return shown
-  variances = [of.var(ddof=1) / len(of) for of in games]
-  return f'{shown} ± {np.sqrt(np.sum(variances)) / len(games):.2f}'
+  variances = [of_seeds.var(ddof=1) / len(of_seeds) for of_seeds in scores]
+  return f'{shown} ± {np.sqrt(np.sum(variances)) / len(scores):.2f}'
 
 
 def gap_table() -> str:

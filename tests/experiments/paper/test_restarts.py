@@ -29,7 +29,8 @@ def test_a_cell_has_the_means_of_its_own_runs(tmp_path, monkeypatch):
     for line in restarts.table().splitlines()[2:]
   ]
   cells = {(row[0], row[1]): row[2:] for row in rows}
-  assert len(cells) == 12
+  # Beside the cells, a row for each interval and one for each momentum.
+  assert len(cells) == len(rows) == 12 + 4 + 3
   humans = {'Assault': 742.0, 'Krull': 2665.5, 'RoadRunner': 7845.0}
   randoms = {'Assault': 222.4, 'Krull': 1598.0, 'RoadRunner': 11.5}
   slopes = {x: humans[x] - randoms[x] for x in humans}
@@ -60,6 +61,53 @@ def test_one_seed_has_no_standard_error(tmp_path, monkeypatch):
   expected = (2 + (2665.5 + 2000 - 2 * 1598) / 2 / (2665.5 - 1598)) / 3
   row = restarts.table().splitlines()[2].strip('|').split('|')
   assert row[-1].strip() == f'{expected:.2f}'
+
+
+def test_a_row_of_all_is_the_mean_of_its_cells(tmp_path, monkeypatch):
+  monkeypatch.setattr(restarts, 'ROOT', tmp_path)
+  (tmp_path / restarts.GRID).parent.mkdir(parents=True)
+  human, random = (
+    np.array([getattr(REFERENCE_SCORES[x], y) for x in restarts.GAMES])
+    for y in ('human', 'random')
+  )
+  rng = np.random.default_rng(0)
+  # Momentum, interval, game and seed.
+  scores = rng.uniform(10, 90, size=(3, 4, 3, 2)).round(1)
+  lines = [
+    f'{restarts.config(momentum, interval)},{game},{k},{scores[i, j, g, k]}\n'
+    for i, momentum in enumerate(restarts.MOMENTA)
+    for j, interval in enumerate(restarts.INTERVALS)
+    for g, game in enumerate(restarts.GAMES)
+    for k in range(2)
+  ]
+  (tmp_path / restarts.GRID).write_text(
+    'algorithm,game,seed,score\n' + ''.join(lines)
+  )
+  normalised = (scores - random[:, None]) / (human - random)[:, None]
+  # Half the difference of two seeds is the standard error of their mean.
+  errors = abs(normalised[..., 0] - normalised[..., 1]) / 2
+
+  rows = [
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in restarts.table().splitlines()[2:]
+  ]
+  for row, cells in (
+    (rows[12], np.s_[:, 0]),  # The first interval.
+    (rows[15], np.s_[:, 3]),  # No restarts.
+    (rows[18], np.s_[2]),  # The last momentum.
+  ):
+    points = [float(x) for x in row[2:5]]
+    np.testing.assert_allclose(
+      points, scores[cells].mean(axis=(0, 2)), atol=0.0501
+    )
+    middle, error = (float(x) for x in row[5].split(' ± '))
+    assert abs(middle - normalised[cells].mean()) < 0.00501
+    expected = np.sqrt(np.sum(errors[cells] ** 2)) / errors[cells].size
+    assert abs(error - expected) < 0.00501
+  names = [tuple(row[:2]) for row in rows[12:]]
+  assert names[:2] == [('all', '4000'), ('all', '1000')]
+  assert names[3:5] == [('all', 'none'), ('0.995', 'all')]
+  assert names[-1] == ('0.9995', 'all')
 
 
 def test_a_cell_has_the_gaps_of_its_own_runs(tmp_path, monkeypatch):
