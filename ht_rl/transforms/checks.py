@@ -11,6 +11,9 @@ import numpy as np
 
 from ht_rl import arguments, dtypes
 
+# Updates are counted in int32.
+_BELOW_THE_GREATEST = 'below 2147483648 (2**31)'
+
 # Says of the number of updates whether something is due.
 Predicate: TypeAlias = Callable[[jax.Array], ArrayLike]
 
@@ -29,7 +32,7 @@ def check_interval(name: str, value: Any, wanted: str) -> None:
   """Raises ValueError unless `value` is an int32 scalar of at least 1."""
   arguments.check_scalar(name, value, wanted, lambda n: n >= 1, integer=True)
   if not isinstance(value, jax.core.Tracer) and int(value) >= 2**31:
-    arguments.refuse(name, 'below 2147483648 (2**31)', value)
+    arguments.refuse(name, _BELOW_THE_GREATEST, value)
 
 
 def check_transformation(name: str, value: Any) -> None:
@@ -78,11 +81,30 @@ def as_key(name: str, key: Any) -> jax.Array:
 
 
 def as_count(name: str, count: ArrayLike) -> jax.Array:
-  """Returns an integer scalar as an array; ValueError if it is none."""
-  array = jnp.asarray(count)
-  if array.ndim or not jnp.issubdtype(array.dtype, jnp.integer):
+  """Returns an integer scalar as int32; ValueError if it is none."""
+  dtype = getattr(count, 'dtype', None) or np.asarray(count).dtype
+  if np.ndim(count) or not jnp.issubdtype(dtype, jnp.integer):
     arguments.refuse(name, 'an integer scalar', count)
-  return array
+  if not isinstance(count, jax.core.Tracer) and np.asarray(count) >= 2**31:
+    arguments.refuse(name, _BELOW_THE_GREATEST, count)
+  return jnp.asarray(count, jnp.int32)
+
+
+def scheduled(
+  name: str, schedule: Callable[[ArrayLike], ArrayLike], count: jax.Array
+) -> ArrayLike:
+  """Returns a schedule's number; ValueError if it is no real scalar."""
+  value = schedule(count)
+  dtype = getattr(value, 'dtype', None) or np.asarray(value).dtype
+  is_real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(
+    dtype, jnp.integer
+  )
+  if np.ndim(value) or not is_real:
+    raise ValueError(
+      f'{name}, a function of the number of updates, must return a number, as '
+      f'`optax.linear_schedule(0.9, 0.999, 1000)` does, not {value!r}'
+    )
+  return value
 
 
 def is_due(
@@ -203,8 +225,13 @@ def is_kernel(path: Any, leaf: Any) -> bool:
   """
   if not dtypes.is_inexact(leaf) or jnp.ndim(leaf) < 2 or not jnp.size(leaf):
     return False
-  name = jax.tree_util.keystr(path[-1:], simple=True)
-  if name in ('bias', 'scale'):
+  names = [
+    jax.tree_util.keystr((key,), simple=True)
+    for key in path
+    # The array in a box, as `nnx.Param` and `nn.Partitioned` are.
+    if key != jax.tree_util.GetAttrKey('value')
+  ]
+  if names and names[-1] in ('bias', 'scale'):
     raise ValueError(
       f'params{jax.tree_util.keystr(path)} has the shape {jnp.shape(leaf)}, '
       'and arrays with two axes or more are read as kernels: map over stacked '

@@ -30,8 +30,9 @@ def draw(
 
 def lead_to(goal: jax.Array, p: Any, u: Any) -> jax.Array:
   """Returns the update that leads a leaf to the goal, in the dtype of `u`."""
-  p = jnp.asarray(p, dtypes.at_least_float32(p))
-  return (goal - p).astype(jnp.result_type(u))
+  wide = dtypes.at_least_float32(p)
+  difference = jnp.asarray(goal, wide) - jnp.asarray(p, wide)
+  return difference.astype(jnp.result_type(u))
 
 
 def is_masked(node: Any) -> bool:

@@ -13,6 +13,7 @@ import optax
 from ht_rl import arguments, dtypes
 from ht_rl.transforms import checks
 from ht_rl.transforms.checks import Predicate
+from ht_rl.transforms.fresh import lead_to
 from ht_rl.transforms.line_search import forget_values
 from ht_rl.transforms.tortoise import HareTortoiseState
 
@@ -57,14 +58,21 @@ def hare_tortoise(
   updates (inside jit up to the last bit, where XLA fuses sums and products).
 
   A restart leaves the hare and the tortoise bitwise equal where they have one
-  dtype. Where the dtypes differ, the narrower one is the other one rounded. A
-  wider tortoise stays as it is: if it were rounded, it would lose all progress
-  below the hare's precision at each restart. With ``reset_strength``
-  :math:`\alpha < 1` a restart is soft,
+  dtype. A tortoise with a wider one stays as it is: if it were rounded, it
+  would lose all progress below the hare's precision at each restart. With
+  ``reset_strength`` :math:`\alpha < 1` a restart is soft,
   :math:`h \leftarrow h + \alpha\, (s - h)`, and leaves the tortoise.
 
   The updates have the dtype that ``inner`` gives them. So the hare lands on the
   new weights up to a rounding, in that dtype, of their difference from the old.
+  In bfloat16 this is up to 1/512 of the difference, which may be more than a
+  small weight. Updates in float32 beside bfloat16 weights, as
+  ``optax.adam(..., mu_dtype=jnp.float32)`` gives them, land on the tortoise
+  rounded to bfloat16.
+
+  Updates are added, so a restart does not heal weights that are not finite:
+  the tortoise becomes what the hare is. ``optax.apply_if_finite`` around this
+  keeps both finite.
 
   ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
   True. An optimizer that has its own copy of the weights, such as
@@ -91,7 +99,9 @@ def hare_tortoise(
       learning rate.
     momentum: :math:`\mu`, a number in [0, 1), often written
       :math:`1 - \tau`; or a schedule, a function of the
-      number of updates done before this one (as in all of optax).
+      number of updates done before this one (as in all of optax). It is
+      rounded to float32 for weights in float32: beyond 0.9999,
+      :math:`1 - \mu` is off by more than 0.03%.
     reset_every: the number of updates from one restart to the next, a positive
       integer; or a function of :math:`t`, the number of updates done including
       this one (int32 scalar), that says whether to restart now (bool scalar);
@@ -188,8 +198,8 @@ def hare_tortoise(
     def emit(restarts: bool, p: Any, u: Any, h: Any, s: Any) -> Any:
       if not restarts:
         return u
-      back = _toward(reset_strength, h, average(h, s)) - p
-      u = jnp.where(due, back.astype(jnp.result_type(u)), u)
+      goal = _toward(reset_strength, h, average(h, s))
+      u = jnp.where(due, lead_to(goal, p, u), u)
       # XLA may compute u twice or keep it unrounded, so that its use here and
       # the number that the caller gets would differ.
       return jax.lax.optimization_barrier(u)
@@ -300,7 +310,9 @@ def _averaging(
   count: jax.Array, momentum: ArrayLike | Schedule, update_every: ArrayLike
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
   """Returns the function of a leaf of hare and tortoise that averages them."""
-  mu = momentum(count - 1) if callable(momentum) else momentum
+  mu = momentum
+  if callable(momentum):
+    mu = checks.scheduled('momentum', momentum, count - 1)
   due = count % jnp.asarray(update_every, count.dtype) == 0
   is_copy = not isinstance(mu, jax.core.Tracer) and np.asarray(mu) == 0
 
@@ -343,8 +355,8 @@ def _lands(
   """Returns the function of a leaf that sets the tortoise at a restart.
 
   It takes whether the leaf restarts, the average and the hare. A restart of
-  full strength sets the tortoise to where the hare landed. A hare with the
-  narrower dtype is the tortoise rounded; there the tortoise stays the average.
+  full strength sets the tortoise to where the hare landed. Beside a hare with a
+  narrower dtype the tortoise stays the average.
   """
   if not _is_soft(strength):
     is_full = due

@@ -219,7 +219,9 @@ def _new_limit(
   """Returns the limits that the recorded silences give."""
   up_to = jnp.cumsum(histogram, axis=1, dtype=jnp.int32)
   total = up_to[:, -1:]
-  enough = jnp.asarray(1 - rejection, jnp.float32) * total.astype(jnp.float32)
+  # A product with a rounded share may exceed a whole number by some roundings.
+  share = jnp.asarray(1 - rejection, jnp.float32) * (1 - 2**-21)
+  enough = share * total.astype(jnp.float32)
   quantile = jnp.argmax(up_to.astype(jnp.float32) >= enough, axis=1).astype(
     jnp.int32
   )

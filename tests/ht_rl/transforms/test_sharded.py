@@ -119,6 +119,21 @@ def check_types_in_explicit_mode(optimizer, dtype):
         assert jax.tree.map(jax.typeof, new) == (jax.typeof(params), types)
 
 
+def check_a_replaced_tortoise():
+  """It lies where the old one lay, wherever the new weights come from."""
+  mesh = jax.make_mesh((8,), ('x',), axis_types=(AxisType.Auto,))
+  sharding = NamedSharding(mesh, PartitionSpec(None, 'x'))
+  state = HARE_TORTOISE.init(jax.device_put(parameters('float32'), sharding))
+  for new in (np.ones((4, 16)), jax.device_put(jnp.ones((4, 16)))):
+    replaced = ht_rl.replace_tortoise(state, new)
+    assert replaced.tortoise.sharding == sharding
+    assert (replaced.tortoise == 1).all()
+  # Without devices of its own it still follows the arrays beside it.
+  state = HARE_TORTOISE.init(parameters('float32'))
+  replaced = ht_rl.replace_tortoise(state, np.ones((4, 16)))
+  assert not replaced.tortoise.committed
+
+
 def check_values_and_donation_in_automatic_mode(optimizer, dtype):
   """Sharded equals unsharded, and the state lies where the parameters lie."""
   mesh = jax.make_mesh((4, 2), ('x', 'y'), axis_types=(AxisType.Auto,) * 2)
@@ -217,6 +232,7 @@ def test_eight_devices():
 
 
 if __name__ == '__main__':
+  check_a_replaced_tortoise()
   for name, checked in OPTIMIZERS.items():
     check_types_in_explicit_mode(checked, 'bfloat16')
     check_values_and_donation_in_automatic_mode(checked, 'bfloat16')

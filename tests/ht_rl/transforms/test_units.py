@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import ht_rl
+from ht_rl.transforms.self_normalized_resets import _new_limit
 
 # Much is compiled here, and little is computed.
 pytestmark = pytest.mark.usefixtures('compile_fast')
@@ -281,6 +282,17 @@ def test_self_normalized_resets():
   for layer in sizes:
     assert state.silence[layer].tolist() == silence[layer]
     assert state.limit[layer].tolist() == limit[layer]
+
+
+@pytest.mark.parametrize(
+  ('rejection', 'short', 'long'), [(0.4, 15, 10), (0.46, 27, 23), (0.1, 9, 1)]
+)
+def test_a_quantile_of_snr_that_is_reached_exactly(rejection, short, long):
+  # Lengths 1 and 9; in float32, 1 - rejection is a little more than the share.
+  records = jnp.zeros((2, 11), jnp.int32)
+  records = records.at[:, 9].set(long).at[:, 1].set([short, short - 1])
+  limit = _new_limit(records, jnp.array([10, 10]), rejection)
+  assert limit.tolist() == [1, 9]
 
 
 def test_continual_backprop():
