@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 from experiments.paper import items
+from experiments.paper.csv_files import number
 from experiments.paper.rendered import NOT_RUN, ROOT, Rows
 from experiments.paper.supervised import Run, read_table, table_of, title
 from experiments.paper.verdicts import (
@@ -175,15 +176,16 @@ def _no_strong_correlation() -> Verdict:
     return Verdict(NOT_RUN)
   rows = read_table(path)
   # A metric that is the same in all runs has no correlation.
-  known = [row for row in rows if not math.isnan(row['correlation'])]
+  found = [(number(row, 'correlation', path), row) for row in rows]
+  known = [(r, row.get('metric')) for r, row in found if not math.isnan(r)]
   if not known:
     return Verdict(NOT_RUN)
-  largest = max(known, key=lambda row: abs(row['correlation']))
-  points = max(int(row['points']) for row in rows)
+  strongest, metric = max(known, key=lambda pair: abs(pair[0]))
+  points = max(number(row, 'points', path) for row in rows)
   return Verdict(
-    CONFIRMED if abs(largest['correlation']) < STRONG else NOT_CONFIRMED,
-    f'{title(_METRICS)}, {points} runs',
-    f'the strongest, {largest["metric"]}: {largest["correlation"]:+.2f}',
+    CONFIRMED if abs(strongest) < STRONG else NOT_CONFIRMED,
+    f'{title(_METRICS)}, {points:.0f} runs',
+    f'the strongest, {metric}: {strongest:+.2f}',
   )
 
 

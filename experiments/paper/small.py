@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.paper import atari
-from experiments.paper.csv_files import csv_rows
+from experiments.paper.csv_files import csv_rows, number
 from experiments.paper.items import ATARI
 from experiments.paper.rendered import NOT_RUN, ROOT, Rows
 from ht_rl.atari100k import paper
@@ -85,7 +85,8 @@ def cost() -> str:
   """Returns how long the runs took, in a sentence; empty without runs."""
   path = ROOT / atari.SMALL
   rows = csv_rows(path) if path.exists() else []
-  seconds = [float(x) for row in rows if (x := row.get('training_seconds'))]
+  name = 'training_seconds'
+  seconds = [number(row, name, path) for row in rows if row.get(name)]
   if not seconds:
     return ''
   low, middle, high = (round(x / 60) for x in np.quantile(seconds, (0, 0.5, 1)))

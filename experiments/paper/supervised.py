@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments.command import SettingsError
 from experiments.config import explain, load_config
-from experiments.paper.csv_files import csv_rows
+from experiments.paper.csv_files import csv_rows, number
 from experiments.paper.rendered import RESULTS, ROOT, Part, Picture
 from experiments.supervised import data as data_lib
 from experiments.supervised import models
@@ -263,19 +263,44 @@ def _measured(
   for row in rows:
     if 'setting' in row:
       name = str(row['setting'])
-      test = _spread(row, f'{row["reported"]} test accuracy')
-      tortoise = _spread(row, 'tortoise test accuracy')
+      test = _spread(row, f'{row.get("reported")} test accuracy', source)
+      tortoise = _spread(row, 'tortoise test accuracy', source)
     else:
-      name = by_cell.get((row['ratio'], row['noise']), '')
-      test, tortoise = _spread(row, 'test accuracy'), NOTHING
-    train = _spread(row, 'train accuracy')
+      cell = (number(row, 'ratio', source), number(row, 'noise', source))
+      name = by_cell.get(cell, '')
+      test, tortoise = _spread(row, 'test accuracy', source), NOTHING
+    train = _spread(row, 'train accuracy', source)
     if not math.isnan(test.mean):  # As of an unfinished setting.
-      found[name] = Measured(test, train, tortoise, int(row['seeds']), source)
+      seeds = number(row, 'seeds', source)
+      _check_seeds(name, seeds, (test, train, tortoise), source)
+      found[name] = Measured(test, train, tortoise, int(seeds), source)
   return found
 
 
-def _spread(row: Entries, name: str) -> Spread:
-  return Spread(row[name], row[f'{name} std'])
+def _spread(row: Entries, name: str, source: str) -> Spread:
+  """Returns an accuracy and its standard deviation.
+
+  Raises:
+    SettingsError: they are not there, or the accuracy is no share.
+  """
+  mean = number(row, name, source)
+  if not (math.isnan(mean) or 0 <= mean <= 1):
+    raise SettingsError(f'{source}: {name!r} must be from 0 to 1, not {mean:g}')
+  return Spread(mean, number(row, f'{name} std', source))
+
+
+def _check_seeds(
+  name: str, seeds: float, spreads: Sequence[Spread], source: str
+) -> None:
+  """Raises SettingsError unless seeds are counted and spreads known."""
+  if not (seeds >= 1 and seeds == int(seeds)):
+    raise SettingsError(f'{source}: {name} must have a whole number of seeds')
+  for mean, std in spreads:
+    if seeds > 1 and not math.isnan(mean) and not std >= 0:
+      raise SettingsError(
+        f'{source}: {name} has {seeds:g} seeds, but no standard deviation of '
+        f'the accuracy {mean:g}'
+      )
 
 
 @functools.cache

@@ -10,7 +10,8 @@ a game's mean is :math:`s^2/n` with the unbiased :math:`s^2`. (With :math:`n`
 draws it is smaller by :math:`(n-1)/n`, and the intervals are too narrow.)
 
 One run of a game cannot be resampled. What is left is the sign test. In each
-game it compares the first runs, as many of both methods. If the methods are
+game it compares the first runs, as many of both methods. It decides nothing
+where the IQM of all runs says the opposite. If the methods are
 equal in every game, each game is a fair coin. So :math:`w` wins of :math:`n`
 games, without ties, have the two-sided
 
@@ -81,6 +82,7 @@ class Comparison:
     games: the games that were compared.
     sign_test: on how many of them which method has the higher mean.
     runs: the fewest runs of a game of either method.
+    is_balanced: whether both methods have as many runs of each game.
     differences: by the names of `aggregates.METRICS`, first minus second. The
       ends of the intervals are NaN if a game has one run.
     improvement: probability that a run of the first method beats one of the
@@ -103,6 +105,7 @@ class Comparison:
   games: tuple[str, ...]
   sign_test: SignTest
   runs: int
+  is_balanced: bool
   differences: Mapping[str, Estimate]
   improvement: Estimate
   target: float
@@ -123,14 +126,16 @@ class Comparison:
     """The better method, or None if the data do not tell the two apart.
 
     The interval of the IQM difference decides; where a game has one run, the
-    sign test.
+    sign test, unless the IQM says the opposite.
     """
     value, low, high = (float(x) for x in self.differences['iqm'])
     if self.has_intervals:
       is_decided, is_first = low > 0 or high < 0, value > 0
     else:
-      is_decided = self.sign_test.p < 1 - self.confidence
-      is_first = self.sign_test.wins > self.sign_test.losses
+      wins, losses, p = self.sign_test
+      is_opposite = value * (wins - losses) < 0
+      is_decided = p < 1 - self.confidence and not is_opposite
+      is_first = wins > losses
     if not is_decided:
       return None
     return self.first if is_first else self.second
@@ -141,7 +146,7 @@ class Comparison:
     if not self.has_intervals:
       return self._sentences_of_single_runs()
     _, low, high = (float(x) for x in self.differences['iqm'])
-    shown = f'{format_number(low, 3)}, {format_number(high, 3)}'
+    shown = f'{_end(low)}, {_end(high)}'
     ends = f'{100 * self.confidence:g}% interval [{shown}]'
     if self.better:
       verdict = (
@@ -161,13 +166,26 @@ class Comparison:
     if self.better:
       name, do = self.better, 'tell'
       wins, losses = max(wins, losses), min(wins, losses)
-    return (
+    verdict = (
       f'The data {do} them apart: {name} is better on {wins} of '
       f'{len(self.games)} games and worse on {losses} (sign test, '
-      f'{format_p(p)}).',
-      'There are no intervals: with one run of a game the variation between '
-      'runs is unknown.',
+      f'{format_p(p)})'
     )
+    if p < 1 - self.confidence and not self.better:
+      is_higher = float(self.differences['iqm'].value) > 0
+      verdict += f', but its IQM is {"higher" if is_higher else "lower"}'
+    sentences = [
+      f'{verdict}.',
+      'There are no intervals of the difference: with one run of a game the '
+      'variation between runs is unknown.',
+    ]
+    if not self.is_balanced:
+      sentences.insert(
+        1,
+        'Where one method has more runs of a game, the sign test takes the '
+        'first ones, as many of both.',
+      )
+    return tuple(sentences)
 
   def _runs_sentence(self) -> str:
     if not self.target:
@@ -255,6 +273,9 @@ def compare(
     games=summary.games,
     sign_test=sign_test(x.scores, y.scores),
     runs=fewest,
+    is_balanced=all(
+      len(of) == len(y.scores[game]) for game, of in x.scores.items()
+    ),
     differences={
       name: _unknown(values[name] - other_values[name]) for name in METRICS
     },
@@ -361,6 +382,16 @@ def sign_test(
   n = wins + losses
   tail = sum(math.comb(n, k) for k in range(max(wins, losses), n + 1))
   return SignTest(wins, losses, min(1.0, 2 * tail / 2**n))
+
+
+def _end(value: float) -> str:
+  """Returns the end of an interval: not 0 where it is not.
+
+  >>> _end(0.0315), _end(-0.00026), _end(0.0)
+  ('0.032', '-0.0003', '0.000')
+  """
+  is_small = 0 < abs(value) < 0.0005
+  return f'{value:.1g}' if is_small else format_number(value, 3)
 
 
 def format_p(value: float) -> str:

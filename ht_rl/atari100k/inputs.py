@@ -115,7 +115,7 @@ def scores_of(name: str, scores: Any) -> Scores:
         f'the frame has {len(methods)} methods; pass it alone, or one of them'
       )
     return methods.popitem()[1]
-  return _of_matrix(np.asarray(scores, np.float64))
+  return _of_matrix(_matrix(scores))
 
 
 def _new_method(name: Any, others: Mapping[str, Any]) -> str:
@@ -142,7 +142,7 @@ def _of_games(scores: Mapping[str, Any]) -> Scores:
     if isinstance(of, Mapping):
       if _STATISTICS & {str(key).strip().lower() for key in of}:
         raise ValueError(f'{name}: {_NO_MEANS}')
-      of = list(of.values())
+      of = [of[seed] for seed in _in_order(of)]
     runs = [_plain(x) for x in np.atleast_1d(np.asarray(of, object))]
     if lists := [x for x in runs if np.ndim(x)]:
       raise ValueError(
@@ -160,6 +160,35 @@ def _of_games(scores: Mapping[str, Any]) -> Scores:
   return made
 
 
+def _in_order(seeds: Iterable[Any]) -> list[Any]:
+  """Returns seeds in their order, or as they come where one is no number."""
+  seeds = list(seeds)
+  try:
+    return sorted(seeds, key=int)
+  except (TypeError, ValueError):
+    return seeds
+
+
+def _matrix(scores: Any) -> np.ndarray:
+  """Returns an array of floats.
+
+  Raises:
+    ValueError: the rows differ in length, or a value is no number.
+  """
+  try:
+    return np.asarray(scores, np.float64)
+  except (TypeError, ValueError) as error:
+    lengths = [np.size(row) for row in scores] if np.iterable(scores) else []
+    for run, length in enumerate(lengths):
+      if length != len(GAMES):
+        raise ValueError(
+          f'run {run}: {length} scores, not {len(GAMES)}'
+        ) from error
+    raise ValueError(
+      f'an array of scores must have numbers alone ({error})'
+    ) from error
+
+
 def _of_matrix(matrix: np.ndarray) -> Scores:
   runs, columns = matrix.shape if matrix.ndim == 2 else (0, 0)
   is_square = runs == columns == len(GAMES)
@@ -172,6 +201,12 @@ def _of_matrix(matrix: np.ndarray) -> Scores:
     raise ValueError(
       f'an array must be of shape [runs, {len(GAMES)}], not '
       f'{list(matrix.shape)}{advice}'
+    )
+  if len(wrong := np.argwhere(~np.isfinite(matrix))):
+    run, place = wrong[0]
+    raise ValueError(
+      f'run {run}, {[*REFERENCE_SCORES][place]}: the score must be a finite '
+      f'number, not {matrix[run, place]}'
     )
   return {
     game: of.random + column * (of.human - of.random)

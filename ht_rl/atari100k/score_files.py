@@ -6,11 +6,12 @@ The content of a path decides how it is read:
   `ht_rl.atari100k.run_folder`), or else with Dopamine's logs (see
   `ht_rl.atari100k.readers.dopamine`);
 - a CSV file, in one of the layouts of `ht_rl.atari100k.readers.rows`: a row for
-  each run with the columns `config` (or `algorithm`), `game`, `seed` and
-  `score` (or, as released with BBF, `game`, `seed` and `GameScoreAverage`); a
-  row for each run and a column for each game; or means. The seed `mean` marks a
-  mean over runs. Other columns are ignored, unless they may tell methods apart.
-  A method without a `config` has the name of the file;
+  each run with the columns `config` (or `algorithm`, `method` or `agent`),
+  `game`, `seed` and `score` (or, as released with BBF, `game`, `seed` and
+  `GameScoreAverage`); a row for each run and a column for each game; or means.
+  The seed `mean` marks a mean over runs. Other columns are ignored, unless they
+  may tell methods apart. A method without a `config` has the name of the file,
+  and no two files may name one method;
 - a JSON list of objects with these keys, or with the steps `xs` and the scores
   `ys` of curves;
 - a JSON object of one method or, one level deeper, of several: for each game
@@ -88,6 +89,7 @@ def read(
   problems = [
     *(line for content in contents for line in content.problem_lines()),
     *checks.clashes(runs),
+    *_same_names(contents),
   ]
   if not contents:
     problems.append('no file or folder to read is named')
@@ -97,6 +99,23 @@ def read(
     raise ScoreFileError(problems)
   notes = [line for content in contents for line in content.notes()]
   return ScoreFiles(runs, (*notes, *checks.protocol_notes(runs)))
+
+
+def _same_names(contents: Iterable[Content]) -> list[str]:
+  """Says which files name one method: their runs may be of two methods."""
+  first: dict[str, pathlib.Path] = {}
+  problems = []
+  for content in contents:
+    if not content.names_method:
+      continue
+    other = first.setdefault(content.name, content.path)
+    if other.resolve() != content.path.resolve():
+      problems.append(
+        f'{content.path}: its method is named {content.name!r} by the file, as '
+        f'that of {other} is; rename one of the files, or name the methods in '
+        'a column config'
+      )
+  return problems
 
 
 def _read_path(content: Content) -> Content:

@@ -45,6 +45,7 @@ class Content:
     last: the part at the end of a curve whose mean is the score, in (0, 1];
       None refuses curves.
     has_curves: whether a score was taken from a curve.
+    names_method: whether the name of the file is that of a method.
     remarks: what else a reader of the scores must know, one sentence each.
     others: the values of each column that is not used.
     refused: names of those that have a problem.
@@ -57,6 +58,7 @@ class Content:
   unfinished: list[str] = dataclasses.field(default_factory=list)
   last: float | None = None
   has_curves: bool = False
+  names_method: bool = False
   remarks: list[str] = dataclasses.field(default_factory=list)
   others: dict[str, Other] = dataclasses.field(default_factory=dict)
   refused: set[str] = dataclasses.field(default_factory=set)

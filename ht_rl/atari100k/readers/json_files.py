@@ -55,6 +55,7 @@ def read_json(content: Content, data: Any) -> None:
     ):
       _add_matrix(content, name, value)
     else:
+      content.names_method = True
       _add_game(content, [name], content.name, name, value)
 
 

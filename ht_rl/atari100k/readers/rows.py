@@ -8,9 +8,10 @@ A table has one of three layouts, which its header tells:
 - a row for each run and a column for each game, perhaps with `seed` and
   `config`. A column such as `Pong_mean` has means; `Pong_std` is not used.
 
-A column `algorithm` takes the place of a missing `config`. In the last layout a
-column that tells rows apart in another way is an error: the methods or the
-points of a curve would become runs of one method.
+A column `algorithm`, `method` or `agent` takes the place of a missing `config`.
+A column that tells rows apart in another way is an error, because the methods
+or the points of a curve would become runs of one method: in the last layout any
+column, in the others one of these names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,8 @@ from ht_rl.atari100k.runs import Run
 _MEAN = re.compile(r'([ _-](score|return))?[ _-](mean|avg|average)$')
 _SPREAD = re.compile(r'([ _-](score|return))?[ _-](std|sd|stderr|sem|ste)$')
 _MEAN_COLUMNS = ('mean', 'score_mean', 'mean_score')
+# Names of a column of methods, where none is named config.
+_METHODS = ('algorithm', 'method', 'agent')
 # Names of the place of a row in its run.
 _PLACES = {'step', 'steps', 'frame', 'frames', 'iteration', 'epoch'}
 
@@ -57,22 +60,11 @@ def row_reader(
     means = [name for name in _MEAN_COLUMNS if name in names]
     if means:
       columns = _columns(header, ['game', means[0]], ['config'])
-      return lambda where, cells: add_row(
-        content,
-        where,
-        {
-          'seed': 'mean',
-          'score': cells[columns[means[0]]],
-          'game': cells[columns['game']],
-          **_picked(cells, columns, 'config'),
-        },
-      )
+      columns['score'] = columns.pop(means[0])
+      return _long_reader(content, header, columns, {'seed': 'mean'})
   if 'game' not in names and (games := _game_columns(header)):
     return _wide_reader(content, header, games, first)
-  columns = columns_of(header)
-  return lambda where, cells: add_row(
-    content, where, {key: cells[column] for key, column in columns.items()}
-  )
+  return _long_reader(content, header, columns_of(header), {})
 
 
 def columns_of(header: Sequence[str]) -> dict[str, str]:
@@ -112,6 +104,7 @@ def add_row(content: Content, where: str, cells: Mapping[str, Any]) -> None:
     for key in ('seed', 'score')
   )
   before = len(content.problems)
+  content.names_method |= 'config' not in cells
   is_mean = isinstance(seed, str) and seed.lower() == 'mean'
   run = Run(
     seed=None if is_mean else content.parsed(where, seed_of, seed),
@@ -146,6 +139,51 @@ def is_game(name: str) -> bool:
   except ValueError:
     return False
   return True
+
+
+def _long_reader(
+  content: Content,
+  header: Sequence[str],
+  columns: Mapping[str, str],
+  constant: Mapping[str, Any],
+) -> AddRow:
+  """Returns the function that takes rows with the score of a game.
+
+  Args:
+    content: takes the runs.
+    header: names of the columns.
+    columns: the column of each key of `add_row`.
+    constant: the values of keys that have no column.
+  """
+  others = [
+    name
+    for name in header
+    if name.strip().lower() in _METHODS and name not in columns.values()
+  ]
+
+  def add(where: str, cells: Mapping[str, Any]) -> None:
+    row = {key: cells[column] for key, column in columns.items()}
+    for name in others:
+      _check_methods(content, where, name, cells[name], row.get('config'))
+    add_row(content, where, {**constant, **row})
+
+  return add
+
+
+def _check_methods(
+  content: Content, where: str, name: str, cell: Any, config: Any
+) -> None:
+  """Adds a problem if a column of methods tells rows of one config apart."""
+  other = content.others.setdefault(f'{name} of {config}', Other(cell))
+  other.take(cell)
+  if len(other.values) == 1 or name in content.refused:
+    return
+  content.refused.add(name)
+  content.problems.append(
+    f'{where}: the column {name!r} has {cell!r} here and {other.first!r} '
+    f'above, both beside the method {config!r}; if it names the method, call '
+    "it 'config' and remove the other column, else remove it"
+  )
 
 
 def _wide_reader(
@@ -241,15 +279,16 @@ def _columns(
     others: names of those that may be there.
 
   Returns:
-    The column in the header of each name. `algorithm` may stand for `config`.
+    The column in the header of each name. Another name of `_METHODS` may stand
+    for `config`.
 
   Raises:
     ValueError: one that is needed is missing, or one comes twice.
   """
   names = [name.strip().lower() for name in header]
   written = {name: name for name in (*needed, *others)}
-  if 'config' in written and 'config' not in names and 'algorithm' in names:
-    written['config'] = 'algorithm'
+  if 'config' in written and 'config' not in names:
+    written['config'] = next((x for x in _METHODS if x in names), 'config')
   wrong = [name for name in needed if names.count(written[name].lower()) != 1]
   wrong += [name for name in others if names.count(written[name].lower()) > 1]
   if wrong:

@@ -7,6 +7,7 @@ import statistics
 
 import pytest
 
+from experiments.command import SettingsError
 from experiments.paper import atari, claims, items, supervised, verdicts
 from experiments.paper.verdicts import (
   above,
@@ -294,3 +295,49 @@ def test_no_correlations_are_not_run(tmp_path, monkeypatch):
   file.write_text('metric,correlation,points\na,-0.71,180\nb,,180\n')
   supervised.read_table.cache_clear()
   assert check().state == 'not confirmed'
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'new', 'message'),
+  [
+    (r'^WS,5,', 'WS,,', 'WS must have a whole number of seeds'),
+    (r'^WS,5,', 'WS,2.5,', 'WS must have a whole number of seeds'),
+    (r',seeds,', ',n,', "each row must have a number in 'seeds', not None"),
+    (
+      r'^WS,5,0\.87',
+      'WS,5,87.',
+      "'hare test accuracy' must be from 0 to 1, not ",
+    ),
+    (
+      r'^(WS,5,[\d.]+),[\d.]+,',
+      r'\1,,',
+      'WS has 5 seeds, but no standard deviation of the accuracy 0.8',
+    ),
+    (
+      r'^(WS,.*),hare,',
+      r'\1,both,',
+      "each row must have a number in 'both test accuracy', not None",
+    ),
+  ],
+)
+def test_a_damaged_table_is_one_line(
+  pattern, new, message, tmp_path, monkeypatch
+):
+  whole = (ROOT / 'docs/results/methods.csv').read_text()
+  monkeypatch.setattr(supervised, 'RESULTS', tmp_path)
+  file = tmp_path / 'methods.csv'
+  try:
+    # As Excel writes it.
+    file.write_text(whole, 'utf-8-sig')
+    supervised.read_table.cache_clear()
+    assert supervised.committed(METHODS)['WS'].seeds == 5
+    damaged = re.sub(pattern, new, whole, count=1, flags=re.M)
+    assert damaged != whole
+    file.write_text(damaged)
+    supervised.read_table.cache_clear()
+    with pytest.raises(SettingsError) as caught:
+      supervised.committed(METHODS)
+    assert str(caught.value).startswith(f'{file}: ')
+    assert message in str(caught.value)
+  finally:
+    supervised.read_table.cache_clear()

@@ -48,8 +48,8 @@ def test_two_methods_are_compared_on_the_games_of_both(commit):
   assert sentences.splitlines() == [
     '- The data do not tell them apart: drq_ht is better on 2 of 3 games and '
     'worse on 1 (sign test, p = 1).',
-    '- There are no intervals: with one run of a game the variation between '
-    'runs is unknown.',
+    '- There are no intervals of the difference: with one run of a game the '
+    'variation between runs is unknown.',
     # Table 8: Assault 604.1 and 560.0, Boxing 14.3 and 10.6, RoadRunner 14674
     # and 12822.
     "- In the paper's Table 8 drq_ht has the higher mean on 3 of these games.",

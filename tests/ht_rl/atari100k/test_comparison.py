@@ -1,5 +1,7 @@
 """Comparisons, against scipy, theory and simulations with a known truth."""
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -9,7 +11,7 @@ import scipy.stats
 from ht_rl import atari100k
 from ht_rl.atari100k import comparison as comparison_lib
 from ht_rl.atari100k import score_files
-from ht_rl.atari100k.aggregates import METRICS, aggregate
+from ht_rl.atari100k.aggregates import METRICS, Estimate, aggregate
 from ht_rl.atari100k.power import BBF_SPREAD, plan, plan_sentence
 from ht_rl.atari100k.runs import by_method
 from tests import shared_data
@@ -279,13 +281,46 @@ class TestSentences:
     assert compared.sentences == (
       f'The data do not tell them apart: x is better on {wins} of 26 games and '
       f'worse on {losses} (sign test, p = {p:.2g}).',
-      'There are no intervals: with one run of a game the variation between '
-      'runs is unknown.',
+      'Where one method has more runs of a game, the sign test takes the first '
+      'ones, as many of both.',
+      'There are no intervals of the difference: with one run of a game the '
+      'variation between runs is unknown.',
     )
     assert np.isnan(compared.differences['iqm'].low)
     assert np.isfinite(compared.differences['iqm'].value)
     assert np.isnan(compared.detectable)
     assert compared.better is None
+
+  def test_the_first_runs_do_not_outvote_all_others(self, pair):
+    # x has one run of each game, above the first but below the others of y.
+    x = {game: of[:1] for game, of in pair[0].items()}
+    y = {game: np.append(of - 1, [of + 1000] * 4) for game, of in x.items()}
+    compared = compare(x, y)
+    assert compared.sign_test[:2] == (26, 0)
+    assert compared.better is None
+    assert compared.sentences[0] == (
+      'The data do not tell them apart: x is better on 26 of 26 games and '
+      'worse on 0 (sign test, p < 0.001), but its IQM is lower.'
+    )
+    back = atari100k.compare(summary_of(x=x, y=y), 'y', 'x')
+    assert back.better is None
+    assert back.sentences[0].endswith('p < 0.001), but its IQM is higher.')
+
+  @pytest.mark.parametrize(
+    ('low', 'high', 'shown'),
+    [
+      (0.00031, 0.0151, '[0.0003, 0.015]'),
+      (-0.00026, 0.0151, '[-0.0003, 0.015]'),
+    ],
+  )
+  def test_the_end_that_decides_is_not_rounded_away(
+    self, low, high, shown, pair
+  ):
+    compared = compare(*pair)
+    iqm = Estimate(np.array(0.008), np.array(low), np.array(high))
+    changed = dataclasses.replace(compared, differences={'iqm': iqm})
+    assert shown in changed.sentences[0]
+    assert ('do not' in changed.sentences[0]) == (low < 0)
 
   def test_one_run_of_each_game_tells_apart(self, pair):
     y = {game: of[:1] for game, of in pair[1].items()}

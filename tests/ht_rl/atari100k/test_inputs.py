@@ -58,6 +58,13 @@ def test_an_array_is_normalised():
   assert list(made) == list(GAMES)
 
 
+def test_seeds_are_in_their_order():
+  runs = {'10': 3.0, 9: 2.0, '0': 1.0}
+  assert lists(scores_of('mine', {'Pong': runs})) == {'Pong': [1, 2, 3]}
+  names = {'b': 1.0, 'a': 2.0}
+  assert lists(scores_of('mine', {'Pong': names})) == {'Pong': [1, 2]}
+
+
 def test_a_frame_of_methods():
   frame = long_frame().rename(columns={'GameScoreAverage': 'score'})
   both = pd.concat([frame.assign(config='a'), frame.assign(config='b')])
@@ -111,6 +118,12 @@ def test_polars():
       np.linspace(0, 1, 26)[:, None] + np.zeros((26, 26)),
       r'not \[26, 26\]; transpose it',
     ),
+    (
+      np.where(np.arange(52).reshape(2, 26) == 27, np.nan, 0.5),
+      '^mine: run 1, Amidar: the score must be a finite number, not nan$',
+    ),
+    ([[0.1] * 26, [0.2] * 25], '^mine: run 1: 25 scores, not 26$'),
+    ([['x'] * 26], '^mine: an array of scores must have numbers alone'),
     (pd.DataFrame({'game': ['Pong'], 'score': [1]}), 'columns once: seed'),
     ({'Pong': [10**400]}, 'mine: Pong: the score must be a finite number'),
     (

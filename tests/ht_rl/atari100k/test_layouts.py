@@ -124,6 +124,9 @@ class TestColumnOfAlgorithms:
     [
       'algorithm,game,mean\nx,Pong,1\ny,Pong,2\n',
       'algorithm,game,seed,GameScoreAverage\nx,Pong,0,1\ny,Pong,0,2\n',
+      'method,game,seed,score\nx,Pong,0,1\ny,Pong,1,2\n',
+      'game,Agent,seed,score\nPong,x,0,1\nPong,y,1,2\n',
+      'method,agent,game,mean\nx,dqn,Pong,1\ny,dqn,Pong,2\n',
     ],
   )
   def test_in_the_other_layouts(self, text):
@@ -140,10 +143,64 @@ class TestColumnOfAlgorithms:
     write('a.csv', 'algorithm,config,game,seed,score\nx,z,Pong,3,1\n')
     assert scores_of('a.csv')[0] == {'z': {'Pong': [1]}}
 
+  @pytest.mark.parametrize('name', ['algorithm', 'method', 'Agent'])
+  def test_beside_a_config_it_may_not_tell_runs_apart(self, name):
+    write(
+      'a.csv', f'{name},config,game,seed,score\nx,z,Pong,3,1\ny,z,Pong,4,2\n'
+    )
+    problem = (
+      f"a.csv, line 3: the column {name!r} has 'y' here and 'x' above, both "
+      "beside the method 'z'; if it names the method, call it 'config' and "
+      'remove the other column, else remove it'
+    )
+    assert problems_of('a.csv') == [problem]
+    rows = [
+      {name: of, 'config': 'z', 'game': 'Pong', 'seed': seed, 'score': 1}
+      for seed, of in enumerate('xyxy')
+    ]
+    write('a.json', rows)
+    (problem,) = problems_of('a.json')
+    assert "has 'y' here and 'x' above, both beside the method 'z'" in problem
+
   def test_it_is_there_twice(self):
     write('a.csv', 'algorithm,algorithm,game,seed,score\nx,y,Pong,3,1\n')
     (problem,) = problems_of('a.csv')
     assert 'each of these columns once: algorithm; it' in problem
+
+
+class TestFilesThatNameOneMethod:
+  @pytest.mark.parametrize(
+    'contents',
+    [
+      ['game,seed,score\nPong,0,1\n', 'game,seed,score\nPong,1,2\n'],
+      [{'Pong': {'0': 1}}, {'Pong': {'1': 2}}],
+      ['Pong,seed\n1,0\n', [{'game': 'Pong', 'seed': 1, 'score': 2}]],
+    ],
+  )
+  def test_in_two_folders(self, contents):
+    paths = []
+    for folder, content in zip('mn', contents, strict=True):
+      pathlib.Path(folder).mkdir()
+      paths.append(
+        f'{folder}/scores.{"csv" if type(content) is str else "json"}'
+      )
+      write(paths[-1], content)
+    with pytest.raises(ScoreFileError) as caught:
+      score_files.read(paths)
+    assert caught.value.problems == (
+      f"{paths[1]}: its method is named 'scores' by the file, as that of "
+      f'{paths[0]} is; rename one of the files, or name the methods in a '
+      'column config',
+    )
+
+  def test_with_a_column_of_methods(self):
+    for folder, method in (('m', 'x'), ('n', 'y'), ('o', 'x')):
+      pathlib.Path(folder).mkdir()
+      seed = ord(folder)
+      rows = f'config,game,seed,score\n{method},Pong,{seed},1\n'
+      write(f'{folder}/scores.csv', rows)
+    read = score_files.read([f'{folder}/scores.csv' for folder in 'mno'])
+    assert [run.method for run in read.runs] == ['x', 'y', 'x']
 
 
 class TestColumnsOfGames:
@@ -165,7 +222,7 @@ class TestColumnsOfGames:
       "a.csv: the header has the column 'Pong' twice"
     ]
 
-  @pytest.mark.parametrize('name', ['config', 'Algorithm'])
+  @pytest.mark.parametrize('name', ['config', 'Algorithm', 'method', 'Agent'])
   def test_methods(self, name):
     write('a.csv', f'{name},Pong,Hero\nx,1,5\ny,2,6\n')
     expected = {
@@ -183,7 +240,7 @@ class TestColumnsOfGames:
   @pytest.mark.parametrize(
     ('header', 'rows', 'where', 'values', 'advice'),
     [
-      ('method,Pong', ['x,1', 'x,2', 'y,3'], 4, "'y' here and 'x'", 'config'),
+      ('variant,Pong', ['x,1', 'x,2', 'y,3'], 4, "'y' here and 'x'", 'config'),
       (',Pong', ['0,1', '1,2', 'mean,3', 'std,4'], 4, "'mean' here", 'config'),
       ('Step,Pong', ['10,1', '20,2', '30,3'], 3, "'20' here", 'one row'),
     ],
