@@ -84,6 +84,15 @@ def test_the_restart_gaps_of_the_grid_are_those_of_a_random_walk():
   assert max(off) <= float(bound) < max(off) + 0.01
 
 
+def test_the_page_says_how_much_of_the_grid_has_been_run():
+  with (REPOSITORY / 'docs/results/restarts_small.csv').open() as file:
+    there = sum(1 for _ in csv.DictReader(file))
+  seeds = 3
+  needed = len(restarts.gin_files()) * len(restarts.GAMES) * seeds
+  page = (REPOSITORY / 'docs/choosing.md').read_text()
+  assert f'{there} of {needed} runs are there' in page
+
+
 def test_the_full_run_of_hare_and_tortoise_is_that_of_the_file():
   with (REPOSITORY / 'docs/results/atari100k_full.csv').open() as file:
     rows = [x for x in csv.DictReader(file) if x['algorithm'] == 'drq_ht']
