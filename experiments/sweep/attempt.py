@@ -51,6 +51,10 @@ _OUT_OF_MEMORY = re.compile(
 )
 # XLA says so where it tries to get by with less memory.
 _NO_FAILURE = re.compile('.*The caller indicates that this is not a failure.*')
+# TensorStore and TensorFlow call a full disk RESOURCE_EXHAUSTED, too.
+_FULL_DISK = re.compile(
+  '.*(No space left on device|could not write the checkpoint).*'
+)
 _TAIL_BYTES = 20_000
 _MEASURE_SECONDS = 30.0
 
@@ -154,7 +158,7 @@ def attempt(unit: Unit, argv: Sequence[str]) -> int:
       outcome = Outcome.FAILED
       lines.append(f'exit code 0, but there is no {unit.finished}')
     if outcome is Outcome.FAILED and (
-      _OUT_OF_MEMORY.search(text)
+      _OUT_OF_MEMORY.search(_FULL_DISK.sub('', text))
       or (code == -signal.SIGKILL and _oom_kills() > oom_kills)
     ):
       outcome = Outcome.OUT_OF_MEMORY

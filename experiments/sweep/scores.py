@@ -1,5 +1,7 @@
 """The table of a sweep's scores."""
 
+import shlex
+
 from experiments.sweep.monitor import Monitor, Status
 from ht_rl.atari100k.games import GAMES
 
@@ -30,6 +32,6 @@ def table(monitor: Monitor) -> str:
     return f'the scores cannot be summarized: {error}'
   return (
     f'{tables.render(summary)}\n'
-    f'For a report with figures: python -m experiments.summarize {base_dir} '
-    '--report=report.html'
+    'For a report with figures: python -m experiments.summarize '
+    f'{shlex.quote(str(base_dir))} --report=report.html'
   )

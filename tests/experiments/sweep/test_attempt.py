@@ -163,6 +163,15 @@ def test_nohup_holds_for_the_command(tmp_path):
       'failed',
     ),
     ('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.', 'out of memory'),
+    (
+      'error: could not write the checkpoint of step 120 to runs/checkpoints '
+      '(RESOURCE_EXHAUSTED: Error writing "actor.steps/0" in OCDBT database at',
+      'failed',
+    ),
+    (
+      'RESOURCE_EXHAUSTED: events.out; No space left on device',
+      'failed',
+    ),
   ],
 )
 def test_what_is_out_of_memory(tmp_path, line, outcome):
