@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.command import SettingsError
-from experiments.paper.csv_files import csv_rows
+from experiments.paper.csv_files import csv_rows, number
 from experiments.paper.rendered import NOT_RUN, RESULTS, ROOT, Rows
 from experiments.paper.small import mean
 from ht_rl.atari100k import score_files
@@ -145,12 +144,7 @@ def _last_gaps() -> Mapping[str, list[float]]:
   file = ROOT / GAPS
   gaps: dict[str, list[float]] = collections.defaultdict(list)
   for row in csv_rows(file) if file.exists() else []:
-    try:
-      gaps[row['algorithm']].append(float(row['quarter_4']))
-    except (KeyError, ValueError) as error:
-      raise SettingsError(
-        f'{file}: each row must have an algorithm, and a number in quarter_4'
-      ) from error
+    gaps[row.get('algorithm', '')].append(number(row, 'quarter_4', file))
   return gaps
 
 

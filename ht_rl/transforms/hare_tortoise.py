@@ -72,7 +72,7 @@ def hare_tortoise(
 
   Updates are added, so a restart does not heal weights that are not finite:
   the tortoise becomes what the hare is. ``optax.apply_if_finite`` around this
-  keeps both finite.
+  skips updates that are not finite.
 
   ``inner`` keeps its state through a restart unless ``reset_inner_state`` is
   True. An optimizer that has its own copy of the weights, such as
@@ -101,7 +101,7 @@ def hare_tortoise(
       :math:`1 - \tau`; or a schedule, a function of the
       number of updates done before this one (as in all of optax). It is
       rounded to float32 for weights in float32: beyond 0.9999,
-      :math:`1 - \mu` is off by more than 0.03%.
+      :math:`1 - \mu` may be off by more than 0.03%.
     reset_every: the number of updates from one restart to the next, a positive
       integer; or a function of :math:`t`, the number of updates done including
       this one (int32 scalar), that says whether to restart now (bool scalar);

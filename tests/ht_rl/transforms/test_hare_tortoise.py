@@ -208,8 +208,8 @@ def test_restart_makes_both_equal(inner, compiled, reset_every, dtype):
     if t % reset_every == 0:
       assert_lands(hare, state.tortoise, before)
     elif (compiled, dtype) != ('step', 'float16'):
-      # Where the CPU computes in float16, XLA fuses the product with a learning
-      # rate and this sum, so that its last bit is another.
+      # On a CPU that computes in float16, XLA fuses this sum with the product
+      # before it, so the last bit may differ.
       assert_same_bits(hare, optax.apply_updates(before, updates))
 
 
