@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 from agents import machine
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
-from experiments.launchers.sharing import SharedDevices
+from experiments.launchers.sharing import SharedDevices, at_most
 
 
 class _Running(NamedTuple):
@@ -27,20 +27,28 @@ class LocalLauncher(SharedDevices):
   process ends, for any reason, its commands receive SIGTERM.
   """
 
-  def __init__(self, runs_per_device: int | None, memory: int):
+  def __init__(
+    self, runs_per_device: int | None, memory: int, runs: int | None = None
+  ):
     """Finds the cores and GPUs.
 
     Args:
       runs_per_device: how many commands share a GPU or, without GPUs, the
         cores; None for as many as fit.
       memory: main memory of a command in bytes, measured or guessed.
+      runs: number of commands in all, so that few of them get more cores each;
+        None if unknown.
     """
     self._gpus = devices.gpus()
     self._cores = machine.cores()
     fit = max(1, int(0.9 * machine.main_memory() / memory))
     self._at_once = 1 if devices.has_tpu() else min(len(self._cores), fit)
-    each = max(1, self._at_once // max(1, len(self._gpus)))
-    super().__init__(runs_per_device, each, bool(self._gpus))
+    fit_each = max(1, self._at_once // max(1, len(self._gpus)))
+    super().__init__(
+      runs_per_device,
+      at_most(fit_each, runs, len(self._gpus)),
+      has_gpus=bool(self._gpus),
+    )
     self._width = max(1, len(self._cores) // self.runs_per_device)
     self._running: dict[str, _Running] = {}
     self._not_started: list[Ended] = []

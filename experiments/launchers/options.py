@@ -82,12 +82,14 @@ def say_devices() -> None:
       say(line)
 
 
-def launcher(folder: pathlib.Path, memory: int) -> Launcher:
+def launcher(folder: pathlib.Path, memory: int, runs: int) -> Launcher:
   """Makes the launcher that the flags choose.
 
   Args:
     folder: folder of the runs, on a file system that all machines share.
     memory: measured main memory of a run in bytes; 0 if unknown.
+    runs: number of runs in all, also of those that are done: a sweep that goes
+      on gives each run as many cores as before.
 
   Raises:
     SettingsError: a flag is wrong, or the launcher is not available.
@@ -95,7 +97,7 @@ def launcher(folder: pathlib.Path, memory: int) -> Launcher:
   sharing = runs_per_device()
   memory = int(1.1 * memory) or _FIRST_GUESS
   if EXECUTOR.value == 'ray':
-    return RayLauncher(sharing, memory, _ADDRESS.value)
+    return RayLauncher(sharing, memory, _ADDRESS.value, runs)
   if EXECUTOR.value == 'slurm':
     executor = slurm_executor(
       (folder / 'submitit').absolute(),
@@ -106,15 +108,18 @@ def launcher(folder: pathlib.Path, memory: int) -> Launcher:
       cpus=_CPUS.value,
       memory_gb=_MEMORY_GB.value,
     )
-    return SlurmLauncher(executor, sharing, _RUNS_PER_TASK.value, memory)
-  return LocalLauncher(sharing, memory)
+    return SlurmLauncher(
+      executor, sharing, _RUNS_PER_TASK.value, memory, _GPUS.value
+    )
+  return LocalLauncher(sharing, memory, runs)
 
 
 def runs_per_device() -> int | None:
   """Returns `--runs_per_device`; None for 'auto'.
 
   Raises:
-    SettingsError: it is neither 'auto' nor a positive number.
+    SettingsError: it is neither 'auto' nor a positive number, or a job of Slurm
+      has fewer runs.
   """
   text = _RUNS_PER_DEVICE.value
   if text == 'auto':
@@ -122,5 +127,10 @@ def runs_per_device() -> int | None:
   if not text.isdigit() or int(text) < 1:
     raise SettingsError(
       f"--runs_per_device must be 'auto' or at least 1, not {text!r}"
+    )
+  if EXECUTOR.value == 'slurm' and int(text) > _RUNS_PER_TASK.value:
+    raise SettingsError(
+      f'--runs_per_device={text} needs --runs_per_task={text} or more: only '
+      'runs of one job share a device'
     )
   return int(text)

@@ -12,7 +12,7 @@ from experiments.command import SettingsError
 from experiments.exit_codes import EXIT_STOPPED
 from experiments.launchers import child, devices
 from experiments.launchers.base import Command, Ended, last_line
-from experiments.launchers.sharing import SharedDevices
+from experiments.launchers.sharing import SharedDevices, at_most
 
 # How often Ray restarts a task after the loss of its node or worker.
 _MAX_RETRIES = 3
@@ -27,7 +27,11 @@ class RayLauncher(SharedDevices):
   """
 
   def __init__(
-    self, runs_per_device: int | None, memory: int, address: str | None = None
+    self,
+    runs_per_device: int | None,
+    memory: int,
+    address: str | None = None,
+    runs: int | None = None,
   ):
     """Connects to a cluster.
 
@@ -37,6 +41,8 @@ class RayLauncher(SharedDevices):
       memory: main memory of a command in bytes, measured or guessed.
       address: address of a running cluster; None starts Ray on this machine,
         even if there is a cluster.
+      runs: number of commands in all, so that few of them get more cores each;
+        None if unknown.
 
     Raises:
       SettingsError: Ray is not installed, or no cluster answers.
@@ -63,17 +69,17 @@ class RayLauncher(SharedDevices):
         ) from error
     nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
     # A head node may offer no cores, and then runs nothing.
-    self._cores = min(
-      (node['CPU'] for node in nodes if node.get('CPU')), default=1.0
-    )
+    cores = [node['CPU'] for node in nodes if node.get('CPU')]
+    self._cores = min(cores, default=1.0)
     self._memory = min(
       [memory, *(node.get('memory', memory) for node in nodes)]
     )
     gpus = [int(node.get('GPU', 0)) for node in nodes]
     self._num_gpus = sum(gpus)
+    fit = max(1, int(self._cores) // max(1, *gpus))
     super().__init__(
       runs_per_device,
-      fit=max(1, int(self._cores) // max(1, *gpus)),
+      at_most(fit, runs, self._num_gpus or len(cores)),
       has_gpus=self._num_gpus > 0,
     )
     self._task = ray.remote(max_retries=_MAX_RETRIES)(_execute)

@@ -3,6 +3,20 @@
 from experiments.launchers import devices
 
 
+def at_most(fit: int, runs: int | None, count: int) -> int:
+  """Returns how many commands can come to share a device.
+
+  >>> at_most(8, 6, 2), at_most(8, 100, 2), at_most(8, None, 2)
+  (3, 8, 8)
+
+  Args:
+    fit: how many fit.
+    runs: number of commands in all; None if unknown.
+    count: number of devices; 0 without GPUs, where the cores are one device.
+  """
+  return fit if runs is None else min(fit, max(1, -(-runs // max(1, count))))
+
+
 class SharedDevices:
   """Decides how many commands share a device, for a launcher.
 
@@ -16,7 +30,7 @@ class SharedDevices:
     Args:
       asked: how many commands shall share a device; None for as many as fit.
       fit: how many fit on the cores and in main memory, for each GPU if there
-        are some.
+        are some, but no more than there are.
       has_gpus: whether the devices are GPUs. One command runs on each until
         `fit` says how much of its memory a command needs.
     """

@@ -9,12 +9,17 @@ from experiments.command import SettingsError
 from experiments.launchers import devices
 from experiments.launchers.base import Command, Ended, last_line
 from experiments.launchers.local import LocalLauncher
+from experiments.launchers.sharing import at_most
 
 # Time for checkpoints, between Slurm's signal and the end of a job.
 _SIGNAL_SECONDS = 120
 # Tasks of an array; Slurm refuses larger ones unless it is configured for them.
 _ARRAY_SIZE = 1000
 _TURN_SECONDS = 0.1
+# Pause between two polls of all jobs: at least so many seconds, and so many
+# times the duration of a poll. For each job, submitit asks the file system that
+# all nodes share.
+_POLL_SECONDS, _POLL_FACTOR = 10.0, 20.0
 
 
 class SlurmLauncher:
@@ -31,6 +36,7 @@ class SlurmLauncher:
     runs_per_device: int | None,
     runs_per_task: int,
     memory: int,
+    gpus: int = 0,
   ):
     """Prepares the jobs.
 
@@ -41,15 +47,18 @@ class SlurmLauncher:
         command has been measured.
       runs_per_task: how many commands a task of the array runs.
       memory: main memory of a command in bytes, measured or guessed.
+      gpus: GPUs of a task.
     """
     self._executor = executor
     self._is_auto = runs_per_device is None
     self._sharing = runs_per_device
     self._memory = memory
     self._runs_per_task = runs_per_task
+    self._gpus = gpus
     self._jobs: dict[Any, list[str]] = {}
     self._has_submitted = False
     self._refused: list[Ended] = []
+    self._next_poll = 0.0
 
   def room(self, waiting: int) -> int:
     """See `base.Launcher`; Slurm has a queue of its own."""
@@ -67,9 +76,18 @@ class SlurmLauncher:
       self._submit(groups[i : i + _ARRAY_SIZE])
 
   def ended(self) -> list[Ended]:
-    """See `base.Launcher`; commands of a task are returned together."""
+    """See `base.Launcher`; commands of a task are returned together.
+
+    Most calls do not look at the jobs: the driver calls many times a second.
+    """
     ended, self._refused = self._refused, []
-    for job in [job for job in self._jobs if job.done()]:
+    begun = time.monotonic()
+    if begun < self._next_poll:
+      return ended
+    done = [job for job in self._jobs if job.done()]
+    now = time.monotonic()
+    self._next_poll = now + max(_POLL_SECONDS, _POLL_FACTOR * (now - begun))
+    for job in done:
       names = self._jobs.pop(job)
       error = job.exception()
       if error is None:
@@ -82,7 +100,8 @@ class SlurmLauncher:
   def fit(self, gpu_fraction: float) -> None:
     """See `base.Launcher`."""
     if self._is_auto:
-      self._sharing = devices.runs_that_fit(gpu_fraction)
+      fit = devices.runs_that_fit(gpu_fraction)
+      self._sharing = at_most(fit, self._runs_per_task, self._gpus)
 
   def limit(self, runs_per_device: int) -> None:
     """See `base.Launcher`."""
@@ -103,7 +122,10 @@ class SlurmLauncher:
 
   def _submit(self, groups: Sequence[Sequence[Command]]) -> None:
     """Submits an array in which each task runs a group of commands."""
-    batches = [Batch(group, self._sharing, self._memory) for group in groups]
+    size = self._runs_per_task  # The last group may be smaller.
+    batches = [
+      Batch(group, self._sharing, self._memory, size) for group in groups
+    ]
     try:
       with self._executor.batch():
         jobs = [self._executor.submit(batch) for batch in batches]
@@ -125,7 +147,11 @@ class Batch:
   """The work of a task of the array: commands, each of which is run once."""
 
   def __init__(
-    self, commands: Sequence[Command], runs_per_device: int | None, memory: int
+    self,
+    commands: Sequence[Command],
+    runs_per_device: int | None,
+    memory: int,
+    runs: int,
   ):
     """Stores the commands.
 
@@ -133,14 +159,16 @@ class Batch:
       commands: the commands; a task that is requeued runs all of them again.
       runs_per_device: see `LocalLauncher`.
       memory: see `LocalLauncher`.
+      runs: see `LocalLauncher`. It is the same for all tasks, so that their
+        commands have the same number of cores.
     """
-    self._arguments = tuple(commands), runs_per_device, memory
+    self._arguments = tuple(commands), runs_per_device, memory, runs
     self._launcher: LocalLauncher | None = None
 
   def __call__(self) -> list[Ended]:
     """Runs the commands, and returns their ends."""
-    commands, runs_per_device, memory = self._arguments
-    self._launcher = LocalLauncher(runs_per_device, memory)
+    commands, runs_per_device, memory, runs = self._arguments
+    self._launcher = LocalLauncher(runs_per_device, memory, runs)
     waiting = list(commands)
     ended: list[Ended] = []
     while len(ended) < len(commands):

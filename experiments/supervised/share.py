@@ -65,7 +65,7 @@ def share(
     for i in range(1, workers + 1)
   }
   pool = Workers(
-    launcher_options.launcher(folder, 0),
+    launcher_options.launcher(folder, 0, workers),
     [
       Command(name, tuple(attempt.command(attempt.Unit(str(path)), argv)))
       for name, path in folders.items()

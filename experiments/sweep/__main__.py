@@ -111,7 +111,7 @@ def run(words: Sequence[str]) -> int:
   launcher_options.say_devices()
   with view.View(monitor) as shown:
     memory, _ = monitor.footprint()
-    launcher = launcher_options.launcher(base_dir, memory)
+    launcher = launcher_options.launcher(base_dir, memory, len(sweep.runs))
     driver = Driver(monitor, launcher, shown.say)
     with on_stop_signals(driver.stop):
       driver.run(lambda driver: shown.show(driver.status))

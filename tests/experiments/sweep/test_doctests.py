@@ -11,6 +11,7 @@ import pytest
   [
     'experiments.games_and_seeds',
     'experiments.launchers.devices',
+    'experiments.launchers.sharing',
     'experiments.sweep.options',
     'experiments.sweep.plan',
   ],

@@ -93,6 +93,16 @@ def test_as_many_as_the_memory_holds(monkeypatch):
   assert LocalLauncher(None, 200 << 30).runs_per_device == 1
 
 
+def test_few_runs_have_more_cores_each(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(64)))
+  monkeypatch.setattr(machine, 'main_memory', lambda: 100 << 30)
+  for runs, shared in ((1, 1), (5, 5), (64, 64), (1000, 64)):
+    assert LocalLauncher(None, 1, runs).runs_per_device == shared
+  assert LocalLauncher(None, 20 << 30, 5).runs_per_device == 4
+  assert LocalLauncher(8, 1, 5).runs_per_device == 8  # As the user says.
+
+
 def test_the_devices_are_told(two_gpus, monkeypatch):
   assert devices.lines() == ['devices: 2 gpu (NVIDIA H100)']
   cpu = f'devices: 1 cpu (cores {devices.ranges(machine.cores())})'
@@ -157,6 +167,9 @@ def test_a_gpu_has_no_more_runs_than_cores(two_gpus, monkeypatch):
   assert launcher.room(1000) == 2
   launcher.fit(0.01)
   assert launcher.room(1000) == 6
+  launcher = LocalLauncher(None, 1, runs=3)
+  launcher.fit(0.01)
+  assert launcher.runs_per_device == 2
   launcher = LocalLauncher(None, int(0.3 * machine.main_memory()))
   launcher.fit(0.01)  # Three runs fit into main memory.
   assert launcher.room(1000) == 2

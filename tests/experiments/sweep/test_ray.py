@@ -82,6 +82,23 @@ def test_a_head_node_without_cores_is_not_counted(fake_ray):
 
 
 @pytest.mark.parametrize(
+  ('nodes', 'runs', 'needs'),
+  [
+    # 12 runs on two nodes of 64 cores: six on each.
+    ([{'CPU': 64.0}, {'CPU': 64.0}, {}], 12, {'num_cpus': 64 / 6}),
+    ([{'CPU': 64.0}], 1000, {'num_cpus': 1.0}),
+    ([{'CPU': 8.0, 'GPU': 2.0}], 3, {'num_cpus': 1, 'num_gpus': 0.5}),
+  ],
+)
+def test_few_runs_have_more_of_a_node_each(fake_ray, nodes, runs, needs):
+  fake = fake_ray(*nodes)
+  launcher = RayLauncher(None, 1, runs=runs)
+  launcher.fit(0.01)
+  launcher.start([Command('a', ('true',))])
+  assert fake.needs == {**needs, 'memory': 1}
+
+
+@pytest.mark.parametrize(
   ('asked', 'address'), [(None, 'local'), ('auto', 'auto')]
 )
 def test_only_a_named_cluster_is_joined(fake_ray, asked, address):

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
+from agents import machine
 from agents.errors import StoppedError
 from experiments.command import SettingsError
-from experiments.launchers import slurm_launcher
+from experiments.launchers import local, slurm_launcher
 from experiments.launchers.base import Command, Ended
 from experiments.sweep.driver import Driver
 from experiments.sweep.monitor import Monitor
@@ -26,6 +27,7 @@ def parent(number):
 
 def test_a_job_out_of_time_goes_back_into_the_queue(stub_sweep, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  monkeypatch.setattr(slurm_launcher, '_POLL_SECONDS', 0.1)
   sweep = stub_sweep(['drq'], ['Pong'], range(6))
   sweep.behave(drq_Pong_1=['wait'], drq_Pong_4=['crash'])
   executor = submitit.LocalExecutor(
@@ -160,15 +162,48 @@ def test_what_is_submitted(slurm):
     submitit.core.utils.DelayedSubmission.load(path).function._arguments
     for path in sorted(slurm.jobs.glob('12_*_submitted.pkl'))
   ]
-  assert [[x.name for x in names] for names, _, _ in tasks] == [
+  assert [[x.name for x in names] for names, *_ in tasks] == [
     ['0', '1', '2', '3'],
     ['4', '5', '6', '7'],
     ['8', '9'],
   ]
-  assert {sharing for _, sharing, _ in tasks} == {2}
+  assert {sharing for _, sharing, *_ in tasks} == {2}
   assert launcher.stop() == (
     'the jobs continue without this command (scancel 12 stops them)'
   )
+
+
+class CountedJob:
+  """A job that counts how often it is asked whether it is done."""
+
+  job_id = '12_0'
+  asked = 0
+  is_done = False
+
+  def done(self):
+    self.asked += 1
+    return self.is_done
+
+  def exception(self):
+    return None
+
+  def result(self):
+    return [Ended('a', 0, '')]
+
+
+def test_jobs_are_not_asked_in_each_turn_of_the_driver(slurm, monkeypatch):
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), 1, 1, 1 << 30)
+  job = CountedJob()
+  launcher._jobs[job] = ['a']
+  now = [1000.0]
+  monkeypatch.setattr(slurm_launcher.time, 'monotonic', lambda: now[0])
+  for turn in range(400):  # 20 seconds of turns.
+    now[0] = 1000 + turn * 0.05
+    assert launcher.ended() == []
+  assert job.asked == 2
+  job.is_done = True
+  now[0] = 1021.0
+  assert launcher.ended() == [Ended('a', 0, '')]
 
 
 class LostJob:
@@ -198,10 +233,9 @@ def test_how_many_runs_share_a_device(slurm):
     launcher.start([Command('a', ('true',))])
     path = max(slurm.jobs.glob('*_submitted.pkl'))
     load = submitit.core.utils.DelayedSubmission.load
-    _, found, _ = load(path).function._arguments
-    return found
+    return load(path).function._arguments[1]
 
-  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), None, 1, 1 << 30)
+  launcher = slurm_launcher.SlurmLauncher(slurm.executor(), None, 6, 1 << 30)
   assert sharing() is None
   launcher.fit(0.2)
   assert sharing() == 4
@@ -211,6 +245,40 @@ def test_how_many_runs_share_a_device(slurm):
   assert sharing() == 2
   launcher.limit(3)
   assert sharing() == 2
+
+
+@pytest.mark.parametrize(
+  ('runs', 'gpus', 'shared'), [(1, 1, 1), (3, 1, 3), (4, 2, 2), (40, 2, 4)]
+)
+def test_no_more_runs_share_a_device_than_a_job_has(slurm, runs, gpus, shared):
+  launcher = slurm_launcher.SlurmLauncher(
+    slurm.executor(), None, runs, 1 << 30, gpus
+  )
+  launcher.fit(0.2)  # Four would fit.
+  launcher.start([Command('a', ('true',))])
+  (path,) = slurm.jobs.glob('*_submitted.pkl')
+  task = submitit.core.utils.DelayedSubmission.load(path).function
+  assert task._arguments[1] == shared
+
+
+# With the default flags: a job of one run, and one of two with one run left.
+@pytest.mark.parametrize(('runs', 'width'), [(1, 8), (2, 4), (3, 2), (20, 1)])
+def test_the_runs_of_a_job_have_all_of_its_cores(
+  monkeypatch, tmp_path, runs, width
+):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  monkeypatch.setattr(machine, 'cores', lambda: list(range(8)))
+  monkeypatch.setattr(machine, 'main_memory', lambda: 100 << 30)
+  pinned = []
+
+  def command(argv, cores=()):
+    pinned.append(len(cores))
+    return argv
+
+  monkeypatch.setattr(local.child, 'command', command)
+  batch = slurm_launcher.Batch([Command('a', ('true',))], None, 1 << 30, runs)
+  assert batch() == [Ended('a', 0, '')]
+  assert pinned == [width]
 
 
 class Detached:
