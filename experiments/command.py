@@ -140,10 +140,20 @@ def guarded(action: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def on_stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-  """Calls `stop` on SIGTERM and SIGINT instead of ending the process."""
+  """Calls `stop` on SIGTERM and SIGINT instead of ending the process.
+
+  A second SIGTERM is ignored: the system and its user may both send one, and
+  the second call of `stop` may not wait for checkpoints. A second Ctrl-C calls
+  `stop` again.
+  """
+  asked = False
 
   def handle(signum: int, frame: Any) -> None:
-    del signum, frame
+    nonlocal asked
+    del frame
+    if signum == signal.SIGTERM and asked:
+      return
+    asked = True
     stop()
 
   signals = (signal.SIGTERM, signal.SIGINT)

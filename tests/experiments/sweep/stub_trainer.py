@@ -86,6 +86,17 @@ def misbehave(word, base_dir):
       while not (base_dir / 'release').exists():
         time.sleep(0.01)
       return 75
+    case 'checkpoint':  # It takes until the file `release` is there.
+      asked = []
+      signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+      (base_dir / 'waits').touch()
+      while not asked:
+        time.sleep(0.01)
+      (base_dir / 'asked').touch()
+      while not (base_dir / 'release').exists():
+        time.sleep(0.01)
+      (base_dir / 'checkpoint').touch()
+      return 75
   raise AssertionError(word)
 
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 import signal
+import subprocess
 import time
 
 import pytest
@@ -133,6 +134,28 @@ def test_a_stopped_sweep_leaves_nothing_and_goes_on(stub_sweep):
   code, lines = sweep.run()
   assert code == 0
   assert len(sweep.done()) == 3
+
+
+@pytest.mark.parametrize(
+  ('second', 'waits'), [(signal.SIGTERM, True), (signal.SIGINT, False)]
+)
+def test_only_a_second_ctrl_c_does_not_wait_for_checkpoints(
+  stub_sweep, second, waits
+):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  sweep.behave(drq_Pong_0=['checkpoint'])
+  driver = sweep.start('--runs_per_device=1')
+  wait_for(sweep.base_dir / 'waits')
+  driver.send_signal(signal.SIGTERM)
+  wait_for(sweep.base_dir / 'asked')
+  driver.send_signal(second)
+  if waits:
+    with pytest.raises(subprocess.TimeoutExpired):
+      driver.wait(timeout=1)
+    (sweep.base_dir / 'release').touch()
+  assert driver.wait(timeout=300) == 75
+  assert (sweep.base_dir / 'checkpoint').exists() == waits
+  assert sweep.outcomes('drq/Pong/0') == ['stopped']
 
 
 def test_a_killed_sweep_takes_its_runs_along(stub_sweep):
@@ -286,6 +309,10 @@ def test_status_as_json(stub_sweep):
       '--runs_per_device has no effect with --executor=print',
     ),
     (['status', 'x', '--executor=ray'], '--executor has no effect here'),
+    (
+      ['run', '--executor=slurm', '--runs_per_device=2'],
+      '--runs_per_device=2 needs --runs_per_task=2 or more',
+    ),
     (['run', '--games=Pong'], '--games needs --gin_files'),
     (['status'], 'one folder must be named'),
     (['status', '/nowhere'], 'there is no sweep in /nowhere'),
