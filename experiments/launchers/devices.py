@@ -23,19 +23,21 @@ class Place:
 
   Attributes:
     device: name, such as 'gpu 0' or 'cores 0-3'.
-    sharing: how many runs share the device.
+    sharing: how many runs share the device; None if unknown, as without a
+      launcher of ours.
   """
 
   device: str
-  sharing: int
+  sharing: int | None
 
 
 def place() -> Place:
   """Returns the device of this process, from its launcher or the system."""
   gpu = os.environ.get('CUDA_VISIBLE_DEVICES')
   seen = f'gpu {gpu}' if gpu else f'cores {ranges(machine.cores())}'
+  sharing = os.environ.get(_SHARING)
   return Place(
-    os.environ.get(_DEVICE) or seen, int(os.environ.get(_SHARING) or 1)
+    os.environ.get(_DEVICE) or seen, int(sharing) if sharing else None
   )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 import dataclasses
+import pathlib
+import tempfile
 import time
 
 from agents.errors import StoppedError
@@ -16,14 +18,23 @@ _TURN_SECONDS = 0.05
 # times the duration of a look.
 _LOOK_SECONDS, _LOOK_FACTOR = 1.0, 20.0
 _LONGEST_PAUSE_SECONDS = 60.0
+# How long a run is tried whose attempts cannot start: the reason may pass.
+_PATIENCE_SECONDS = 600.0
+# What must be free on the disk after a failure, before other runs start.
+_FREE_BYTES = 1 << 20
 
 
 @dataclasses.dataclass
 class _Pause:
-  """The pause before a run that stopped or failed is started again."""
+  """A pause before something is tried again."""
 
   until: float = 0.0
   seconds: float = 0.0
+
+  def extend(self) -> None:
+    """Begins a pause that is twice as long as the last one."""
+    self.seconds = min(max(1.0, 2 * self.seconds), _LONGEST_PAUSE_SECONDS)
+    self.until = time.monotonic() + self.seconds
 
 
 class Driver:
@@ -35,8 +46,8 @@ class Driver:
   Attributes:
     monitor: status of the runs.
     launched: runs that this driver has started and that have not ended.
-    lost: runs whose attempts could not even start, and the reasons. They count
-      as failed.
+    lost: runs whose attempts could not even start, however often they were
+      tried, and the reasons. They count as failed.
   """
 
   def __init__(
@@ -44,6 +55,7 @@ class Driver:
     monitor: Monitor,
     launcher: Launcher,
     say: Callable[[str], None],
+    patience: float = _PATIENCE_SECONDS,
   ):
     """Looks at all runs.
 
@@ -51,6 +63,7 @@ class Driver:
       monitor: status of the runs.
       launcher: starts the runs.
       say: called with a line about each run that ended.
+      patience: for how many seconds a run is tried whose attempts do not start.
     """
     self.monitor = monitor
     self.launched: set[Run] = set()
@@ -60,7 +73,11 @@ class Driver:
     self._names = {str(run): run for run in monitor.runs}
     self._pauses: dict[Run, _Pause] = {}
     self._ends_before: dict[Run, int] = {}
-    self._not_attempted: dict[Run, int] = {}
+    self._patience = patience
+    self._not_attempted_since: dict[Run, float] = {}
+    # Whether a run has failed since the disk was last seen to be writable.
+    self._may_be_full = False
+    self._disk_pause = _Pause()
     self._stopping = False
     self._detached: str | None = None
     self._next_look = 0.0
@@ -105,7 +122,7 @@ class Driver:
     now = time.monotonic()
     if now >= self._next_look:
       self._look_at_all()
-    if self._stopping:
+    if self._stopping or not self._can_write():
       return
     waiting = [
       run
@@ -133,6 +150,32 @@ class Driver:
     pause = max(_LOOK_SECONDS, _LOOK_FACTOR * (ended - started))
     self._next_look = ended + pause
 
+  def _can_write(self) -> bool:
+    """Returns whether runs can be recorded; looks only after a failure.
+
+    A full disk would fail all waiting runs, one after another.
+    """
+    pause = self._disk_pause
+    if not self._may_be_full:
+      return True
+    if time.monotonic() < pause.until:
+      return False
+    base_dir = self.monitor.sweep.base_dir
+    why = _why_not_writable(base_dir)
+    self._may_be_full = why is not None
+    if why is None:
+      if pause.seconds:
+        self._say(f'{base_dir} can be written again')
+      self._disk_pause = _Pause()
+    else:
+      if not pause.seconds:
+        self._say(
+          f'{base_dir} cannot be written ({why}): no other run starts until it '
+          'can'
+        )
+      pause.extend()
+    return why is None
+
   def _end(self, run: Run, ended: Ended) -> None:
     """Handles the end of a run that this driver started."""
     self.launched.discard(run)
@@ -146,6 +189,9 @@ class Driver:
       return
     has_ended = _ends(look) > self._ends_before[run]
     last = look.history.attempts[-1] if has_ended else None
+    self._may_be_full |= last is None or last.outcome is Outcome.FAILED
+    if last is not None:
+      self._not_attempted_since.pop(run, None)
     if look.status is Status.FAILED:
       cause = look.cause
       assert cause is not None
@@ -153,17 +199,18 @@ class Driver:
     elif last is None:
       self._pause(run)
       if ended.code != EXIT_STOPPED:
-        self._not_attempted[run] = self._not_attempted.get(run, 0) + 1
+        now = time.monotonic()
+        since = self._not_attempted_since.setdefault(run, now)
         why = ended.last_line or f'its process ended with code {ended.code}'
-        if self._not_attempted[run] > self.monitor.sweep.retries:
+        if now - since >= self._patience:
           self.lost[run] = why
-          self._say(f'{run}: {why} (no retry)')
+          self._say(f'{run}: {why} (given up; the next `sweep run` tries it)')
         else:
           self._say(f'{run}: {why} (retry)')
     elif last.outcome is Outcome.STOPPED:
       self._pause(run)
       self._say(f'{run}: {last.last_line}')
-    elif last.outcome is Outcome.OUT_OF_MEMORY:
+    elif last.outcome is Outcome.OUT_OF_MEMORY and last.sharing is not None:
       self._launcher.limit(last.sharing - 1)
       self._say(
         f'{run}: out of memory (retry with at most {last.sharing - 1} runs per '
@@ -175,9 +222,18 @@ class Driver:
 
   def _pause(self, run: Run) -> None:
     """Delays the next start of a run, each time for longer."""
-    pause = self._pauses.setdefault(run, _Pause())
-    pause.seconds = min(max(1.0, 2 * pause.seconds), _LONGEST_PAUSE_SECONDS)
-    pause.until = time.monotonic() + pause.seconds
+    self._pauses.setdefault(run, _Pause()).extend()
+
+
+def _why_not_writable(folder: pathlib.Path) -> str | None:
+  """Returns why nothing can be written to a folder; None if it can."""
+  try:
+    with tempfile.TemporaryFile(dir=folder) as file:
+      file.write(bytes(_FREE_BYTES))
+      file.flush()
+  except OSError as error:
+    return error.strerror or str(error)
+  return None
 
 
 def _ends(look: Look) -> int:

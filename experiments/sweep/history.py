@@ -38,7 +38,7 @@ class Attempt:
     host: name of the machine.
     pid: process that records the attempt.
     device: what it runs on, such as 'gpu 0' or 'cores 0-3'.
-    sharing: how many runs share the device.
+    sharing: how many runs share the device; None if unknown.
     start: when it started.
     log: file of its output, relative to the run's folder.
     end: when it ended; None if it has no end yet, or was killed.
@@ -53,7 +53,7 @@ class Attempt:
   host: str
   pid: int
   device: str
-  sharing: int
+  sharing: int | None
   start: datetime.datetime
   log: str
   end: datetime.datetime | None = None
@@ -67,6 +67,17 @@ class Attempt:
   def seconds(self) -> float | None:
     """Duration; None if unknown."""
     return (self.end - self.start).total_seconds() if self.end else None
+
+  @property
+  def is_failure(self) -> bool:
+    """Whether `retries` limits how often the run is tried after it.
+
+    Out of memory is a failure if it is unknown how many runs share the device:
+    others may have taken the memory, or this run may need too much.
+    """
+    return self.outcome is Outcome.FAILED or (
+      self.outcome is Outcome.OUT_OF_MEMORY and self.sharing is None
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +106,10 @@ class History:
     if not self.counted:
       return None
     last = self.counted[-1]
-    failures = sum(x.outcome is Outcome.FAILED for x in self.counted)
     is_final = (
       last.outcome in (Outcome.WRONG_SETTING, Outcome.DIVERGED)
       or (last.outcome is Outcome.OUT_OF_MEMORY and last.sharing == 1)
-      or (last.outcome is Outcome.FAILED and failures > retries)
+      or (last.is_failure and sum(x.is_failure for x in self.counted) > retries)
     )
     return last if is_final else None
 

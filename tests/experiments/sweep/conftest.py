@@ -70,14 +70,8 @@ class StubSweep:
     """Runs it to its end; returns the exit code and the lines."""
     return self.command(*self.argv(*more)[3:])
 
-  def command(self, *words, largest_file=resource.RLIM_INFINITY):
-    """Runs another command; returns the exit code and the lines.
-
-    Args:
-      *words: after the name of the program.
-      largest_file: fails longer writes in the middle, as a full disk does.
-    """
-    limits = (largest_file, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+  def command(self, *words):
+    """Runs another command; returns the exit code and the lines."""
     process = subprocess.run(
       [*self.argv()[:3], *map(str, words)],
       env=self.environ(),
@@ -86,18 +80,24 @@ class StubSweep:
       text=True,
       check=False,
       timeout=300,
-      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
     )
     assert 'Traceback' not in process.stdout, process.stdout
     return process.returncode, process.stdout.splitlines()
 
-  def start(self, *more):
-    """Starts it in a process."""
+  def start(self, *more, largest_file=resource.RLIM_INFINITY):
+    """Starts it in a process.
+
+    Args:
+      *more: flags.
+      largest_file: fails longer writes in the middle, as a full disk does.
+    """
+    limits = (largest_file, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     return subprocess.Popen(
       self.argv(*more),
       env=self.environ(),
       stdout=subprocess.DEVNULL,
       stderr=(self.base_dir / 'stderr').open('a'),
+      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
     )
 
   def start_one(self, run):

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import resource
 import signal
 import subprocess
 import time
@@ -9,7 +10,10 @@ import time
 import pytest
 
 from experiments import locks
-from experiments.sweep import history
+from experiments.launchers.local import LocalLauncher
+from experiments.sweep import history, view
+from experiments.sweep.driver import Driver
+from experiments.sweep.monitor import Monitor
 
 
 def wait_for(path):
@@ -116,6 +120,17 @@ def test_out_of_memory_lowers_the_runs_of_a_device(stub_sweep):
   assert set(sweep.outcomes('drq/Pong/0')) == {'out of memory'}
 
 
+def test_out_of_memory_beside_unknown_others(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0], retries=1)
+  sweep.behave(drq_Pong_0=['memory', 'crash', 'memory'])
+  # As other programs start the commands of --executor=print.
+  codes = [sweep.command('attempt', sweep.base_dir, 0)[0] for _ in range(3)]
+  assert codes == [1, 1, 1]
+  assert sweep.outcomes('drq/Pong/0') == ['out of memory', 'failed']
+  shares = [event.get('sharing') for event in sweep.events('drq/Pong/0')]
+  assert shares == [None] * 4
+
+
 def test_a_stopped_sweep_leaves_nothing_and_goes_on(stub_sweep):
   sweep = stub_sweep(['drq'], ['Pong'], range(3))
   sweep.behave(drq_Pong_1=['wait'])
@@ -174,28 +189,57 @@ def test_a_killed_sweep_takes_its_runs_along(stub_sweep):
 
 
 def test_a_folder_that_can_not_be_written(stub_sweep):
-  sweep = stub_sweep(['drq'], ['Pong', 'Qbert'], [0])
+  sweep = stub_sweep(['drq'], ['Pong', 'Qbert'], [0], retries=0)
   (sweep.base_dir / 'drq').mkdir(exist_ok=True)
   (sweep.base_dir / 'drq' / 'Pong').write_text('a file')
-  code, lines = sweep.run()
-  assert code == 1
+  lines = []
+  monitor = Monitor(sweep.sweep, sweep.sweep.runs)
+  driver = Driver(monitor, LocalLauncher(1, 1), lines.append, patience=2.0)
+  driver.run(lambda driver: None)
   assert [run.game for run in sweep.done()] == ['Qbert']
-  assert lines_with(lines, 'drq/Pong/0 cannot be written (Not a directory)')
+  why = (
+    f'error: {sweep.base_dir}/drq/Pong/0 cannot be written (Not a directory)'
+  )
+  assert driver.lost == {sweep.sweep.runs[0]: why}
+  # After 0, 1 and 3 seconds.
+  assert [line for line in lines if 'Pong' in line] == [
+    f'drq/Pong/0: {why} (retry)',
+    f'drq/Pong/0: {why} (retry)',
+    f'drq/Pong/0: {why} (given up; the next `sweep run` tries it)',
+  ]
+  first, *_ = view.failures(monitor, driver.lost)
+  assert first == f'1 failed: {why}'
 
 
-def test_a_full_disk(stub_sweep):
-  sweep = stub_sweep(['drq'], ['Pong', 'Qbert'], [0])
-  folder = sweep.base_dir / 'drq' / 'Pong' / '0'
+# One attempt cannot be recorded, the other fails and is.
+@pytest.mark.parametrize('is_recorded', [True, False])
+def test_nothing_starts_while_the_disk_is_full(stub_sweep, is_recorded):
+  sweep = stub_sweep(['drq'], ['Pong', 'Qbert', 'Hero'], [0], retries=1)
+  folder = sweep.base_dir / 'drq/Pong/0'
   folder.mkdir(parents=True)
-  (folder / 'attempts.jsonl').write_text('x' * 10_000)
-  code, lines = sweep.command(*sweep.argv()[3:], largest_file=10_000)
-  assert code == 1
-  assert [run.game for run in sweep.done()] == ['Qbert']
-  assert lines_with(lines, '1 failed: error: ')
-  assert lines_with(lines, 'drq/Pong/0 cannot be written (File too large)')
-  assert sweep.run()[0] == 0  # With space.
-  (attempt,) = history.read(folder).attempts  # The rest is left alone.
-  assert attempt.outcome == 'done'
+  if is_recorded:
+    sweep.behave(drq_Pong_0=['crash'])
+  else:
+    (folder / 'attempts.jsonl').write_text('x' * 10_000)
+  driver = sweep.start('--runs_per_device=1', largest_file=10_000)
+  said = sweep.base_dir / 'stderr'
+  full = f'{sweep.base_dir} cannot be written (File too large): no other run'
+  deadline = time.monotonic() + 300
+  while full not in said.read_text():
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  time.sleep(2)
+  assert sweep.done() == []
+  resource.prlimit(
+    driver.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2
+  )
+  assert driver.wait(timeout=300) == 0
+  lines = said.read_text().splitlines()
+  assert len(lines_with(lines, full)) == 1
+  assert f'{sweep.base_dir} can be written again' in lines
+  assert len(sweep.done()) == 3
+  outcomes = [attempt.outcome for attempt in history.read(folder).attempts]
+  assert outcomes == ['failed', 'done'] if is_recorded else ['done']
 
 
 def test_a_run_of_somebody_else_is_waited_for(stub_sweep):
