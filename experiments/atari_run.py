@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from agents.dopamine import refused, reporter
 from agents.dopamine.agent import DeviceAgent
 from agents.dopamine.runner import Atari100kRunner
 
@@ -159,6 +160,21 @@ def make_loop(environment: atari.AtariEnvironment) -> Loop:
     observation_shape=environment.observation_space.shape[:2],
     observation_dtype=environment.observation_space.dtype,
   )
+
+
+def refuse_settings_of_dopamine(loop: Loop) -> None:
+  """Refuses settings of Dopamine's classes that would change nothing.
+
+  Dopamine's runner and agent refuse them as they are made.
+
+  Raises:
+    ValueError: there is such a setting.
+  """
+  refused.check('run_experiment.Runner', refused.RUNNER)
+  refused.check(
+    'dqn_agent.JaxDQNAgent', refused.JAX_DQN_AGENT, loop.learner.name
+  )
+  reporter.check_collectors()
 
 
 def summary(result: dict[str, Any]) -> str:

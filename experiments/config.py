@@ -1,6 +1,6 @@
 """Reads gin files and bindings, with errors of one line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 import contextlib
 import difflib
 import inspect
@@ -167,18 +167,20 @@ def check_effects() -> None:
 
   That is a parameter that the caller passes itself (`JaxDQNAgent.gamma`, passed
   by DrQAgent), or a macro (`gamma = 0.5`) that is not used. Settings of a
-  configurable that was never called are allowed, so that a file can replace the
-  optimizer of the file that it includes.
+  configurable that was never called are allowed, and the macros that they use,
+  so that a file can replace the optimizer of the file that it includes.
   """
   operative = gin.config._OPERATIVE_CONFIG
   made = {selector for _, selector in operative} | {'gin.macro'}
+  spared = _macros_of_uncalled(made)
   for (scope, selector), values in gin.config._CONFIG.items():
     for name in values:
       has_effect = any(
         selector == there and scope in ('', at) and name in given
         for (at, there), given in operative.items()
       )
-      if selector not in made or has_effect:
+      is_spared = selector == 'gin.macro' and scope in spared
+      if selector not in made or has_effect or is_spared:
         continue
       if selector == 'gin.macro':
         shown = name = scope
@@ -192,6 +194,23 @@ def check_effects() -> None:
       ]
       hint = f': did you mean {meant[0]}?' if meant else ''
       raise SettingsError(f'the setting {shown!r} has no effect{hint}')
+
+
+def _macros_of_uncalled(made: Collection[str]) -> set[str]:
+  """Returns the macros of settings of configurables that were not called."""
+  waiting = [
+    values
+    for (_, selector), values in gin.config._CONFIG.items()
+    if selector not in made
+  ]
+  found: set[str] = set()
+  while waiting:  # A macro may use others.
+    for reference in gin.config.iterate_references(waiting.pop()):
+      name, _, kind = reference.scoped_selector.rpartition('/')
+      if kind == 'gin.macro' and name not in found:
+        found.add(name)
+        waiting.append(gin.config._CONFIG.get((name, kind), {}))
+  return found
 
 
 def _near_files(file: str) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import pathlib
 
 from experiments import atari_run  # isort: skip  (Dopamine's repair first)
-from agents.dopamine import refused, reporter
+from agents.dopamine import reporter
 
 import gin
 
@@ -129,11 +129,10 @@ def _make_loop(units: Sequence[atari_run.AtariRun]) -> Loop:
     ValueError: a setting is wrong, or would change nothing.
   """
   loop = atari_run.make_loop(atari.AtariEnvironment(units[0].game, seed=0))
-  agent = 'dqn_agent.JaxDQNAgent'
-  refused.check('run_experiment.Runner', refused.RUNNER)
-  refused.check(agent, refused.JAX_DQN_AGENT, loop.learner.name)
-  reporter.check_collectors()
-  for setting in gin.get_bindings(agent, resolve_references=False):
+  atari_run.refuse_settings_of_dopamine(loop)
+  for setting in gin.get_bindings(
+    'dqn_agent.JaxDQNAgent', resolve_references=False
+  ):
     raise ValueError(
       f'the setting JaxDQNAgent.{setting} has no effect on several runs at once'
     )

@@ -18,7 +18,7 @@ from agents.errors import CheckpointError, DivergedError
 import ht_rl
 
 
-def _check_parts(learner: Learner) -> None:
+def check_parts(learner: Learner) -> None:
   """Raises ValueError if network or optimizer are not what a learner needs."""
   train = jax.eval_shape(learner.init, jax.random.PRNGKey(0)).train
   groups = train.params['params'].keys()
@@ -33,6 +33,8 @@ def _check_parts(learner: Learner) -> None:
     raise ValueError(
       f'{learner.name}.optimizer must hold exactly one @hare_tortoise()'
     ) from error
+  update, params = learner.optimizer.update, train.params
+  jax.eval_shape(update, params, train.opt_state, params)  # Checks its masks.
 
 
 class Programs:
@@ -61,7 +63,7 @@ class Programs:
     self.loop = loop
     learner = loop.learner
     check_memory(learner, num_runs)
-    _check_parts(learner)
+    check_parts(learner)
     self.init = jax.jit(learner.init)
     state = jax.eval_shape(learner.init, jax.random.PRNGKey(0))
     self.begin = jax.jit(learner.begin, donate_argnums=0)

@@ -1,13 +1,15 @@
 """Checks the flags and gin files of a sweep before anything runs.
 
 Gin files need JAX, TensorFlow and Dopamine. A sweep that only waits does not,
-so a process of its own reads the gin files.
+so a process of its own reads the gin files. It finds what a run would refuse,
+except for lack of memory: the runs may have other machines.
 
     python -m experiments.sweep.preflight '{"configurations": ...}' [FLAG]
 """
 
 from collections.abc import Callable, Mapping, Sequence
 import json
+import os
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -78,6 +80,7 @@ def _in_another_process(asked: dict[str, Any]) -> dict[str, Any]:
   this = [sys.executable, '-m', 'experiments.sweep.preflight']
   process = subprocess.run(
     [*this, json.dumps(asked), *gin_flags.passed_on()],
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu'},  # The GPUs belong to the runs.
     capture_output=True,
     text=True,
     check=False,
@@ -95,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
   import gin
 
   from agents import atari, configurables
+  from agents.core.driver import check_parts
 
   _, described = flags.FLAGS(['preflight', *argv])
   asked = json.loads(described)
@@ -112,8 +116,11 @@ def main(argv: Sequence[str]) -> None:
     try:
       settings = configurables.run_settings()
       # This checks types and ranges; the game does not matter.
-      atari_run.make_loop(atari.AtariEnvironment('Pong', seed=0))
-    except (ValueError, TypeError) as error:
+      loop = atari_run.make_loop(atari.AtariEnvironment('Pong', seed=0))
+      check_parts(loop.learner)
+      atari_run.refuse_settings_of_dopamine(loop)
+      config.check_effects()
+    except (ValueError, TypeError, SettingsError) as error:
       told['problems'].append(f'{name}: {config.explain(error)}')
       continue
     told['configurations'][name] = gin.config_str(), settings.training_steps

@@ -10,9 +10,10 @@ import pytest
 
 from experiments import games_and_seeds
 from experiments.command import SettingsError, SeveralSettingsError
-from experiments.sweep import history, options, plan
+from experiments.sweep import history, options, plan, preflight
 from experiments.sweep.plan import Configuration, Run
 from ht_rl.atari100k import GAMES
+from tests.experiments.wrong_settings import WRONG_SETTINGS
 
 ROOT = pathlib.Path(__file__).parents[3]
 DRQ = Configuration('DrQAgent.gamma = 0.9\n', 100)
@@ -53,6 +54,25 @@ def test_all_that_is_wrong_gets_a_line(tmp_path):
   assert lines[3].startswith("error: no gin file 'gin_configs/drq_th.gin': did")
   assert len(lines) == 4
   assert not (tmp_path / 'runs').exists()
+
+
+def test_a_wrong_setting_is_found_before_any_run(tmp_path):
+  # What is too large for this machine may fit where the run is to be.
+  wrong = [x for x in WRONG_SETTINGS if 'must fit in' not in WRONG_SETTINGS[x]]
+  files = [tmp_path / f'{number}.gin' for number in range(len(wrong))]
+  for path, setting in zip(files, wrong, strict=True):
+    path.write_text(f"include 'gin_configs/drq_ht.gin'\n{setting}\n")
+  with pytest.raises(SeveralSettingsError) as caught:
+    preflight.check(
+      gin_files=list(map(str, files)), gin_bindings=[], games='Pong', seeds='0'
+    )
+  assert len(wrong) > 90
+  for path, setting, problem in zip(
+    files, wrong, caught.value.problems, strict=True
+  ):
+    assert str(path) in problem or problem.startswith(f'{path.stem}: ')
+    if str(path) not in problem:  # A binding is named instead of its file.
+      assert WRONG_SETTINGS[setting] in problem
 
 
 def test_what_is_right_is_kept_and_can_be_read_again(tmp_path):
