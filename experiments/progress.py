@@ -6,6 +6,11 @@ from typing import TextIO
 
 import tqdm
 
+from experiments.rate import Rate
+
+# A time left is estimated from the rate of so many seconds.
+_RATE_SECONDS = 60.0
+
 
 class Progress:
   """Shows the progress of one phase of a run.
@@ -38,9 +43,10 @@ class Progress:
     self._total = total
     stream = self._stream = stream or sys.stderr
     self._seconds = seconds
-    self._start = self._step = start
-    self._begun = time.monotonic()
-    self._written = self._begun
+    self._step = start
+    self._written = time.monotonic()
+    self._rate = Rate(_RATE_SECONDS)
+    self._rate.add(self._written, start)
     self._bar = None
     if stream.isatty():
       self._bar = tqdm.tqdm(
@@ -54,7 +60,7 @@ class Progress:
     count in the rate, nor in the time that is left.
     """
     skipped = step - self._step
-    self._start += skipped
+    self._rate.skip(skipped)
     self._step = step
     if self._bar is not None:
       self._bar.initial += skipped
@@ -79,8 +85,8 @@ class Progress:
     self._written = now
     words = [f'{self._name}: {self._unit} {step:,} of {self._total:,}']
     words += [f'{name} {value}' for name, value in shown.items()]
-    if step > self._start:
-      rate = (step - self._start) / max(now - self._begun, 1e-9)
+    self._rate.add(now, step)
+    if rate := self._rate.per_second:
       left = (self._total - step) / rate
       words.append(f'{rate:.1f} {self._unit}s/s')
       words.append(f'{tqdm.tqdm.format_interval(left)} left')

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-import contextlib
 import time
 from typing import NamedTuple
 
+from experiments.rate import Rate
 from experiments.sweep import estimate
 from experiments.sweep.history import Attempt
 from experiments.sweep.monitor import Monitor, Status
 from experiments.sweep.plan import Run
 from ht_rl import atari100k
 from ht_rl.atari100k.run_folder import RunFolderError
+
+_RATE_SECONDS = 300.0  # A run may log a step a minute.
 
 
 class Running(NamedTuple):
@@ -22,7 +24,7 @@ class Running(NamedTuple):
     attempt: its attempt; None if a single command runs it.
     step: last agent step that was logged.
     steps: agent steps of its training.
-    rate: agent steps per second; None if unknown.
+    rate: agent steps per second; None if unknown, or if it evaluates.
   """
 
   run: Run
@@ -69,7 +71,8 @@ class Board:
   def __init__(self, monitor: Monitor):
     self._monitor = monitor
     self._scores: dict[Run, float | None] = {}
-    self._first: dict[Run, tuple[float, int]] = {}
+    self._steps: dict[Run, int] = {}
+    self._rates: dict[Run, Rate] = {}
     self._costs: dict[str, estimate.Cost] = {}
     self._finished = 0
 
@@ -81,8 +84,11 @@ class Board:
     """
     monitor = self._monitor
     statuses = {run: status(run) for run in monitor.runs}
+    steps = estimate.steps_done(monitor)
     running = [
-      self._running(run) for run, of in statuses.items() if of is Status.RUNNING
+      self._running(run, steps.get(run, 0))
+      for run, of in statuses.items()
+      if of is Status.RUNNING
     ]
     finished = sum(of is Status.DONE for of in statuses.values())
     if finished != self._finished:
@@ -103,26 +109,22 @@ class Board:
       estimate.seconds_left(
         monitor,
         self._costs,
-        {one.run: one.step for one in running},
+        steps,
         len(running),
       ),
     )
 
-  def _running(self, run: Run) -> Running:
-    sweep = self._monitor.sweep
-    step = 0
-    with contextlib.suppress(
-      RunFolderError, OSError
-    ):  # The run itself reports it.
-      step = sweep.folder(run).progress().step or 0
-    now = time.monotonic()
-    since, first = self._first.setdefault(run, (now, step))
-    if step < first:  # It was killed, and continued from a checkpoint.
-      since, first = self._first[run] = now, step
-    rate = (step - first) / (now - since) if step > first else None
+  def _running(self, run: Run, step: int) -> Running:
+    before = self._steps.get(run, step)
+    if run not in self._rates or step < before:  # Continued from a checkpoint.
+      self._rates[run] = Rate(_RATE_SECONDS)
+    if run not in self._steps or step != before:  # Runs log only some steps.
+      self._rates[run].add(time.monotonic(), step)
+    self._steps[run] = step
     attempts = self._monitor.look(run).history.attempts
     attempt = attempts[-1] if attempts and attempts[-1].end is None else None
-    steps = sweep.configurations[run.config].training_steps
+    steps = self._monitor.sweep.configurations[run.config].training_steps
+    rate = self._rates[run].per_second if step < steps else None
     return Running(run, attempt, step, steps, rate)
 
   def _score(self, config: str, statuses: Mapping[Run, Status]) -> str:

@@ -5,7 +5,7 @@ import datetime
 import shutil
 from typing import NamedTuple
 
-from experiments.sweep.monitor import Monitor, Status
+from experiments.sweep.monitor import Monitor, Status, logged_step
 from experiments.sweep.plan import Run
 from ht_rl.atari100k.run_folder import RunFolderError
 
@@ -49,6 +49,16 @@ def costs(monitor: Monitor) -> dict[str, Cost]:
   }
 
 
+def steps_done(monitor: Monitor) -> dict[Run, int]:
+  """Returns the logged steps of the runs that were begun and are not done."""
+  return {
+    run: logged_step(monitor.sweep, run)
+    for run, look in monitor.looks().items()
+    if look.status is Status.RUNNING
+    or (look.status is Status.WAITING and look.history.attempts)
+  }
+
+
 def seconds_left(
   monitor: Monitor,
   costs: Mapping[str, Cost],
@@ -61,7 +71,7 @@ def seconds_left(
     monitor: status of the runs.
     costs: cost of a run of each configuration. A configuration without one gets
       the mean of the others.
-    steps: agent steps that the running runs have done.
+    steps: agent steps of the runs that were begun; 0 for the others.
     at_once: number of runs at the same time.
 
   Returns:
@@ -71,14 +81,15 @@ def seconds_left(
     return None
   known = list(costs.values())
   mean = Cost(*(sum(of) / len(known) for of in zip(*known, strict=True)))
-  total = 0.0
+  left = [0.0]
   for run, look in monitor.looks().items():
     if look.status in (Status.RUNNING, Status.WAITING):
       cost = costs.get(run.config, mean)
       all_steps = monitor.sweep.configurations[run.config].training_steps
       done = min(1.0, steps.get(run, 0) / all_steps)
-      total += (1 - done) * cost.training + cost.other
-  return total / max(1, at_once)
+      left.append((1 - done) * cost.training + cost.other)
+  # At the end fewer runs are left than could run at once.
+  return max(sum(left) / max(1, at_once), *left)
 
 
 def dry_run(monitor: Monitor) -> list[str]:
@@ -102,7 +113,7 @@ def dry_run(monitor: Monitor) -> list[str]:
       f'training, {duration(cost.other)} of start and evaluation, and '
       f'{size(cost.disk)} of disk when finished'
     )
-  seconds = seconds_left(monitor, measured, {}, 1)
+  seconds = seconds_left(monitor, measured, steps_done(monitor), 1)
   if seconds:
     lines.append(f'in all: {duration(seconds)}, one run after another')
   there = monitor.sweep.base_dir

@@ -10,6 +10,7 @@ from experiments import locks
 from experiments.sweep import history
 from experiments.sweep.history import Attempt, History, Outcome
 from experiments.sweep.plan import Run, Sweep
+from ht_rl.atari100k.run_folder import RunFolderError
 
 
 class Status(enum.StrEnum):
@@ -116,6 +117,14 @@ def _look(sweep: Sweep, run: Run) -> Look:
   if cause is not None:
     return Look(Status.FAILED, attempts, cause, run)
   return Look(Status.WAITING, attempts)
+
+
+def logged_step(sweep: Sweep, run: Run) -> int:
+  """Returns the last agent step that a run has logged; 0 without one."""
+  try:
+    return sweep.folder(run).progress().step or 0
+  except (RunFolderError, OSError):  # The run itself reports it.
+    return 0
 
 
 def as_json(monitor: Monitor) -> dict[str, Any]:

@@ -32,6 +32,18 @@ def test_plain_lines_are_rare_and_say_all(clock):
   ]
 
 
+def test_the_time_left_is_that_of_the_last_minute(clock):
+  stream = io.StringIO()
+  shown = progress.Progress('train', 'step', 10_000, 0, stream, seconds=10.0)
+  clock[0] += 10.0
+  shown.update(1_000)  # They do not train yet.
+  for second in range(1, 81):
+    clock[0] += 1.0
+    shown.update(1_000 + 10 * second)
+  *_, last = stream.getvalue().splitlines()
+  assert last == 'train: step 1,800 of 10,000, 10.0 steps/s, 13:40 left'
+
+
 def test_what_was_restored_takes_no_time(clock):
   stream = io.StringIO()
   shown = progress.Progress('train', 'step', 4000, 1000, stream, seconds=10.0)

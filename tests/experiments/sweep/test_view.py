@@ -8,8 +8,8 @@ import pty
 import re
 import subprocess
 
-from experiments.sweep import estimate, history
-from experiments.sweep.board import Board
+from experiments import locks
+from experiments.sweep import board, estimate, history
 from experiments.sweep.monitor import Monitor, Status
 
 
@@ -35,28 +35,39 @@ def test_the_end_is_a_table(stub_sweep):
   assert 'drq: 2 of 26 games, 4 seeds, IQM 0.625' in lines
 
 
-def test_figures_while_it_runs(stub_sweep):
+def test_figures_while_it_runs(stub_sweep, monkeypatch):
   sweep = stub_sweep(['drq'], ['Pong', 'Qbert', 'Hero'], [0, 1])
   for number in (0, 1, 2):
     sweep.command('attempt', sweep.base_dir, number)
-  monitor = looked_at(sweep)
-  folder = sweep.base_dir / 'drq/Qbert/1'
-  folder.mkdir(parents=True)
-  board = Board(monitor)
+  run = sweep.sweep.runs[3]
+  folder = sweep.sweep.folder(run)
+  folder.path.mkdir(parents=True)
+  now = [1000.0]
+  monkeypatch.setattr(board.time, 'monotonic', lambda: now[0])
 
-  def status(run):
-    is_running = run == ('drq', 'Qbert', 1)
-    return Status.RUNNING if is_running else monitor.look(run).status
+  def figures_at(seconds, step):
+    now[0] = 1000.0 + seconds
+    metrics.write_text(f'{{"step": {step}}}\n')
+    return shown.figures(lambda run: monitor.look(run).status)
 
-  (one,) = board.figures(status).running
-  assert (one.step, one.steps, one.rate) == (0, 5, None)
-  assert str(one) == 'drq/Qbert/1: step 0 of 5'
-  (folder / 'metrics.jsonl').write_text('{"step": 3}\n')
-  figures = board.figures(status)
-  assert figures.running[0].step == 3
-  assert figures.rate == figures.running[0].rate > 0
-  (folder / 'metrics.jsonl').write_text('{"step": 5}\n')
-  assert str(board.figures(status).running[0]) == 'drq/Qbert/1: evaluation'
+  metrics = folder.path / 'metrics.jsonl'
+  with locks.hold(folder.lock_file):
+    monitor = looked_at(sweep)
+    shown = board.Board(monitor)
+    (one,) = figures_at(0, 0).running
+    assert (one.step, one.steps, one.rate) == (0, 5, None)
+    assert str(one) == 'drq/Qbert/1: step 0 of 5'
+    assert figures_at(40, 1).rate == 1 / 40
+    # Between two lines of its log the rate stays.
+    assert figures_at(70, 1).rate == 1 / 40
+    assert figures_at(400, 3).rate == 2 / 360  # The last five minutes.
+    assert figures_at(410, 2).rate == 0  # It goes on from a checkpoint.
+    figures = figures_at(420, 4)
+    assert figures.rate == figures.running[0].rate == 2 / 10
+    # Steps per second are those of training.
+    ended = figures_at(430, 5)
+    assert str(ended.running[0]) == 'drq/Qbert/1: evaluation'
+    assert ended.rate == 0
   assert figures.statuses == {
     Status.DONE: 3,
     Status.RUNNING: 1,
@@ -67,6 +78,7 @@ def test_figures_while_it_runs(stub_sweep):
 
 def test_what_is_left_by_hand(stub_sweep):
   sweep = stub_sweep(['drq', 'bbf'], ['Pong'], range(3))
+  sweep.behave(drq_Pong_2=['crash'])
   # One is done: 130 s of two attempts, of which 100 were training.
   folder = sweep.base_dir / 'drq/Pong/0'
   folder.mkdir(parents=True)
@@ -107,6 +119,14 @@ def test_what_is_left_by_hand(stub_sweep):
   run = sweep.sweep.runs[1]
   seconds = estimate.seconds_left(monitor, costs, {run: 2}, 2)
   assert seconds == (5 * 130 - 0.4 * 100) / 2
+  # With all five at once, the four that wait take as long as one.
+  assert estimate.seconds_left(monitor, costs, {run: 2}, 5) == 130
+  # A run that waits again has what it logged behind it.
+  again = sweep.base_dir / 'drq/Pong/2'
+  assert sweep.command('attempt', sweep.base_dir, 2)[0] == 1
+  (again / 'metrics.jsonl').write_text('{"step": 4}\n')
+  monitor.refresh()
+  assert estimate.steps_done(monitor) == {sweep.sweep.runs[2]: 4}
 
   code, lines = sweep.run('--dry_run')
   assert code == 0
@@ -116,7 +136,7 @@ def test_what_is_left_by_hand(stub_sweep):
     'drq: 2 runs to do, each with 0:01:40 of training, 0:00:30 of start and '
     'evaluation, and 10 MB of disk when finished' in lines
   )
-  assert 'in all: 0:10:50, one run after another' in lines
+  assert 'in all: 0:09:30, one run after another' in lines  # 650 s - 80 s.
   assert lines[-1].startswith('disk: 20 MB and what is unknown to be written')
   assert not any(sweep.base_dir.glob('bbf/Pong/*'))
 
