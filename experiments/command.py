@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import errno
 import io
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -25,6 +27,18 @@ from experiments.exit_codes import (
 )
 from ht_rl.atari100k.run_folder import RunFolderError
 
+# Errors of a path that the user named. Others, such as a full disk, are of the
+# machine and may pass.
+_OF_THE_PATH = (
+  errno.EACCES,
+  errno.EISDIR,
+  errno.ELOOP,
+  errno.ENAMETOOLONG,
+  errno.ENOENT,
+  errno.ENOTDIR,
+  errno.EPERM,
+  errno.EROFS,
+)
 _FROM_GIN = re.compile(r"\n\s*In call to configurable '.*")
 
 
@@ -50,6 +64,16 @@ class MachineError(SettingsError):
 
 class HeldError(Exception):
   """Another process holds the run; trying again later may work."""
+
+
+def unwritable(folder: pathlib.Path, error: OSError) -> SettingsError:
+  """Returns the error of a folder below --base_dir that can't be written.
+
+  Returns:
+    A MachineError if the error may pass, so is not that of the path.
+  """
+  kind = SettingsError if error.errno in _OF_THE_PATH else MachineError
+  return kind(f'--base_dir: {folder} cannot be written ({error.strerror})')
 
 
 def say(line: str) -> None:

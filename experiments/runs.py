@@ -7,7 +7,6 @@ of processes can work on the same units, be killed and be started again.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import contextlib
-import errno
 import pathlib
 import shutil
 import time
@@ -15,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from agents.errors import DivergedError, StoppedError
 from experiments import locks
-from experiments.command import MachineError, SettingsError
+from experiments.command import SettingsError, unwritable
 from ht_rl import files
 
 
@@ -62,19 +61,6 @@ class Unit(Protocol):
 
 U = TypeVar('U', bound=Unit)
 
-# Errors of a path that the user named. Others, such as a full disk, are of the
-# machine and may pass.
-_OF_THE_PATH = (
-  errno.EACCES,
-  errno.EISDIR,
-  errno.ELOOP,
-  errno.ENAMETOOLONG,
-  errno.ENOENT,
-  errno.ENOTDIR,
-  errno.EPERM,
-  errno.EROFS,
-)
-
 
 @contextlib.contextmanager
 def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
@@ -105,10 +91,7 @@ def claim(folder: pathlib.Path, *, wait: bool = False) -> Iterator[bool]:
       else:
         held = stack.enter_context(locks.hold(lock))
     except OSError as error:
-      kind = SettingsError if error.errno in _OF_THE_PATH else MachineError
-      raise kind(
-        f'--base_dir: {folder} cannot be written ({error.strerror})'
-      ) from error
+      raise unwritable(folder, error) from error
     if held:
       files.remove_unfinished(folder)
     try:

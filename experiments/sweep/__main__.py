@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import time
 
 from absl import app, flags
@@ -31,7 +32,7 @@ from experiments.command import (
   print_out,
   say,
 )
-from experiments.exit_codes import EXIT_FAILED
+from experiments.exit_codes import EXIT_FAILED, EXIT_STOPPED
 from experiments.launchers import options as launcher_options
 from experiments.sweep import (
   estimate,
@@ -154,18 +155,23 @@ def status(words: Sequence[str]) -> int:
   sweep = plan.load(_base_dir(words))
   monitor = Monitor(sweep, plan.in_order(sweep.runs))
   monitor.refresh()
-  if options.WATCH.value:
-    _watch(monitor)
+  was_stopped = options.WATCH.value and _watch(monitor)
   if options.JSON.value:
     print_out(json.dumps(as_json(monitor)) + '\n')
   else:
     print_out(''.join(f'{line}\n' for line in view.all_lines(monitor)))
+  if was_stopped:
+    return EXIT_STOPPED
   failed = any(x.status is Status.FAILED for x in monitor.looks().values())
   return EXIT_FAILED if failed else 0
 
 
-def _watch(monitor: Monitor) -> None:
-  """Shows the status until no run waits or runs, or a signal stops it."""
+def _watch(monitor: Monitor) -> bool:
+  """Shows the status until no run waits or runs, or a signal stops it.
+
+  Returns:
+    Whether a signal stopped it.
+  """
   asked_to_stop: list[bool] = []
   with (
     on_stop_signals(lambda: asked_to_stop.append(True)),
@@ -174,10 +180,11 @@ def _watch(monitor: Monitor) -> None:
     while not asked_to_stop:
       statuses = {look.status for look in monitor.looks().values()}
       if not statuses & {Status.RUNNING, Status.WAITING}:
-        return
+        return False
       shown.show(lambda run: monitor.look(run).status)
       time.sleep(_WATCH_SECONDS)
       monitor.refresh()
+  return True
 
 
 def retry(words: Sequence[str]) -> int:
@@ -192,10 +199,11 @@ def retry(words: Sequence[str]) -> int:
     if look.cause_run is not None
   }
   forgiven = plan.forgive(sweep, causes)
+  command = ['python', '-m', 'experiments.sweep', 'run']
   say(
     f'failed runs are going to be tried again ({len(forgiven)} were marked) by '
     'a running sweep, or by '
-    f'`python -m experiments.sweep run --base_dir={sweep.base_dir}`'
+    f'`{shlex.join([*command, f"--base_dir={sweep.base_dir}"])}`'
   )
   return 0
 

@@ -13,7 +13,11 @@ import sys
 from typing import NamedTuple
 
 from experiments import gin_flags, locks
-from experiments.command import SettingsError, SeveralSettingsError
+from experiments.command import (
+  SettingsError,
+  SeveralSettingsError,
+  unwritable,
+)
 from experiments.sweep import attempt, history
 from ht_rl import files
 from ht_rl.atari100k.run_folder import RunFolder, first_line_only_in
@@ -199,7 +203,8 @@ def extend(
 
   Raises:
     SeveralSettingsError: runs began with other settings; nothing changes.
-    SettingsError: a file can't be written or read.
+    SettingsError: a file can't be written or read; MachineError if not because
+      of its path.
   """
   try:
     if dry_run:
@@ -216,10 +221,8 @@ def extend(
       )  # Even if nothing is new: a kill may have left other settings.
       return after
   except OSError as error:
-    raise SettingsError(
-      f'--base_dir: {error.filename or base_dir} cannot be written '
-      f'({error.strerror})'
-    ) from error
+    where = pathlib.Path(error.filename or base_dir)
+    raise unwritable(where, error) from error
 
 
 def _extended(

@@ -91,19 +91,25 @@ def counts(statuses: Mapping[Status, int]) -> str:
 def failures(monitor: Monitor, lost: Mapping[Run, str]) -> list[str]:
   """Returns lines about the failed runs, grouped by their last line of output.
 
+  Lines that differ only by the runs' own folders are alike.
+
   Args:
     monitor: status of the runs.
     lost: see `Driver`.
   """
-  groups: dict[str, list[Run]] = {}
+  groups: dict[str, list[tuple[Run, str]]] = {}
   for run, look in monitor.looks().items():
     if look.cause is not None:
-      groups.setdefault(look.cause.last_line, []).append(run)
+      why = look.cause.last_line
     elif run in lost and look.status is not Status.DONE:
-      groups.setdefault(lost[run], []).append(run)
+      why = lost[run]
+    else:
+      continue
+    alike = why.replace(str(monitor.sweep.folder(run).path), 'FOLDER')
+    groups.setdefault(alike, []).append((run, why))
   lines = []
-  for why, runs in groups.items():
-    first = runs[0]
+  for runs in groups.values():
+    first, why = runs[0]
     look = monitor.look(first)
     lines.append(f'{len(runs)} failed: {why}')
     if look.cause is not None:

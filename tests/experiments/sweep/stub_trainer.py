@@ -33,7 +33,7 @@ def main():
   with tried.open('a') as file:
     file.write('x')
   if do:
-    return misbehave(do[0], base_dir)
+    return misbehave(do[0], base_dir, name)
   steps = folder / 'steps'  # What a checkpoint would be.
   done = len(steps.read_text()) if steps.exists() else 0
   for _ in range(done, 5):
@@ -60,7 +60,7 @@ def main():
   return 0
 
 
-def misbehave(word, base_dir):
+def misbehave(word, base_dir, name):
   match word:
     case 'stop':
       print('stopped at step 3')
@@ -78,6 +78,9 @@ def misbehave(word, base_dir):
       raise OSError('the disk has gone')
     case 'segfault':
       os.kill(os.getpid(), signal.SIGSEGV)
+    case 'path':
+      print(f'error: {base_dir / name}/config.gin is damaged', file=sys.stderr)
+      return 1
     case 'nothing':
       return 0
     case 'wait':

@@ -1,8 +1,10 @@
 """What the exit codes of runs mean to a sweep, and what it says."""
 
+import dataclasses
 import datetime
 import json
 import resource
+import shlex
 import signal
 import subprocess
 import time
@@ -11,7 +13,7 @@ import pytest
 
 from experiments import locks
 from experiments.launchers.local import LocalLauncher
-from experiments.sweep import history, view
+from experiments.sweep import history, plan, view
 from experiments.sweep.driver import Driver
 from experiments.sweep.monitor import Monitor
 
@@ -80,6 +82,41 @@ def test_what_an_exit_code_means(stub_sweep):
   code, lines = sweep.run()
   assert code == 1
   assert sweep.outcomes('drq/Pong/1') == tried
+
+
+def test_failures_that_differ_by_their_folder_are_told_of_together(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0, 1, 2], retries=0)
+  sweep.behave(**{f'drq_Pong_{seed}': ['path'] for seed in range(3)})
+  code, lines = sweep.run('--runs_per_device=3')
+  assert code == 1
+  folder = sweep.base_dir / 'drq/Pong/0'
+  assert f'3 failed: error: {folder}/config.gin is damaged' in lines
+
+
+def test_a_watch_that_is_stopped_has_the_code_of_it(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  process = subprocess.Popen(
+    [*sweep.argv()[:3], 'status', str(sweep.base_dir), '--watch'],
+    env=sweep.environ(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  line = process.stderr.readline()
+  assert line.startswith('1 runs: 0 done, 0 running, 1 waiting')
+  process.send_signal(signal.SIGTERM)
+  process.communicate(timeout=300)
+  assert process.returncode == 75
+
+
+def test_what_retry_says_can_be_typed(stub_sweep):
+  sweep = stub_sweep(['drq'], ['Pong'], [0])
+  there = sweep.base_dir / 'my runs'
+  plan.save(dataclasses.replace(sweep.sweep, base_dir=there))
+  code, (line,) = sweep.command('retry', there)
+  assert code == 0
+  words = shlex.split(line.split('`')[1])
+  assert words[2:] == ['experiments.sweep', 'run', f'--base_dir={there}']
 
 
 def test_a_wrong_setting_fails_its_configuration_at_once(stub_sweep):

@@ -1,6 +1,7 @@
 """What is wrong with a sweep is said before anything runs, a line each."""
 
 import contextlib
+import errno
 import json
 import pathlib
 import subprocess
@@ -9,7 +10,11 @@ import sys
 import pytest
 
 from experiments import games_and_seeds
-from experiments.command import SettingsError, SeveralSettingsError
+from experiments.command import (
+  MachineError,
+  SettingsError,
+  SeveralSettingsError,
+)
 from experiments.sweep import history, options, plan, preflight
 from experiments.sweep.plan import Configuration, Run
 from ht_rl.atari100k import GAMES
@@ -233,8 +238,22 @@ def test_settings_may_change_after_a_retry(tmp_path, wrong):
 def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, place):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'file').write_text('')
-  with pytest.raises(SettingsError, match=r'^--base_dir: .* cannot be wr'):
+  with pytest.raises(
+    SettingsError, match=r'^--base_dir: .* cannot be wr'
+  ) as of:
     plan.extend(pathlib.Path(place), {'drq': DRQ}, RUNS, None)
+  assert not isinstance(of.value, MachineError)
+
+
+def test_a_full_disk_is_not_the_fault_of_the_folder(tmp_path, monkeypatch):
+  def full(contents):
+    raise OSError(errno.ENOSPC, 'No space left on device', str(min(contents)))
+
+  monkeypatch.setattr(plan.files, 'write_files', full)
+  with pytest.raises(
+    MachineError, match=r'written \(No space left on device\)'
+  ):
+    plan.extend(tmp_path, {'drq': DRQ}, RUNS, None)
 
 
 @pytest.mark.parametrize(
