@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments.paper import permutation
 from experiments.paper.csv_files import csv_rows, number
 from experiments.paper.rendered import NOT_RUN, RESULTS, ROOT, Rows
 from experiments.paper.small import mean
 from ht_rl.atari100k import score_files
+from ht_rl.atari100k.comparison import format_p
 from ht_rl.atari100k.games import human_normalized_score
 from ht_rl.atari100k.runs import by_method
 from ht_rl.atari100k.tables import points
@@ -44,13 +46,13 @@ def gin_files() -> list[str]:
 
 
 def text() -> str:
-  """Returns the scores, then how much the restarts take back, as Markdown.
+  """Returns scores, their comparison and what restarts take back, as Markdown.
 
   Raises:
     ScoreFileError: the committed scores are damaged.
     SettingsError: the committed gaps are damaged.
   """
-  return f'{table()}\n\n{gap_table()}'
+  return '\n\n'.join([table(), comparison_table(), gap_table()])
 
 
 def table() -> str:
@@ -64,8 +66,7 @@ def table() -> str:
   Raises:
     ScoreFileError: the committed scores are damaged.
   """
-  file = ROOT / GRID
-  scores = by_method(score_files.read([file]).runs) if file.exists() else {}
+  scores = _scores()
   rows: Rows = [['momentum', 'interval', *GAMES, 'mean, normalised']]
   for momentum in MOMENTA:
     for interval in INTERVALS:
@@ -80,6 +81,58 @@ def table() -> str:
     cells = [scores.get(config(momentum, x), {}) for x in INTERVALS]
     rows.append([f'{momentum:g}', 'all', *_means(cells)])
   return markdown(rows)
+
+
+def comparison_table() -> str:
+  """Returns a row for each interval or momentum and its control, as Markdown.
+
+  For each game the row has the share of pairs of runs in which the setting
+  scores more than the control, the mean over what is equal in both: momenta
+  for an interval, intervals for a momentum. Half is no difference. The last
+  columns have the mean over games, and the exact p-value of all games.
+
+  Raises:
+    ScoreFileError: the committed scores are damaged.
+  """
+  rows: Rows = [['setting', 'control', *GAMES, 'all', 'p']]
+  for interval in INTERVALS[:-1]:
+    names = (f'interval {interval}', 'no restarts')
+    pairs = [(config(x, interval), config(x, None)) for x in MOMENTA]
+    rows.append([*names, *_compared(pairs)])
+  for momentum in MOMENTA[1:]:
+    names = (f'momentum {momentum:g}', f'momentum {MOMENTA[0]:g}')
+    pairs = [(config(momentum, x), config(MOMENTA[0], x)) for x in INTERVALS]
+    rows.append([*names, *_compared(pairs)])
+  return markdown(rows)
+
+
+def _compared(pairs: Sequence[tuple[str, str]]) -> list[str]:
+  """Returns the shares of wins in each game and in all, and the p-value."""
+  scores = _scores()
+  strata: list[permutation.Stratum] = []
+  shown = []
+  for game in GAMES:
+    cells = [
+      tuple(scores.get(name, {}).get(game) for name in pair) for pair in pairs
+    ]
+    of_game = [
+      (x.tolist(), y.tolist())
+      for x, y in cells
+      if x is not None and y is not None
+    ]
+    if len(of_game) < len(pairs):
+      return [NOT_RUN] * (len(GAMES) + 2)
+    strata += of_game
+    shown.append(f'{float(permutation.mean_wins(of_game)):.2f}')
+  wins, p = permutation.mean_wins(strata), permutation.p_value(strata)
+  p_shown = format_p(p).removeprefix('p ').removeprefix('= ')
+  return [*shown, f'{float(wins):.2f}', p_shown]
+
+
+def _scores() -> Mapping[str, Mapping[str, np.ndarray]]:
+  """Returns the committed scores of each gin file and game."""
+  file = ROOT / GRID
+  return by_method(score_files.read([file]).runs) if file.exists() else {}
 
 
 def _means(cells: Sequence[Mapping[str, np.ndarray]]) -> list[str]:

@@ -110,6 +110,43 @@ def test_a_row_of_all_is_the_mean_of_its_cells(tmp_path, monkeypatch):
   assert names[-1] == ('0.9995', 'all')
 
 
+def test_settings_are_compared_at_what_is_equal_in_both(tmp_path, monkeypatch):
+  monkeypatch.setattr(restarts, 'ROOT', tmp_path)
+  path = tmp_path / restarts.GRID
+  path.parent.mkdir(parents=True)
+  # A score says its momentum (thousands), its interval and its seed: whatever
+  # differs by momentum must not count as a difference of the interval.
+  order = (None, 400, 1000, 4000)
+  lines = [
+    f'{restarts.config(momentum, interval)},{game},{seed},'
+    f'{1000 * restarts.MOMENTA.index(momentum) + 10 * order.index(interval)}\n'
+    for momentum, interval, game, seed in itertools.product(
+      restarts.MOMENTA, restarts.INTERVALS, restarts.GAMES, range(3)
+    )
+  ]
+  path.write_text('algorithm,game,seed,score\n' + ''.join(lines))
+  rows = [
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in restarts.comparison_table().splitlines()[2:]
+  ]
+  assert [row[:2] for row in rows] == [
+    ['interval 4000', 'no restarts'],
+    ['interval 1000', 'no restarts'],
+    ['interval 400', 'no restarts'],
+    ['momentum 0.999', 'momentum 0.995'],
+    ['momentum 0.9995', 'momentum 0.995'],
+  ]
+  # Everybody of the one beats everybody of the other.
+  assert {tuple(row[2:]) for row in rows} == {('1.00',) * 4 + ('< 0.001',)}
+
+  # One game without one cell of the interval 1000 at one momentum.
+  missing = f'{restarts.config(0.999, 1000)},Krull'
+  kept = [line for line in lines if not line.startswith(missing)]
+  path.write_text('algorithm,game,seed,score\n' + ''.join(kept))
+  rows = restarts.comparison_table().splitlines()[2:]
+  assert ['not run' in row for row in rows] == [False, True, False, True, False]
+
+
 def test_a_cell_has_the_gaps_of_its_own_runs(tmp_path, monkeypatch):
   monkeypatch.setattr(restarts, 'ROOT', tmp_path)
   (tmp_path / restarts.GAPS).parent.mkdir(parents=True)
