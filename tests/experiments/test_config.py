@@ -178,3 +178,35 @@ def test_a_comment_may_speak_of_it():
 def test_text_without_quotes(binding, hint):
   file = write('a.gin', 'DrQAgent.gamma = 0.5')
   assert_refused([file], hint, bindings=[binding])
+
+
+@gin.configurable('cook_for_test')
+def _cook(dish='soup', salt=1):
+  return dish, salt
+
+
+@gin.configurable('bake_for_test')
+def _bake(cake='sponge', sugar=1):
+  return cake, sugar
+
+
+# What is never called may have settings and macros, also macros of macros.
+@pytest.mark.parametrize(
+  ('bindings', 'refused'),
+  [
+    (['salt = 2', 'cook_for_test.salt = %salt'], None),
+    (['salt = 2', 'bake_for_test.sugar = %salt'], None),
+    (['a = 2', 'b = %a', 'bake_for_test.cake = (1, {2: %b})'], None),
+    (['salt = 2'], "the setting 'salt' has no effect: did you mean cook_for"),
+    (['a = 2', 'b = %a', 'cook_for_test.salt = 3'], "'a' has no effect"),
+    (['cook_for_test.dish = %x', 'x = 3'], "'cook_for_test.dish' has no"),
+  ],
+)
+def test_settings_without_an_effect(bindings, refused):
+  config.load_config([write('a.gin', '')], bindings)
+  _cook('stew')
+  if refused is None:
+    config.check_effects()
+  else:
+    with pytest.raises(SettingsError, match=refused):
+      config.check_effects()
