@@ -91,14 +91,21 @@ class StubSweep:
       *more: flags.
       largest_file: fails longer writes in the middle, as a full disk does.
     """
-    limits = (largest_file, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-    return subprocess.Popen(
+    process = subprocess.Popen(
       self.argv(*more),
       env=self.environ(),
       stdout=subprocess.DEVNULL,
       stderr=(self.base_dir / 'stderr').open('a'),
-      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
     )
+    self.limit_files(process, largest_file)  # Long before it starts any run.
+    return process
+
+  def limit_files(self, process, largest):
+    """Sets the size of the largest file for a process and what it starts."""
+    of_files = resource.RLIMIT_FSIZE
+    _, hard = resource.prlimit(process.pid, of_files)
+    soft = hard if largest == resource.RLIM_INFINITY else largest
+    resource.prlimit(process.pid, of_files, (soft, hard))
 
   def start_one(self, run):
     """Starts the trainer of one run by itself."""

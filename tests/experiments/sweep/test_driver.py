@@ -267,9 +267,7 @@ def test_nothing_starts_while_the_disk_is_full(stub_sweep, is_recorded):
     time.sleep(0.01)
   time.sleep(2)
   assert sweep.done() == []
-  resource.prlimit(
-    driver.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2
-  )
+  sweep.limit_files(driver, resource.RLIM_INFINITY)
   assert driver.wait(timeout=300) == 0
   lines = said.read_text().splitlines()
   assert len(lines_with(lines, full)) == 1
